@@ -1,0 +1,73 @@
+# `make help` lists what there is. Every target sets up .venv first; .venv/.stamp says for which pyproject.toml it is.
+
+PYTHON ?= python3
+OUT ?= runs/demo
+ARGS ?=
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lint format test test-slow results ablations benchmarks clean
+
+help: ## this list
+	@echo "make TARGET [PYTHON=python3.12] [ARGS='more options']"
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
+
+setup: $(STAMP) ## .venv with prusc and its tools, if missing or out of date
+
+$(STAMP): pyproject.toml
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "prusc needs Python 3.11 or newer, and '$(PYTHON)' is not there: install it (Debian: apt-get install" \
+	    "python3 python3-venv) or say which one: make PYTHON=/path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "prusc needs Python 3.11 or newer; '$(PYTHON)' is $$("$(PYTHON)" -V 2>&1)." \
+	    "Say which one to use: make PYTHON=python3.12" >&2; exit 1; }
+	@if ! $(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "'$(PYTHON)' cannot make virtual environments." \
+	      "On Debian and Ubuntu: apt-get install python3-venv (as root), then make again" >&2; exit 1; }; \
+	  "$(PYTHON)" -m venv --clear $(VENV); \
+	fi
+	@echo "setting up $(VENV) (a few minutes the first time: PyTorch is large)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+demo: $(STAMP) ## from a biased classifier to a subnetwork without the shortcut, in runs/demo
+	@$(BIN)/prusc run --out $(OUT) $(ARGS)
+	@echo
+	@echo "To look at it:  ls $(OUT)   |   cat $(OUT)/metrics.json   |   cat $(OUT)/log.txt"
+	@echo "To run it anew: make demo ARGS=--force"
+
+lint: $(STAMP) ## ruff, mypy, import-linter
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(STAMP) ## put the code into the house's format
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+# One thread a worker, so that the workers do not fight for the cores.
+test: lint ## lint, then every test but the slow ones
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-slow: $(STAMP) ## the slow tests only
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)
+
+results: $(STAMP) ## the tables of docs/results.md (long)
+	@$(BIN)/python scripts/make_results.py $(ARGS)
+
+ablations: $(STAMP) ## the tables of docs/ablations.md (long)
+	@$(BIN)/python scripts/make_ablations.py $(ARGS)
+
+benchmarks: $(STAMP) ## speed: ratios measured in one run
+	@$(BIN)/python benchmarks/mask_step.py
+	@$(BIN)/python benchmarks/extraction.py
+
+clean: ## caches and build outputs; .venv and runs stay
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find src tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,97 @@
+"""Stage 3: cosine k-means over the representations of all classes together."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from sklearn.cluster import KMeans
+from sklearn.metrics import silhouette_score
+from torch import Tensor
+from torch.nn import functional as F
+
+from prusc.config import ClusteringConfig
+from prusc.errors import DataError
+
+
+@dataclass(frozen=True)
+class ClusterCountTrial:
+    """What one number of clusters gave.
+
+    Attributes:
+        num_clusters: K.
+        silhouette: Mean cosine silhouette in [-1, 1], on a sample; ``None`` if it was not computed.
+        inertia: Mean squared distance to the nearest centre on the unit sphere.
+    """
+
+    num_clusters: int
+    silhouette: float | None
+    inertia: float
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """Clusters and their centres, which also assign samples that were not clustered.
+
+    Attributes:
+        cluster_ids: Cluster of each clustered sample, in ``[0, num_clusters)``.
+        centres: Unit vectors.
+        trials: The figures of every number of clusters that was tried.
+    """
+
+    cluster_ids: Int[Tensor, " samples"]
+    centres: Float[Tensor, "clusters dim"]
+    trials: tuple[ClusterCountTrial, ...]
+
+    @property
+    def num_clusters(self) -> int:
+        return len(self.centres)
+
+    def assign(self, representations: Float[Tensor, "others dim"]) -> Int[Tensor, " others"]:
+        """Return the nearest centre, by cosine similarity, of each representation."""
+        return (F.normalize(representations, dim=1) @ self.centres.T).argmax(dim=1)
+
+
+def cluster_representations(
+    representations: Float[Tensor, "samples dim"], config: ClusteringConfig, *, generator: torch.Generator
+) -> Clustering:
+    """Cluster representations by their direction.
+
+    Args:
+        representations: Any scale; zero vectors have no direction and are refused if there are no others.
+        config: K or the candidates for it.
+        generator: Decides the starts.
+
+    Returns:
+        The clustering of the given or chosen K.
+
+    Raises:
+        DataError: If there are fewer distinct directions than clusters.
+    """
+    unit = F.normalize(representations.double(), dim=1).numpy()
+    # Directions that differ in the last digits only would give k-means empty clusters.
+    num_distinct = len(np.unique(unit.round(6), axis=0))
+    wanted = (config.num_clusters,) if config.num_clusters is not None else config.candidates
+    possible = [k for k in wanted if k <= num_distinct]
+    if not possible:
+        raise DataError(
+            f"clustering into {min(wanted)} clusters needs as many distinct representations; {len(unit)} samples have "
+            f"{num_distinct}: lower clustering.num_clusters, or look for a network that maps all images to one point"
+        )
+    seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
+    order = torch.randperm(len(unit), generator=generator)[: config.silhouette_samples].numpy()
+    found: dict[int, KMeans] = {}
+    trials: list[ClusterCountTrial] = []
+    for k in possible:
+        # On the unit sphere the squared Euclidean distance is 2 - 2 cos, so plain k-means is cosine k-means.
+        fitted = KMeans(k, n_init=config.num_restarts, random_state=seed).fit(unit)
+        sample_ids = fitted.labels_[order]
+        silhouette = None
+        if len(order) > len(np.unique(sample_ids)) >= 2:
+            silhouette = float(silhouette_score(unit[order], sample_ids, metric="cosine"))
+        found[k] = fitted
+        trials.append(ClusterCountTrial(k, silhouette, float(fitted.inertia_) / len(unit)))
+    best = max(trials, key=lambda trial: -2.0 if trial.silhouette is None else trial.silhouette).num_clusters
+    centres = F.normalize(torch.from_numpy(found[best].cluster_centers_), dim=1).float()
+    clustering = Clustering(torch.empty(0, dtype=torch.long), centres, tuple(trials))
+    return Clustering(clustering.assign(representations), centres, tuple(trials))

@@ -1,0 +1,292 @@
+"""CelebA from its official files, or from Kaggle's copy of them."""
+
+import csv
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prusc.data.images import DEFAULT_MEMORY_LIMIT_BYTES, ImageFiles, Progress, load_image_inputs
+from prusc.data.table import SPLIT_NAMES, Data, Split
+from prusc.errors import ConfigError, DataError, nearest_names
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+ATTRIBUTE_FILE = "list_attr_celeba"
+PARTITION_FILE = "list_eval_partition"
+IMAGE_FOLDER = "img_align_celeba"
+
+_SUFFIXES = (".txt", ".csv")
+_FILE_NAME_COLUMN = "image_id"
+_Row: TypeAlias = tuple[int, list[str]]
+
+
+def load_celeba(
+    root: str | Path,
+    *,
+    target: str = "Blond_Hair",
+    attributes: Sequence[str] = ("Male",),
+    image_size: int = 96,
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+) -> Data:
+    """Read CelebA: one of its attributes as the class, others as spurious attributes.
+
+    The folder has to hold ``img_align_celeba/``, ``list_attr_celeba.txt`` and ``list_eval_partition.txt``; both lists
+    may also be Kaggle's ``.csv``. Attributes are -1 and 1 (or 0 and 1), partitions 0 (train), 1 (val) and 2 (test).
+
+    Args:
+        root: The folder.
+        target: The attribute that is the class.
+        attributes: The spurious attributes, for evaluation only; may be empty.
+        image_size: Height and width of the images.
+        memory_limit_bytes: Up to this size all images are held in memory; beyond, they are decoded one by one.
+        num_threads: Decoding threads; ``None`` means one for each core.
+        progress: Told the number of images decoded so far and the number of all images.
+
+    Returns:
+        Classes ``("not <target>", "<target>")``, each split in the order of the attribute file.
+
+    Raises:
+        ConfigError: If a setting is out of range or an attribute is asked for twice.
+        DataError: If a file is missing, a row is not as it has to be, the two lists disagree, or an image is bad.
+
+    References:
+        Liu et al. 2015, "Deep Learning Face Attributes in the Wild", ICCV.
+    """
+    root = Path(root)
+    wanted = _wanted_columns(target, attributes)
+    folder = _find_image_folder(root)
+    labelled = _read_table(_find_table(root, ATTRIBUTE_FILE), wanted, allowed=(-1, 0, 1))
+    _check_two_values(labelled)
+    partitioned = _read_table(_find_table(root, PARTITION_FILE), ("partition",), allowed=(0, 1, 2), has_header=False)
+    _check_same_images(labelled, partitioned)
+    _check_images_exist(labelled, folder)
+
+    names = list(labelled.lines)
+    row_of = {name: row for row, name in enumerate(partitioned.lines)}
+    partitions = partitioned.values[[row_of[name] for name in names], 0]
+    # Split after split, so that one tensor holds all images and the splits are slices of it.
+    order = np.argsort(partitions, kind="stable")
+    stops = np.bincount(partitions, minlength=len(SPLIT_NAMES)).cumsum().tolist()
+    values = torch.from_numpy((labelled.values[order] == 1).astype(np.int64))
+    ordered_names = [names[row] for row in order.tolist()]
+    paths = tuple(folder / name for name in ordered_names)
+
+    def assemble(inputs: Tensor | ImageFiles) -> Data:
+        splits = {}
+        for name, start, stop in zip(SPLIT_NAMES, [0, *stops], stops, strict=False):
+            splits[name] = Split(
+                inputs=inputs[start:stop] if isinstance(inputs, Tensor) else ImageFiles(paths[start:stop], image_size),
+                labels=values[start:stop, 0],
+                attributes=values[start:stop, 1:] if attributes else None,
+                sample_ids=tuple(ordered_names[start:stop]),
+            )
+        return Data(
+            name="celeba",
+            class_names=(f"not {target}", target),
+            **splits,
+            attribute_names=tuple(attributes),
+            attribute_values=tuple((f"not {name}", name) for name in attributes),
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+            origin={
+                "name": "celeba",
+                "root": str(root.absolute()),
+                "target": target,
+                "attributes": list(attributes),
+                "image_size": image_size,
+            },
+        )
+
+    # Empty splits and the like come to light before minutes of decoding, not after.
+    assemble(ImageFiles(paths, image_size))
+    return assemble(
+        load_image_inputs(
+            paths, image_size, memory_limit_bytes=memory_limit_bytes, num_threads=num_threads, progress=progress
+        )
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """The wanted columns of one list: a row of ``values`` and a line number in the file for each image."""
+
+    path: Path
+    columns: tuple[str, ...]
+    lines: dict[str, int]
+    values: NDArray[np.int8]
+
+
+def _wanted_columns(target: str, attributes: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(attributes, str):
+        raise ConfigError(
+            f"attributes is the text {attributes!r}; expected a sequence of names, such as ({attributes!r},)"
+        )
+    wanted = (target, *attributes)
+    repeated = sorted({name for name in wanted if wanted.count(name) > 1})
+    if repeated:
+        raise ConfigError(
+            f"{', '.join(repeated)} is asked for more than once, with target {target!r} and attributes "
+            f"{list(attributes)}; expected different attributes"
+        )
+    return wanted
+
+
+def _find_image_folder(root: Path) -> Path:
+    if not root.is_dir():
+        raise DataError(
+            f"{root} is not a folder; expected the folder that holds {IMAGE_FOLDER}/ and the lists of CelebA"
+        )
+    folder = root / IMAGE_FOLDER
+    if not folder.is_dir():
+        raise DataError(f"{root} has no folder {IMAGE_FOLDER}/; expected the aligned images of CelebA there")
+    nested = folder / IMAGE_FOLDER  # Kaggle's archive unpacks to a folder in a folder of the same name.
+    return nested if nested.is_dir() else folder
+
+
+def _find_table(root: Path, stem: str) -> Path:
+    for suffix in _SUFFIXES:
+        if (root / f"{stem}{suffix}").is_file():
+            return root / f"{stem}{suffix}"
+    raise DataError(
+        f"{root} has no {' or '.join(stem + suffix for suffix in _SUFFIXES)}; expected CelebA's own file there"
+    )
+
+
+def _read_rows(path: Path) -> Iterator[_Row]:
+    """Yield the line number and the cells of each line that is not blank."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file) if path.suffix == ".csv" else (line.split() for line in file)
+            for number, cells in enumerate(lines, start=1):
+                if cells:
+                    yield number, cells
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path} cannot be read as text ({error}); expected CelebA's own file: download it again"
+        ) from error
+
+
+def _read_table(path: Path, wanted: tuple[str, ...], *, allowed: tuple[int, ...], has_header: bool = True) -> _Table:
+    """Read the wanted columns of a list.
+
+    Only wanted cells are kept: all 40 attributes of 200,000 images as text would take hundreds of megabytes.
+
+    Args:
+        path: The list: a count of rows if there is one, the names of the columns, a row for each image.
+        wanted: Names of the columns.
+        allowed: The values that they may have.
+        has_header: Whether the names of the columns must be there; otherwise they are ``wanted`` and may be left out.
+
+    Returns:
+        The rows in the order of the file.
+    """
+    rows = _read_rows(path)
+    num_declared, columns, first_row = _read_head(rows, None if has_header else wanted)
+    positions = [_find_column(path, name, columns) + 1 for name in wanted]
+    value_of = {str(value): value for value in allowed}
+    lines: dict[str, int] = {}
+    values: list[list[int]] = []
+    for number, cells in itertools.chain(first_row, rows):
+        _check_row(f"{path}, line {number}", cells, len(columns), lines)
+        lines[cells[0]] = number
+        wanted_cells = [cells[position].strip() for position in positions]
+        try:
+            values.append([value_of[cell] for cell in wanted_cells])
+        except KeyError as error:
+            bad = error.args[0]
+            raise DataError(
+                f"{path}, line {number}: the value of {wanted[wanted_cells.index(bad)]} is {bad!r}; "
+                f"expected one of {', '.join(value_of)}"
+            ) from None
+    if num_declared is not None and num_declared != len(lines):
+        raise DataError(
+            f"{path}: the first line announces {num_declared} rows, found {len(lines)}; expected as many: the file is "
+            "cut off or edited"
+        )
+    if not lines:
+        raise DataError(f"{path} lists no images; expected a row for each image")
+    return _Table(path, wanted, lines, np.array(values, dtype=np.int8))
+
+
+def _read_head(
+    rows: Iterator[_Row], default_columns: tuple[str, ...] | None
+) -> tuple[int | None, tuple[str, ...], list[_Row]]:
+    """Take the announced number of rows, the names of the columns, and a first row that turned out not to be names."""
+    row = next(rows, (0, []))
+    num_declared: int | None = None
+    if len(row[1]) == 1 and row[1][0].strip().isdecimal():
+        num_declared = int(row[1][0])
+        row = next(rows, (0, []))
+    names = row[1]
+    if names[:1] == [_FILE_NAME_COLUMN]:
+        return num_declared, tuple(names[1:]), []
+    if default_columns is None:
+        return num_declared, tuple(names), []
+    return num_declared, default_columns, [row] if names else []
+
+
+def _check_row(where: str, cells: list[str], num_columns: int, lines: dict[str, int]) -> None:
+    """Refuse a row with missing cells, with an unsafe file name or with one that was there before."""
+    if len(cells) != num_columns + 1:
+        raise DataError(
+            f"{where}: found {len(cells)} cells, expected a file name and {num_columns} value(s); the file is cut "
+            "off or edited"
+        )
+    name = cells[0]
+    if name in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
+        raise DataError(f"{where}: {name!r} is not a plain file name; expected one without folders, such as 000001.jpg")
+    if name in lines:
+        raise DataError(f"{where}: image {name!r} is listed again; expected it once, and it is in line {lines[name]}")
+
+
+def _find_column(path: Path, name: str, columns: tuple[str, ...]) -> int:
+    num_found = columns.count(name)
+    if num_found == 0:
+        raise DataError(
+            f"{path} has no attribute {name!r}{nearest_names(name, columns)}; it has {', '.join(columns) or 'none'}"
+        )
+    if num_found > 1:
+        raise DataError(f"{path} has {num_found} columns called {name!r}; expected one")
+    return columns.index(name)
+
+
+def _check_two_values(table: _Table) -> None:
+    """Refuse a mixture of -1/1 and 0/1: a 0 among -1 and 1 might mean "unknown"."""
+    for position, column in enumerate(table.columns):
+        values = table.values[:, position]
+        if (values == -1).any() and (values == 0).any():
+            name = list(table.lines)[int((values == 0).argmax())]
+            raise DataError(
+                f"{table.path}, line {table.lines[name]}: the value of {column} is 0, yet other rows have -1; expected "
+                "either -1 and 1 or 0 and 1"
+            )
+
+
+def _check_same_images(first: _Table, second: _Table) -> None:
+    for here, there in ((first, second), (second, first)):
+        missing = [name for name in here.lines if name not in there.lines]
+        if missing:
+            raise DataError(
+                f"{there.path} lacks {len(missing)} of the {len(here.lines)} images of {here.path}, the first is "
+                f"{missing[0]!r} in line {here.lines[missing[0]]}; expected the same images in both"
+            )
+
+
+def _check_images_exist(table: _Table, folder: Path) -> None:
+    present = {entry.name for entry in folder.iterdir()}
+    missing = [name for name in table.lines if name not in present]
+    if missing:
+        raise DataError(
+            f"{folder} lacks {len(missing)} of the {len(table.lines)} listed images, the first is {missing[0]!r} "
+            f"({table.path}, line {table.lines[missing[0]]}); unpack all images or shorten both lists"
+        )

@@ -1,0 +1,230 @@
+"""Image files to uint8 tensors: decoding, in parallel or one by one, with errors that name the file."""
+
+import os
+import stat
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from prusc.errors import ConfigError, DataError
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with the number of items done and the number of all items."""
+
+DEFAULT_MEMORY_LIMIT_BYTES = 4 * 2**30
+
+_CHUNK_SIZE = 64
+# Formats whose 16-bit grayscale Pillow opens in its 32-bit mode "I".
+_FORMATS_WITH_16_BIT_IN_MODE_I = ("PNG", "PPM")
+
+
+def decode_image(path: str | Path, size: int) -> UInt8[Tensor, "3 {size} {size}"]:
+    """Read an image file as an RGB square.
+
+    The shorter side is resized to ``size`` (bilinear, antialiased), the longer one cropped around its centre. Whatever
+    Pillow reads becomes RGB: grayscale and 16-bit grayscale are scaled, transparency is laid on white, and the camera's
+    orientation (EXIF) is applied.
+
+    Args:
+        path: The image file.
+        size: Height and width of the result.
+
+    Returns:
+        Intensities in 0..255.
+
+    Raises:
+        ConfigError: If ``size`` is less than 1.
+        DataError: If the file is missing, empty, no image, damaged, truncated or too large to be decoded safely.
+    """
+    _check_size(size)
+    return torch.from_numpy(np.ascontiguousarray(_decode(Path(path), size).transpose(2, 0, 1)))
+
+
+def load_images(
+    paths: Sequence[str | Path], size: int, *, num_threads: int | None = None, progress: Progress | None = None
+) -> UInt8[Tensor, "{len(paths)} 3 {size} {size}"]:
+    """Decode image files in parallel threads into one tensor, in the order of ``paths``.
+
+    Args:
+        paths: The image files.
+        size: Height and width of the result, see :func:`decode_image`.
+        num_threads: Decoding threads; ``None`` means one for each core that this process may use.
+        progress: Told the number of images decoded so far and the number of all images, in the calling thread.
+
+    Returns:
+        One image for each path.
+
+    Raises:
+        ConfigError: If ``size`` or ``num_threads`` is less than 1.
+        DataError: See :func:`decode_image`; of several bad files the first one in the order of ``paths`` is reported.
+    """
+    _check_size(size)
+    num_threads = _num_cores() if num_threads is None else num_threads
+    if num_threads < 1:
+        raise ConfigError(f"num_threads is {num_threads}; expected at least 1")
+    images = np.empty((len(paths), 3, size, size), dtype=np.uint8)
+
+    def decode_chunk(start: int) -> int:
+        stop = min(start + _CHUNK_SIZE, len(paths))
+        for index in range(start, stop):
+            images[index] = _decode(Path(paths[index]), size).transpose(2, 0, 1)
+        return stop
+
+    executor = ThreadPoolExecutor(num_threads, thread_name_prefix="prusc-decode")
+    try:
+        for num_done in executor.map(decode_chunk, range(0, len(paths), _CHUNK_SIZE)):
+            if progress is not None:
+                progress(num_done, len(paths))
+    finally:
+        # After an error or Ctrl-C nobody waits for the chunks that have not begun.
+        executor.shutdown(wait=True, cancel_futures=True)
+    return torch.from_numpy(images)
+
+
+@dataclass(frozen=True)
+class ImageFiles(Dataset[Tensor]):
+    """Image files that are decoded when they are asked for.
+
+    Attributes:
+        paths: The image files.
+        size: Height and width of each item, see :func:`decode_image`.
+    """
+
+    paths: tuple[str | Path, ...]
+    size: int
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> UInt8[Tensor, "3 height width"]:
+        return decode_image(self.paths[index], self.size)
+
+
+def load_image_inputs(
+    paths: Sequence[str | Path],
+    size: int,
+    *,
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+) -> UInt8[Tensor, "samples 3 {size} {size}"] | ImageFiles:
+    """Decode all images if they fit into memory, otherwise return a data set that decodes them one by one.
+
+    Args:
+        paths: The image files.
+        size: Height and width of the images, see :func:`decode_image`.
+        memory_limit_bytes: The most that the decoded images may take.
+        num_threads: See :func:`load_images`.
+        progress: See :func:`load_images`; not called where nothing is decoded yet.
+
+    Returns:
+        What a :class:`~prusc.data.table.Split` takes as inputs, in the order of ``paths``.
+
+    Raises:
+        ConfigError: See :func:`load_images`.
+        DataError: See :func:`decode_image`. Of images that are not decoded yet only a missing or empty one is noticed.
+    """
+    _check_size(size)
+    if len(paths) * 3 * size * size <= memory_limit_bytes:
+        return load_images(paths, size, num_threads=num_threads, progress=progress)
+    for path in paths:
+        _check_file(Path(path))
+    return ImageFiles(tuple(paths), size)
+
+
+def _check_size(size: int) -> None:
+    if size < 1:
+        raise ConfigError(f"the image size is {size}; expected at least 1 pixel")
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what cannot be an image file, by a look at the folder only."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(
+            f"image {path} cannot be opened ({error.strerror}); expected a file: check the folder and the list that "
+            "names the image"
+        ) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"image {path} is not a file; expected an image file")
+    if status.st_size == 0:
+        raise DataError(f"image {path} is empty (0 bytes); expected an image file: copy or download it again")
+
+
+def _decode(path: Path, size: int) -> NDArray[np.uint8]:
+    """Do the work of ``decode_image``; the result is [size, size, 3]."""
+    _check_file(path)
+    try:
+        with Image.open(path) as image:
+            _check_num_pixels(path, image)
+            # JPEG can be decoded at a fraction of its size, which is many times faster; other formats ignore this.
+            image.draft(None, (size, size))
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            rgb = _to_rgb(path, image)
+            # Resizing only the central square gives what resizing all and then cropping gives, in less memory: an image
+            # of 1 x 100,000 pixels would otherwise grow to gigabytes.
+            side, left, top = min(rgb.size), rgb.width - min(rgb.size), rgb.height - min(rgb.size)
+            box = (left / 2, top / 2, left / 2 + side, top / 2 + side)
+            return np.asarray(rgb.resize((size, size), Image.Resampling.BILINEAR, box=box))
+    except DataError:
+        raise
+    except UnidentifiedImageError as error:
+        raise DataError(
+            f"image {path} is not an image that Pillow knows; expected JPEG, PNG or another image format: take it "
+            "out of the data set or put the right file in its place"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"image {path} is too large ({error}); scale it down or take it out of the data set") from error
+    except Exception as error:  # Damaged files make Pillow's readers raise nearly anything.
+        raise DataError(
+            f"image {path} is damaged or truncated ({type(error).__name__}: {error}); expected a complete image file: "
+            "copy or download it again, or take it out of the data set"
+        ) from error
+
+
+def _check_num_pixels(path: Path, image: Image.Image) -> None:
+    """Refuse a decompression bomb; Pillow itself only warns up to twice its limit."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise DataError(
+            f"image {path} is too large ({image.width} x {image.height} pixels); expected at most {limit:,} pixels: "
+            "scale it down or take it out of the data set"
+        )
+
+
+def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+    """Convert any mode to RGB without losing what can be seen."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in _FORMATS_WITH_16_BIT_IN_MODE_I):
+        # Pillow would clip at 255 or drop bits; the full range 0..65535 becomes 0..255.
+        values = np.asarray(image).astype(np.float32)
+        return Image.fromarray((values / 257).round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise DataError(
+            f"image {path} has 32 bits per pixel (mode {image.mode!r}), whose range is not known; expected 8 or 16 "
+            "bits: convert it to 8 bits"
+        )
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,99 @@
+"""Samples, labels, splits and attributes: what every reader returns and every stage takes."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from prusc.errors import DataError
+
+SPLIT_NAMES = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One split of a data set, in a fixed order.
+
+    Attributes:
+        inputs: Either everything in memory, a uint8 tensor [N, C, H, W] (floating point for inputs that are not
+            images), or a map-style data set that yields one such input per index.
+        labels: Class of each sample, in ``[0, num_classes)``.
+        attributes: Value of each spurious attribute, for evaluation only; ``None`` where unknown.
+        sample_ids: A name for each sample, such as its file name; unique within the split.
+    """
+
+    inputs: Tensor | Dataset[Any]
+    labels: Int[Tensor, " samples"]
+    attributes: Int[Tensor, "samples attributes"] | None
+    sample_ids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        num_inputs = len(self.inputs)  # type: ignore[arg-type]
+        lengths = {"inputs": num_inputs, "labels": len(self.labels), "sample_ids": len(self.sample_ids)}
+        if self.attributes is not None:
+            lengths["attributes"] = len(self.attributes)
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"a split needs one entry per sample everywhere; found {lengths}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set with its three splits.
+
+    Attributes:
+        name: What the data set is called in reports.
+        class_names: One name per class; a label is an index into it.
+        attribute_names: One name per spurious attribute that evaluation knows; empty if there is none.
+        attribute_values: For each attribute the names of its values; an attribute is an index into them.
+        mean: Per-channel mean for normalisation, of intensities in ``[0, 1]``.
+        std: Per-channel standard deviation for normalisation.
+        origin: Settings that made the data, written into the run folder.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split
+    attribute_names: tuple[str, ...] = ()
+    attribute_values: tuple[tuple[str, ...], ...] = ()
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    origin: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        num_classes = len(self.class_names)
+        if num_classes < 2:
+            raise DataError(f"data set {self.name!r} has {num_classes} class; a classifier needs at least two")
+        for name, split in self.splits.items():
+            if len(split) == 0:
+                raise DataError(f"data set {self.name!r}: split {name!r} has no samples; train, val and test need some")
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= num_classes:
+                bad = low if low < 0 else high
+                row = int((split.labels == bad).nonzero()[0, 0])
+                raise DataError(
+                    f"data set {self.name!r}, split {name!r}, sample {split.sample_ids[row]!r}: label {bad} is out of "
+                    f"range; with {num_classes} classes it must be in 0..{num_classes - 1}"
+                )
+        present = torch.bincount(self.train.labels, minlength=num_classes)
+        if int((present > 0).sum()) < 2:
+            raise DataError(
+                f"data set {self.name!r}: the training split holds one class only "
+                f"({self.class_names[int(present.argmax())]!r}); a classifier needs at least two"
+            )
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The three splits by name, in the order train, val, test."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)

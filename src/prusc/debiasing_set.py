@@ -1,0 +1,81 @@
+"""Stage 4: draw samples so that the cluster says little about the class."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from prusc.config import DebiasingSetConfig
+from prusc.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class DebiasingSet:
+    """Which samples are drawn, and how often.
+
+    Attributes:
+        labels: Class of each sample.
+        cluster_ids: Cluster of each sample.
+        weights: Probability of each sample in one draw; they sum to 1, and each class that has a sample to draw gets the
+            same share.
+        num_clusters: Number of clusters.
+    """
+
+    labels: Int[Tensor, " samples"]
+    cluster_ids: Int[Tensor, " samples"]
+    weights: Float[Tensor, " samples"]
+    num_clusters: int
+
+    def draw(self, num_samples: int, generator: torch.Generator) -> Int[Tensor, " drawn"]:
+        """Draw sample indices with replacement."""
+        # multinomial is limited to 2**24 categories and float32 sums; the inverse of the distribution has no limit.
+        cumulative = self.weights.double().cumsum(0)
+        uniform = torch.rand(num_samples, generator=generator, dtype=torch.float64) * cumulative[-1]
+        return torch.searchsorted(cumulative, uniform, right=True).clamp_(max=len(self.weights) - 1)
+
+
+def cell_ids(
+    labels: Int[Tensor, " samples"], cluster_ids: Int[Tensor, " samples"], num_clusters: int
+) -> Int[Tensor, " samples"]:
+    """Number the cells (class, cluster) row by row."""
+    return labels * num_clusters + cluster_ids
+
+
+def build_debiasing_set(
+    labels: Int[Tensor, " samples"],
+    cluster_ids: Int[Tensor, " samples"],
+    *,
+    num_classes: int,
+    num_clusters: int,
+    config: DebiasingSetConfig,
+) -> DebiasingSet:
+    """Give each class the same share, and each cell within its class a share by its size to ``cell_exponent``.
+
+    Args:
+        labels: Class of each sample.
+        cluster_ids: Cluster of each sample.
+        num_classes: Number of classes.
+        num_clusters: Number of clusters.
+        config: Exponent and smallest cell.
+
+    Returns:
+        Weights for drawing.
+
+    Raises:
+        DataError: If every cell is below the smallest size.
+    """
+    cells = cell_ids(labels, cluster_ids, num_clusters)
+    sizes = torch.bincount(cells, minlength=num_classes * num_clusters).double()
+    used = sizes >= config.min_cell_size
+    if not bool(used.any()):
+        raise DataError(
+            f"no cell (class x cluster) has {config.min_cell_size} samples, the largest has {int(sizes.max())}; lower "
+            "debiasing_set.min_cell_size"
+        )
+    shares = torch.where(used, sizes.clamp(min=1) ** config.cell_exponent, torch.zeros_like(sizes))
+    shares = shares.view(num_classes, num_clusters)
+    per_class = shares.sum(dim=1, keepdim=True)
+    shares = (shares / per_class.clamp(min=1e-300) / (per_class > 0).sum()).flatten()
+    weights = (shares / sizes.clamp(min=1))[cells]
+    return DebiasingSet(labels, cluster_ids, weights, num_clusters)

@@ -1,0 +1,138 @@
+"""Stage 7: accuracy on average, per group and on the worst group. The only reader of group attributes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from jaxtyping import Int
+from scipy.stats import norm
+from torch import Tensor
+
+from prusc.data.table import Data, Split
+
+
+@dataclass(frozen=True)
+class GroupAccuracy:
+    """One group's figures.
+
+    Attributes:
+        label: Name of the class.
+        attributes: Value of each attribute by its name; empty if the data have none.
+        num_samples: How many samples the group has in this split.
+        accuracy: Share of right predictions in [0, 1]; ``None`` for an empty group.
+        ci95: 95 % Wilson interval of the accuracy; ``None`` for an empty group.
+    """
+
+    label: str
+    attributes: dict[str, str]
+    num_samples: int
+    accuracy: float | None
+    ci95: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class GroupEvaluation:
+    """Accuracies of one network on one split, all in [0, 1].
+
+    Attributes:
+        average_accuracy: Over the samples.
+        balanced_accuracy: Mean over the groups that are not empty.
+        reweighted_accuracy: Mean over the groups, weighted by their share of the training split.
+        worst_group_accuracy: Lowest over the groups that are not empty.
+        worst_group_ci95: 95 % Wilson interval of that group's accuracy.
+        num_samples: Samples of the split.
+        groups: Every combination of class and attribute values, the empty ones too.
+    """
+
+    average_accuracy: float
+    balanced_accuracy: float
+    reweighted_accuracy: float
+    worst_group_accuracy: float
+    worst_group_ci95: tuple[float, float]
+    num_samples: int
+    groups: tuple[GroupAccuracy, ...]
+
+
+def wilson_interval(num_right: int, num_samples: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the Wilson score interval of a proportion.
+
+    Args:
+        num_right: Successes.
+        num_samples: Trials, at least 1.
+        confidence: Coverage in (0, 1).
+
+    Returns:
+        Lower and upper limit in [0, 1].
+
+    References:
+        Wilson 1927, JASA 22, 209-212.
+    """
+    z = float(norm.ppf(0.5 + confidence / 2))
+    share = num_right / num_samples
+    denominator = 1 + z * z / num_samples
+    centre = (share + z * z / (2 * num_samples)) / denominator
+    half = z * ((share * (1 - share) + z * z / (4 * num_samples)) / num_samples) ** 0.5 / denominator
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def evaluate_groups(
+    predictions: Int[Tensor, " samples"], split: Split, data: Data, *, combined: Sequence[int] | None = None
+) -> GroupEvaluation:
+    """Compare predictions with labels, group by group.
+
+    Args:
+        predictions: Predicted class of each sample of the split, in its order.
+        split: Labels and, where known, attributes; without attributes the groups are the classes.
+        data: Names of classes and attributes; its training split gives the shares for the re-weighted average.
+        combined: Which attributes make the groups; all of them if ``None``.
+
+    Returns:
+        The figures.
+    """
+    chosen = tuple(range(len(data.attribute_names)) if combined is None else combined)
+    if split.attributes is None:
+        chosen = ()
+    right = predictions == split.labels
+    groups: list[GroupAccuracy] = []
+    train_shares: list[float] = []
+    for label, *values in product(range(data.num_classes), *(range(len(data.attribute_values[a])) for a in chosen)):
+        inside = _members(split, label, chosen, values)
+        num_samples, num_right = int(inside.sum()), int(right[inside].sum())
+        groups.append(
+            GroupAccuracy(
+                label=data.class_names[label],
+                attributes={
+                    data.attribute_names[a]: data.attribute_values[a][value]
+                    for a, value in zip(chosen, values, strict=True)
+                },
+                num_samples=num_samples,
+                accuracy=num_right / num_samples if num_samples else None,
+                ci95=wilson_interval(num_right, num_samples) if num_samples else None,
+            )
+        )
+        known = not chosen or data.train.attributes is not None
+        train_shares.append(float(_members(data.train, label, chosen, values).sum()) if known else float(num_samples))
+    filled = [(group, share) for group, share in zip(groups, train_shares, strict=True) if group.accuracy is not None]
+    accuracies = torch.tensor([group.accuracy for group, _ in filled], dtype=torch.float64)
+    shares = torch.tensor([share for _, share in filled], dtype=torch.float64)
+    worst = filled[int(accuracies.argmin())][0]
+    assert worst.accuracy is not None and worst.ci95 is not None
+    average = right.double().mean().item()
+    return GroupEvaluation(
+        average_accuracy=average,
+        balanced_accuracy=accuracies.mean().item(),
+        reweighted_accuracy=((accuracies * shares).sum() / shares.sum()).item() if shares.sum() > 0 else average,
+        worst_group_accuracy=worst.accuracy,
+        worst_group_ci95=worst.ci95,
+        num_samples=len(split),
+        groups=tuple(groups),
+    )
+
+
+def _members(split: Split, label: int, attributes: Sequence[int], values: Sequence[int]) -> Tensor:
+    inside = split.labels == label
+    if split.attributes is not None:
+        for attribute, value in zip(attributes, values, strict=True):
+            inside = inside & (split.attributes[:, attribute] == value)
+    return inside

@@ -1,0 +1,108 @@
+"""The supervised contrastive loss that breaks clusters: L_task of PruSC."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from prusc.errors import ConfigError
+
+Negatives = Literal["other-class", "cluster"]
+
+
+class ContrastiveTerms(NamedTuple):
+    """The loss and how many anchors had nothing to be pulled towards.
+
+    Attributes:
+        loss: Mean over the anchors that have a positive, in nats; a differentiable 0 if there is none.
+        num_without_positives: Anchors that were left out.
+    """
+
+    loss: Float[Tensor, ""]
+    num_without_positives: Int[Tensor, ""]
+
+
+def cluster_contrastive_terms(
+    representations: Float[Tensor, "batch dim"],
+    labels: Int[Tensor, " batch"],
+    cluster_ids: Int[Tensor, " batch"],
+    *,
+    temperature: float = 0.07,
+    negatives: Negatives = "other-class",
+) -> ContrastiveTerms:
+    """Compute `cluster_contrastive_loss` together with the count of the anchors it leaves out.
+
+    Args:
+        representations: As in `cluster_contrastive_loss`.
+        labels: As in `cluster_contrastive_loss`.
+        cluster_ids: As in `cluster_contrastive_loss`.
+        temperature: As in `cluster_contrastive_loss`.
+        negatives: As in `cluster_contrastive_loss`.
+
+    Returns:
+        The loss and the count.
+
+    Raises:
+        ConfigError: If ``temperature <= 0`` or ``negatives`` is unknown.
+    """
+    if temperature <= 0:
+        raise ConfigError(f"temperature must be greater than 0, found {temperature}")
+    if negatives not in ("other-class", "cluster"):
+        raise ConfigError(f"negatives must be 'other-class' or 'cluster', found {negatives!r}")
+    # Half precision cannot hold exp(1 / 0.07) summed over a batch with any accuracy.
+    unit = F.normalize(representations.float(), dim=1)
+    similarities = unit @ unit.T / temperature
+    same_class = labels[:, None] == labels[None, :]
+    same_cluster = cluster_ids[:, None] == cluster_ids[None, :]
+    is_positive = same_class & ~same_cluster
+    is_negative = same_cluster & ~same_class
+    if negatives == "cluster":
+        is_negative = same_cluster.clone().fill_diagonal_(False)
+
+    log_denominator = similarities.masked_fill(~(is_positive | is_negative), -torch.inf).logsumexp(dim=1)
+    num_positives = is_positive.sum(dim=1)
+    has_positive = num_positives > 0
+    mean_positive = (similarities * is_positive).sum(dim=1) / num_positives.clamp(min=1)
+    # Select before subtracting: an anchor without pairs has log 0, and 0 * inf would poison the gradient.
+    per_anchor = log_denominator[has_positive] - mean_positive[has_positive]
+    loss = per_anchor.sum() / has_positive.sum().clamp(min=1)
+    if not bool(has_positive.any()):
+        loss = (representations * 0).sum().float()
+    return ContrastiveTerms(loss, (~has_positive).sum())
+
+
+def cluster_contrastive_loss(
+    representations: Float[Tensor, "batch dim"],
+    labels: Int[Tensor, " batch"],
+    cluster_ids: Int[Tensor, " batch"],
+    *,
+    temperature: float = 0.07,
+    negatives: Negatives = "other-class",
+) -> Float[Tensor, ""]:
+    """Pull samples of one class together across clusters.
+
+    Positives of an anchor share its label but not its cluster; negatives share its cluster but not its label. Anchors
+    without a positive are left out. All pairs come from one matrix product, so one forward pass serves the batch.
+
+    Args:
+        representations: Any scale; compared by cosine similarity.
+        labels: Class of each sample.
+        cluster_ids: Cluster of each sample.
+        temperature: Divides the similarities; greater than 0.
+        negatives: ``"other-class"`` as in the paper, or ``"cluster"``, the public code's choice: every other sample of
+            the cluster, those of the anchor's own class too.
+
+    Returns:
+        Mean over the anchors in nats; a differentiable 0 if there is none.
+
+    Raises:
+        ConfigError: If ``temperature <= 0`` or ``negatives`` is unknown.
+
+    References:
+        Le et al. 2024, arXiv:2407.14974, L_task; Khosla et al. 2020, arXiv:2004.11362.
+    """
+    return cluster_contrastive_terms(
+        representations, labels, cluster_ids, temperature=temperature, negatives=negatives
+    ).loss

@@ -1,0 +1,8 @@
+"""Masks: random ones with a gradient, binary ones, and networks that wear them."""
+
+from prusc.masks.binary_mask import BinaryMask as BinaryMask
+from prusc.masks.binary_mask import apply_mask as apply_mask
+from prusc.masks.gumbel_sigmoid import sample_masked_weight as sample_masked_weight
+from prusc.masks.masked_model import MaskedModel as MaskedModel
+from prusc.masks.masked_model import maskable_parameters as maskable_parameters
+from prusc.masks.masked_model import module_modes as module_modes

@@ -1,0 +1,164 @@
+"""A network with one mask logit per weight, for any architecture and without touching the network."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.conv import _ConvNd
+
+from prusc.errors import ConfigError, ModelError
+from prusc.masks.binary_mask import BinaryMask
+from prusc.masks.gumbel_sigmoid import sample_masked_weight
+
+_MASKABLE = (_ConvNd, nn.Linear, nn.RNNBase, nn.MultiheadAttention)
+
+
+def maskable_parameters(
+    model: nn.Module, *, include: Sequence[str] = ("*",), exclude: Sequence[str] = ()
+) -> dict[str, nn.Parameter]:
+    """Find the weights that a mask can cover.
+
+    Those are the weight matrices of convolutions, linear layers, attention and recurrent layers; never biases, norms or
+    embeddings. A weight that several modules share appears once, under its first name.
+
+    Args:
+        model: Any network.
+        include: Shell patterns of parameter names; at least one has to match.
+        exclude: Shell patterns of parameter names; none may match.
+
+    Returns:
+        The parameters by name, in the model's order.
+
+    Raises:
+        ConfigError: If a pattern matches no weight at all.
+        ModelError: If nothing is left to mask.
+    """
+    maskable = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, _MASKABLE)
+        for name, parameter in module.named_parameters(recurse=False)
+        if "weight" in name
+    }
+    named = {name: parameter for name, parameter in model.named_parameters() if id(parameter) in maskable}
+    for pattern in (*include, *exclude):
+        if named and not any(fnmatchcase(name, pattern) for name in named):
+            raise ConfigError(
+                f"layer pattern {pattern!r} matches no weight; the weights are {', '.join(list(named)[:8])}"
+                + (", ..." if len(named) > 8 else "")
+            )
+    chosen = {
+        name: parameter
+        for name, parameter in named.items()
+        if any(fnmatchcase(name, pattern) for pattern in include)
+        and not any(fnmatchcase(name, pattern) for pattern in exclude)
+    }
+    if not chosen:
+        raise ModelError(
+            f"{type(model).__name__} has no weight to mask; masks cover convolutions, linear, attention and recurrent "
+            f"layers whose names match {list(include)} and not {list(exclude)}"
+        )
+    return chosen
+
+
+@contextmanager
+def module_modes(model: nn.Module, training: bool) -> Iterator[None]:
+    """Switch every module to training or evaluation mode, and each one back to its own mode afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.train(training)
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+class MaskedModel(nn.Module):
+    """A frozen network whose weights are multiplied with masks that can be learned.
+
+    Its parameters are the mask logits alone. In training mode each forward pass samples a mask; in evaluation mode it
+    uses the thresholded one. The wrapped network keeps its class, weights, buffers, hooks and modes.
+
+    Args:
+        model: Any network; it is called, never changed.
+        include: Shell patterns of the parameter names to mask.
+        exclude: Shell patterns of the parameter names to leave whole.
+        initial_logit: Where every mask logit starts.
+        temperature: Of the Gumbel-sigmoid, greater than 0.
+        generator: Source of the sampled masks; the global one if ``None``. It must live on the weights' device.
+
+    Raises:
+        ConfigError: If the temperature is not positive or a pattern matches nothing.
+        ModelError: If there is nothing to mask.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        include: Sequence[str] = ("*",),
+        exclude: Sequence[str] = (),
+        initial_logit: float = 0.0,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ConfigError(f"mask temperature must be greater than 0, found {temperature}")
+        weights = maskable_parameters(model, include=include, exclude=exclude)
+        # In a list the network is no submodule: its weights are not among our parameters.
+        self._wrapped = [model]
+        self.parameter_names = tuple(weights)
+        self.temperature = temperature
+        self.generator = generator
+        self.mask_logits = nn.ParameterList(
+            nn.Parameter(torch.full_like(weight, initial_logit, memory_format=torch.contiguous_format))
+            for weight in weights.values()
+        )
+        # A BatchNorm updates its statistics in place: it gets copies to do so.
+        self._buffer_names = tuple(name for name, _ in model.named_buffers())
+        for index, (_, buffer) in enumerate(model.named_buffers()):
+            self.register_buffer(f"_buffer_{index}", buffer.clone(), persistent=False)
+
+    @property
+    def model(self) -> nn.Module:
+        """The wrapped network."""
+        return self._wrapped[0]
+
+    @property
+    def num_masked(self) -> int:
+        """How many weights have a mask logit."""
+        return sum(logits.numel() for logits in self.mask_logits)
+
+    def binary_mask(self) -> BinaryMask:
+        """Threshold the logits: kept where ``logit >= 0``."""
+        logits = zip(self.parameter_names, self.mask_logits, strict=True)
+        return BinaryMask({name: value.detach() >= 0 for name, value in logits})
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the wrapped network with masked weights.
+
+        Args:
+            *args: Handed to the network.
+            **kwargs: Handed to the network.
+
+        Returns:
+            What the network returns.
+        """
+        tensors: dict[str, Tensor] = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
+        for name, logits in zip(self.parameter_names, self.mask_logits, strict=True):
+            weight = tensors[name]
+            if self.training:
+                tensors[name] = sample_masked_weight(
+                    logits, weight, temperature=self.temperature, generator=self.generator
+                )
+            else:
+                tensors[name] = weight * (logits.detach() >= 0)
+        for index, name in enumerate(self._buffer_names):
+            tensors[name] = getattr(self, f"_buffer_{index}")
+        with module_modes(self.model, self.training):
+            return functional_call(self.model, tensors, args, kwargs)

@@ -1,0 +1,289 @@
+"""Networks: build by name, load weights, find the head and what enters it."""
+
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from prusc.errors import ConfigError, ModelError, nearest_names
+from prusc.masks import module_modes
+
+
+class SmallCNN(nn.Module):
+    """Three convolutions of 32, 64 and 128 channels with BatchNorm, two of them of stride 2, global average pooling and a linear head.
+
+    For images of about 28 to 64 pixels.
+
+    Args:
+        num_classes: Outputs of the head.
+        in_channels: Channels of the images.
+    """
+
+    def __init__(self, num_classes: int, in_channels: int = 3) -> None:
+        super().__init__()
+        channels = (in_channels, 32, 64, 128)
+        layers: list[nn.Module] = []
+        for index in range(3):
+            layers += [
+                nn.Conv2d(channels[index], channels[index + 1], 3, stride=2 if index < 2 else 1, padding=1, bias=False),
+                nn.BatchNorm2d(channels[index + 1]),
+                nn.ReLU(),
+            ]
+        self.encoder = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(channels[-1], num_classes)
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Return the logits of a batch of images."""
+        logits: Tensor = self.head(self.encoder(images))
+        return logits
+
+
+_OWN_MODELS: dict[str, Callable[[int], nn.Module]] = {"small-cnn": SmallCNN}
+
+
+def build_model(name: str, num_classes: int, *, generator: torch.Generator) -> nn.Module:
+    """Build a network with random weights.
+
+    Args:
+        name: ``"small-cnn"`` or any name that timm knows.
+        num_classes: Outputs of the head.
+        generator: Decides the random weights; the global generators are left as they were.
+
+    Returns:
+        The network on the CPU.
+
+    Raises:
+        ConfigError: If the name is unknown.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        if name in _OWN_MODELS:
+            return _OWN_MODELS[name](num_classes)
+        if not timm.is_model(name):
+            known = [*_OWN_MODELS, *timm.list_models()]
+            raise ConfigError(
+                f"unknown model {name!r}{nearest_names(name, known)} Known are 'small-cnn' and timm's names; "
+                'list those with python -c "import timm; print(timm.list_models())"'
+            )
+        model: nn.Module = timm.create_model(name, num_classes=num_classes)
+    return model
+
+
+def model_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Return the mean and standard deviation that a timm network was trained with, or ``None`` where there is none."""
+    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    return (tuple(config.mean), tuple(config.std)) if config is not None else None
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict from a safetensors file or a PyTorch file, never running code from it.
+
+    Args:
+        path: ``*.safetensors``, or a file that ``torch.load(weights_only=True)`` accepts: a state dict, or a dict that
+            holds one under ``state_dict`` or ``model``. The prefixes ``module.`` and ``_orig_mod.`` are taken off.
+
+    Returns:
+        Tensors on the CPU by name.
+
+    Raises:
+        ModelError: If the file is missing, broken, holds anything but tensors or would run code.
+    """
+    if not path.is_file():
+        raise ModelError(f"weight file {path} does not exist or is no file")
+    try:
+        if path.suffix == ".safetensors":
+            return dict(safetensors.torch.load_file(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"weight file {path} holds Python objects besides tensors and is not opened, since reading them could run "
+            "code; save the plain state dict, best with safetensors.torch.save_file"
+        ) from error
+    except (
+        safetensors.SafetensorError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+        KeyError,
+        OSError,
+        zipfile.BadZipFile,
+    ) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise ModelError(
+            f"weight file {path} cannot be read ({reason}); expected safetensors or a PyTorch state dict"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ModelError(f"weight file {path} holds {type(content).__name__} and no state dict of tensors")
+    return {_without_prefix(str(name)): tensor for name, tensor in content.items()}
+
+
+def _without_prefix(name: str) -> str:
+    while name.startswith(("module.", "_orig_mod.")):
+        name = name.split(".", 1)[1]
+    return name
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str, new_head: bool) -> None:
+    """Copy weights into a network, all of them or none.
+
+    Args:
+        model: Changed in place.
+        weights: State dict.
+        source: What to call the weights in an error.
+        new_head: Allow the weights of the head to be of another number of classes; the head then keeps its own.
+
+    Raises:
+        ModelError: If keys are missing, left over, or of another shape.
+    """
+    own = model.state_dict()
+    missing = [name for name in own if name not in weights and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in weights if name not in own]
+    reshaped = [name for name in own if name in weights and own[name].shape != weights[name].shape]
+    if new_head:
+        heads = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+        reshaped = [name for name in reshaped if name.rpartition(".")[0] not in heads or _rows_differ_only(name, own, weights)]
+    problems = [
+        f"{kind} {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"
+        for kind, names in (("missing:", missing), ("not in the model:", unexpected), ("of another shape:", reshaped))
+        if names
+    ]
+    if problems:
+        raise ModelError(f"{source} does not fit {type(model).__name__}; {'; '.join(problems)}")
+    usable = {name: weights[name] for name in own if name in weights and own[name].shape == weights[name].shape}
+    model.load_state_dict(usable, strict=False)
+
+
+def _rows_differ_only(name: str, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> bool:
+    # A head for another number of classes differs in its first dimension alone; anything else is another network.
+    return own[name].shape[1:] != weights[name].shape[1:]
+
+
+def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False) -> Any:
+    """Move a batch of inputs, a tensor or a dict of tensors, to a device."""
+    if isinstance(inputs, Mapping):
+        return {name: value.to(device) for name, value in inputs.items()}
+    if channels_last and inputs.ndim == 4:
+        return inputs.to(device, non_blocking=True, memory_format=torch.channels_last)
+    return inputs.to(device, non_blocking=True)
+
+
+def call_model(model: nn.Module, inputs: Any) -> Tensor:
+    """Call a network on a batch, a dict as keyword arguments, and return its logits.
+
+    Args:
+        model: Any network.
+        inputs: A tensor, or a dict of tensors.
+
+    Returns:
+        Logits, shape [N, classes].
+
+    Raises:
+        ModelError: If the network returns anything but one such tensor.
+    """
+    output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise ModelError(f"{type(model).__name__} must return logits of shape [batch, classes]; it returned {found}")
+    return output
+
+
+def find_head(model: nn.Module, sample_inputs: Any, num_classes: int) -> str:
+    """Find the linear layer whose output is the network's output, by calling the network once.
+
+    Args:
+        model: Any network; its modes and hooks are as before afterwards.
+        sample_inputs: One or more inputs in the form that the network takes.
+        num_classes: Outputs that the head has to have.
+
+    Returns:
+        The head's module name.
+
+    Raises:
+        ModelError: If no linear layer gives the network's output, or with another number of classes.
+    """
+    outputs: list[tuple[str, Tensor]] = []
+
+    def remember(name: str) -> Callable[..., None]:
+        return lambda _module, _inputs, output: outputs.append((name, output))
+
+    linear = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    handles = [module.register_forward_hook(remember(name)) for name, module in linear]
+    try:
+        with torch.no_grad(), module_modes(model, False):
+            logits = call_model(model, sample_inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    found = [name for name, output in outputs if output is logits or torch.equal(output, logits)]
+    if not found:
+        raise ModelError(
+            f"{type(model).__name__} has no head: no linear layer's output is the network's output; linear layers are "
+            f"{', '.join(name for name, _ in linear[-5:]) or 'absent'}"
+        )
+    if logits.shape[1] != num_classes:
+        raise ModelError(
+            f"{type(model).__name__} has {logits.shape[1]} outputs, the data have {num_classes} classes; load a network "
+            "trained on these classes, or build it with that many"
+        )
+    return found[-1]
+
+
+def get_head(model: nn.Module, name: str) -> nn.Linear:
+    """Return the head by its module name.
+
+    Raises:
+        ModelError: If there is no linear layer of that name.
+    """
+    modules = dict(model.named_modules())
+    if not isinstance(modules.get(name), nn.Linear):
+        linear = [key for key, module in modules.items() if isinstance(module, nn.Linear)]
+        raise ModelError(f"{type(model).__name__} has no linear layer {name!r}{nearest_names(name, linear)}")
+    head = modules[name]
+    assert isinstance(head, nn.Linear)
+    return head
+
+
+class RepresentationTap:
+    """Remember what enters the head while the ``with`` block lasts; the hook is gone afterwards.
+
+    Args:
+        model: The network that holds the head.
+        head_name: The head's module name.
+    """
+
+    def __init__(self, model: nn.Module, head_name: str) -> None:
+        self._head = get_head(model, head_name)
+        self._representations: Tensor | None = None
+
+    def __enter__(self) -> "RepresentationTap":
+        self._handle = self._head.register_forward_pre_hook(self._remember)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._handle.remove()
+        self._representations = None
+
+    def _remember(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self._representations = inputs[0]
+
+    def take(self) -> Float[Tensor, "batch dim"]:
+        """Return the representations of the last forward pass, shape [N, D], and forget them."""
+        representations, self._representations = self._representations, None
+        if representations is None or representations.ndim != 2:
+            found = "nothing" if representations is None else f"shape {tuple(representations.shape)}"
+            raise ModelError(f"the head must be given representations of shape [batch, dim]; it was given {found}")
+        return representations

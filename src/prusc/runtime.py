@@ -1,0 +1,130 @@
+"""Where a run computes: device, precision, memory layout, processes and its sources of randomness."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.distributed import all_gather_into_tensor
+
+from prusc.config import RuntimeConfig
+
+
+class Runtime:
+    """One process's view of the hardware and of the other processes.
+
+    Under ``torchrun`` every process makes one; all of them must run the same stages in the same order.
+
+    Args:
+        config: Device, precision and layout.
+    """
+
+    def __init__(self, config: RuntimeConfig | None = None) -> None:
+        self.config = config or RuntimeConfig()
+        num_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        num_processes = int(os.environ.get("WORLD_SIZE", "1"))
+        self.fabric = Fabric(
+            accelerator=self.config.device,
+            devices=num_local,
+            num_nodes=max(num_processes // num_local, 1),
+            strategy="ddp" if num_processes > 1 else "auto",
+            precision=self.config.precision,
+        )
+        if num_processes > 1:
+            self.fabric.launch()
+
+    @property
+    def device(self) -> torch.device:
+        return self.fabric.device
+
+    @property
+    def num_processes(self) -> int:
+        return self.fabric.world_size
+
+    @property
+    def rank(self) -> int:
+        return self.fabric.global_rank
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Move a model to the device and, where asked for, its weights to channels-last."""
+        if self.config.channels_last:
+            return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return model.to(self.device)
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Compute in the configured precision."""
+        return self.fabric.autocast()
+
+    def shard(self, indices: Tensor) -> Tensor:
+        """Return this process's part of a batch: every ``num_processes``-th entry."""
+        return indices[self.rank :: self.num_processes]
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Concatenate the equally long parts of all processes; gradients flow back to each part."""
+        if self.num_processes == 1:
+            return tensor
+        gathered: Any = self.fabric.all_gather(tensor.contiguous(), sync_grads=tensor.requires_grad)
+        return gathered.flatten(0, 1)  # type: ignore[no-any-return]
+
+    def gather_uneven(self, part: Tensor, total: int) -> Tensor:
+        """Concatenate the contiguous parts that `contiguous_part` handed out, without gradients."""
+        if self.num_processes == 1:
+            return part
+        longest = -(-total // self.num_processes)
+        padded = part.new_zeros((longest, *part.shape[1:]))
+        padded[: len(part)] = part
+        gathered = padded.new_empty((self.num_processes * longest, *part.shape[1:]))
+        all_gather_into_tensor(gathered, padded)
+        return gathered[:total]
+
+    def contiguous_part(self, total: int) -> range:
+        """Return this process's part of ``range(total)``; the last parts may be shorter."""
+        longest = -(-total // self.num_processes)
+        return range(min(self.rank * longest, total), min((self.rank + 1) * longest, total))
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace each gradient with its mean over the processes."""
+        if self.num_processes == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat: Any = self.fabric.all_reduce(torch.cat([g.reshape(-1) for g in gradients]), reduce_op="mean")
+        for gradient, value in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(value.view_as(gradient))
+
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+        self.fabric.barrier()
+
+
+def stage_generator(seed: int, stage: str) -> torch.Generator:
+    """Make the CPU generator of one stage.
+
+    Every stage has its own, so that a run that resumes in the middle draws what an uninterrupted one would have drawn.
+
+    Args:
+        seed: Of the run.
+        stage: Name of the stage.
+
+    Returns:
+        A new generator, a function of both alone.
+    """
+    digest = hashlib.sha256(f"{seed}/{stage}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") % 2**63)
+
+
+@contextmanager
+def global_randomness(generator: torch.Generator) -> Iterator[None]:
+    """Seed the global generators, which dropout draws from, and put them back as they were afterwards."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        yield
