@@ -95,3 +95,21 @@ def cluster_representations(
     centres = F.normalize(torch.from_numpy(found[best].cluster_centers_), dim=1).float()
     clustering = Clustering(torch.empty(0, dtype=torch.long), centres, tuple(trials))
     return Clustering(clustering.assign(representations), centres, tuple(trials))
+
+
+def given_clustering(
+    representations: Float[Tensor, "samples dim"], cluster_ids: Int[Tensor, " samples"]
+) -> Clustering:
+    """Make a clustering from cluster ids that come from elsewhere; a cluster's centre is its mean direction.
+
+    Args:
+        representations: Of the samples, any scale.
+        cluster_ids: Cluster of each sample, at least 0; ids that nobody has are closed up.
+
+    Returns:
+        The clustering; its ids are those given, closed up.
+    """
+    distinct, closed = cluster_ids.unique(return_inverse=True)
+    unit = F.normalize(representations, dim=1)
+    centres = torch.zeros(len(distinct), unit.shape[1]).index_add_(0, closed, unit)
+    return Clustering(closed, F.normalize(centres, dim=1), ())

@@ -1,10 +1,17 @@
 """Every setting of a run and its default, and nowhere else; the command line is made from these classes."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Literal
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from prusc.errors import ConfigError
+from prusc.errors import ConfigError, nearest_names
+
+ConfigT = TypeVar("ConfigT")
+
+# TOML has no word for it, and leaving a setting out means its default.
+_NONE = "none"
 
 
 def _require(condition: bool, name: str, value: object, expected: str) -> None:
@@ -18,7 +25,7 @@ class DataConfig:
 
     Attributes:
         correlation: fashion-stickers: share of the training and validation images whose sticker agrees with the class.
-        seed: fashion-stickers: decides the splits and the stickers.
+        data_seed: fashion-stickers: decides the splits and the stickers; the run's seed if not given.
         target: CelebA: the attribute to predict.
         attributes: CelebA: the attributes held back for evaluation.
         image_size: Side of the square images in pixels; the data set's own if not given.
@@ -26,11 +33,14 @@ class DataConfig:
     """
 
     correlation: float | None = None
-    seed: int | None = None
+    data_seed: int | None = None
     target: str | None = None
     attributes: tuple[str, ...] | None = None
     image_size: int | None = None
     memory_limit_gib: float = 4.0
+
+    def __post_init__(self) -> None:
+        _require(self.memory_limit_gib >= 0, "memory_limit_gib", self.memory_limit_gib, "at least 0")
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ class ClusteringConfig:
         num_clusters: K; chosen by silhouette over `candidates` if not given.
         candidates: The K to try.
         checkpoint: Epoch of the ERM network whose representations are clustered; the final one if not given.
+        from_csv: Clusters of the training split from elsewhere, columns index, label, cluster_assign; nothing is clustered.
         num_restarts: Starts of k-means per K; the best one counts.
         silhouette_samples: Samples that the silhouette is computed on.
     """
@@ -76,6 +87,7 @@ class ClusteringConfig:
     num_clusters: int | None = 8
     candidates: tuple[int, ...] = (2, 4, 6, 8, 12, 16)
     checkpoint: int | None = None
+    from_csv: Path | None = None
     num_restarts: int = 4
     silhouette_samples: int = 2000
 
@@ -160,6 +172,34 @@ class MaskConfig:
 
 
 @dataclass(frozen=True)
+class FinetuneConfig:
+    """What is tried on a network after the mask (or without one), on draws of the de-biasing set.
+
+    Attributes:
+        head_l2: Strengths of the regularisation of a refitted head; each is a candidate, none refits no head.
+        learning_rates: Peaks of the schedule for training all surviving weights; each is a candidate, none trains none.
+        steps: Optimiser steps of that training.
+        batch_size: Samples per step, over all processes together.
+        weight_decay: Of AdamW.
+    """
+
+    head_l2: tuple[float, ...] = (0.1, 0.01, 0.001)
+    learning_rates: tuple[float, ...] = (1e-3,)
+    steps: int = 200
+    batch_size: int = 256
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        for l2 in self.head_l2:
+            _require(l2 > 0, "finetune.head_l2", l2, "greater than 0")
+        for rate in self.learning_rates:
+            _require(rate > 0, "finetune.learning_rates", rate, "greater than 0")
+        _require(self.steps >= 1, "finetune.steps", self.steps, "at least 1")
+        _require(self.batch_size >= 2, "finetune.batch_size", self.batch_size, "at least 2")
+        _require(self.weight_decay >= 0, "finetune.weight_decay", self.weight_decay, "at least 0")
+
+
+@dataclass(frozen=True)
 class RuntimeConfig:
     """Where and how to compute.
 
@@ -180,3 +220,128 @@ class RuntimeConfig:
     def __post_init__(self) -> None:
         _require(self.num_workers >= 0, "runtime.num_workers", self.num_workers, "at least 0")
         _require(self.eval_batch_size >= 1, "runtime.eval_batch_size", self.eval_batch_size, "at least 1")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run.
+
+    Attributes:
+        data: ``fashion-stickers``, or a folder with CelebA's official files.
+        model: ``small-cnn``, or any name that timm knows.
+        weights: Weights to start training from, such as ImageNet's; the head may be for other classes.
+        trained: Weights of a trained classifier; nothing is trained by ERM then.
+        seed: Decides everything random.
+        controls: Also refit the dense network's head and fine-tune all its weights, by the same procedures.
+        evaluate_candidates: Evaluate every candidate on the test split after the choice, to measure the choice itself.
+        data_options: Where the images come from.
+        erm: Ordinary training.
+        clustering: Clusters of representations.
+        debiasing_set: How samples are drawn.
+        masks: Mask learning.
+        finetune: What follows the mask.
+        runtime: Where to compute.
+    """
+
+    data: str = "fashion-stickers"
+    model: str = "small-cnn"
+    weights: Path | None = None
+    trained: Path | None = None
+    seed: int = 0
+    controls: bool = True
+    evaluate_candidates: bool = False
+    data_options: DataConfig = field(default_factory=DataConfig)
+    erm: ERMConfig = field(default_factory=ERMConfig)
+    clustering: ClusteringConfig = field(default_factory=ClusteringConfig)
+    debiasing_set: DebiasingSetConfig = field(default_factory=DebiasingSetConfig)
+    masks: MaskConfig = field(default_factory=MaskConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2**63-1")
+        _require(
+            self.trained is None or self.weights is None,
+            "weights",
+            str(self.weights),
+            "absent when trained is given: a trained network is not trained again",
+        )
+        if self.clustering.checkpoint is not None:
+            _require(self.trained is None, "clustering.checkpoint", self.clustering.checkpoint, "absent with trained")
+            _require(
+                1 <= self.clustering.checkpoint <= self.erm.epochs,
+                "clustering.checkpoint",
+                self.clustering.checkpoint,
+                f"in 1..erm.epochs ({self.erm.epochs})",
+            )
+
+
+def config_to_dict(config: Any) -> dict[str, Any]:
+    """Turn a config into plain values that TOML can hold.
+
+    A setting that is ``None`` is left out if that is its default, and else written as ``"none"``.
+    """
+    plain: dict[str, Any] = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            plain[item.name] = config_to_dict(value)
+        elif isinstance(value, Path):
+            plain[item.name] = str(value)
+        elif isinstance(value, tuple):
+            plain[item.name] = list(value)
+        elif value is not None:
+            plain[item.name] = value
+        elif item.default is not None:
+            plain[item.name] = _NONE
+    return plain
+
+
+def config_from_dict(kind: type[ConfigT], values: Mapping[str, Any], *, where: str = "") -> ConfigT:
+    """Turn what `config_to_dict` gave back into a config; settings that are absent have their defaults.
+
+    Args:
+        kind: Class of the config.
+        values: Plain values.
+        where: What to put before a setting's name in an error.
+
+    Returns:
+        The config.
+
+    Raises:
+        ConfigError: If a setting is unknown, of the wrong type or out of range.
+    """
+    types = get_type_hints(kind)
+    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(f"unknown setting {where}{name}{nearest_names(name, known)}")
+        expected = types[name]
+        if isinstance(expected, type) and is_dataclass(expected):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"setting {where}{name} must be a table of settings, found {value!r}")
+            arguments[name] = config_from_dict(expected, value, where=f"{where}{name}.")
+        else:
+            arguments[name] = _convert(value, expected, f"{where}{name}")
+    return kind(**arguments)
+
+
+def _convert(value: Any, expected: Any, name: str) -> Any:
+    """Check one plain value against its annotation, and turn lists into tuples and strings into paths."""
+    origin, options = get_origin(expected), get_args(expected)
+    if origin in (Union, UnionType):
+        inner = next(option for option in options if option is not type(None))
+        return None if value == _NONE and inner not in (str, Path) else _convert(value, inner, name)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_convert(item, options[0], name) for item in value)
+    if origin is Literal and value in options:
+        return value
+    if expected is Path and isinstance(value, str | Path):
+        return Path(value)
+    if expected is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(expected, type) and type(value) is expected:
+        return value
+    wanted = f"one of {', '.join(map(repr, options))}" if origin is Literal else getattr(expected, "__name__", expected)
+    raise ConfigError(f"setting {name} must be {wanted}, found {value!r}")

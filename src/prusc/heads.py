@@ -23,10 +23,11 @@ def fit_head(
     """Fit a linear classifier to fixed representations.
 
     Minimises the weighted mean cross-entropy plus ``l2 / 2`` times the squared norm of the weights of the standardised
-    representations (the bias is free), then folds the standardisation into the result.
+    representations (the bias is free), then folds the standardisation into the result. With two classes the norm is
+    that of the difference of their weights.
 
     Args:
-        representations: Any scale; a constant dimension gets weight 0.
+        representations: Any scale; a dimension that is constant, up to the last digits, gets weight 0.
         labels: Class of each sample.
         weights: Of each sample, at least 0; their scale does not matter.
         num_classes: Rows of the result.
@@ -42,12 +43,13 @@ def fit_head(
     classes = labels[used].unique()
     if len(classes) < 2:
         raise DataError(f"a head needs samples of at least two classes, found {len(classes)}")
-    share = (weights[used] / weights[used].sum()).double()
+    share = weights[used].double()
+    share = share / share.sum()
     values = representations[used].double()
     mean = share @ values
     std = (share @ (values - mean).square()).sqrt()
-    alive = std > 1e-8
-    # Where a unit never moves its weight would be noise divided by nothing.
+    # Where a unit never moves, as after pruning, its weight would be noise divided by nothing.
+    alive = std > 1e-8 + 1e-6 * mean.abs()
     scale = torch.where(alive, 1 / std.clamp(min=1e-8), torch.zeros_like(std))
     standardised = ((values - mean) * scale).float().numpy()
     num_used = len(values)

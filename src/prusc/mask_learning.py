@@ -130,13 +130,15 @@ def learn_masks(
                 cross_entropy = F.cross_entropy(logits.float(), labels)
             contrastive, num_without = _contrastive(tap.take(), labels, indices, debiasing_set, config, runtime)
             loss = cross_entropy + config.beta * contrastive
-            check_finite(loss, step - 1, "mask learning")
+            mean_cross_entropy = runtime.average(cross_entropy)
+            mean_loss = mean_cross_entropy + config.beta * contrastive.detach()
+            check_finite(mean_loss, step - 1, "mask learning")
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             runtime.average_gradients(masked.mask_logits)
             add_sparsity_gradient(masked, config)
             optimizer.step()
-            sums += torch.stack([cross_entropy.detach(), contrastive.detach(), num_without / config.batch_size]).cpu()
+            sums += torch.stack([mean_cross_entropy, contrastive.detach(), num_without / config.batch_size]).cpu()
             num_summed += 1
             if step in log_steps:
                 mask = masked.binary_mask()
@@ -156,7 +158,7 @@ def learn_masks(
                 if step in snapshot_steps:
                     masks[step] = BinaryMask({name: kept.cpu() for name, kept in mask.tensors.items()})
             if after_step is not None:
-                after_step(step, loss.item())
+                after_step(step, mean_loss.item())
     return LearnedMasks(masks, tuple(history))
 
 

@@ -1,6 +1,7 @@
 """Networks: build by name, load weights, find the head and what enters it."""
 
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -84,6 +85,22 @@ def model_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]
     return (tuple(config.mean), tuple(config.std)) if config is not None else None
 
 
+# What PyTorch's reader raises, depending on where in a file the damage is.
+_DAMAGE = (
+    safetensors.SafetensorError,
+    zipfile.BadZipFile,
+    struct.error,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict from a safetensors file or a PyTorch file, never running code from it.
 
@@ -101,22 +118,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"weight file {path} does not exist or is no file")
     try:
         if path.suffix == ".safetensors":
-            return dict(safetensors.torch.load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
+            content: Any = safetensors.torch.load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"weight file {path} holds Python objects besides tensors and is not opened, since reading them could run "
-            "code; save the plain state dict, best with safetensors.torch.save_file"
+            f"weight file {path} is damaged or holds Python objects besides tensors, and is not opened, since reading "
+            "those could run code; save the plain state dict, best with safetensors.torch.save_file"
         ) from error
-    except (
-        safetensors.SafetensorError,
-        RuntimeError,
-        ValueError,
-        EOFError,
-        KeyError,
-        OSError,
-        zipfile.BadZipFile,
-    ) as error:
+    except _DAMAGE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise ModelError(
             f"weight file {path} cannot be read ({reason}); expected safetensors or a PyTorch state dict"

@@ -84,12 +84,15 @@ class Runtime:
         padded[: len(part)] = part
         gathered = padded.new_empty((self.num_processes * longest, *part.shape[1:]))
         all_gather_into_tensor(gathered, padded)
-        return gathered[:total]
+        parts = gathered.split(longest)
+        return torch.cat([parts[rank][: len(self._part_of(rank, total))] for rank in range(self.num_processes)])
 
     def contiguous_part(self, total: int) -> range:
-        """Return this process's part of ``range(total)``; the last parts may be shorter."""
-        longest = -(-total // self.num_processes)
-        return range(min(self.rank * longest, total), min((self.rank + 1) * longest, total))
+        """Return this process's part of ``range(total)``; the lengths of the parts differ by 1 at most."""
+        return self._part_of(self.rank, total)
+
+    def _part_of(self, rank: int, total: int) -> range:
+        return range(rank * total // self.num_processes, (rank + 1) * total // self.num_processes)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace each gradient with its mean over the processes."""
@@ -99,6 +102,13 @@ class Runtime:
         flat: Any = self.fabric.all_reduce(torch.cat([g.reshape(-1) for g in gradients]), reduce_op="mean")
         for gradient, value in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(value.view_as(gradient))
+
+    def average(self, value: Tensor) -> Tensor:
+        """Return the mean of a number over the processes, without a gradient."""
+        if self.num_processes == 1:
+            return value.detach()
+        mean: Any = self.fabric.all_reduce(value.detach().clone(), reduce_op="mean")
+        return mean  # type: ignore[no-any-return]
 
     def barrier(self) -> None:
         """Wait until every process is here."""

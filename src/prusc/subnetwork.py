@@ -61,16 +61,18 @@ def reestimate_batch_norm(
     if not layers or not batches:
         return
     momenta = [layer.momentum for layer in layers]
-    with torch.no_grad(), module_modes(model, False):
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None  # A plain mean over the batches instead of a moving one.
-            layer.train()
-        for batch in batches:
-            inputs = to_device(
-                take_inputs(split.inputs, batch), runtime.device, channels_last=runtime.config.channels_last
-            )
-            with runtime.autocast():
-                call_model(model, transform(inputs))
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
+    try:
+        with torch.no_grad(), module_modes(model, False):
+            for layer in layers:
+                layer.reset_running_stats()
+                layer.momentum = None  # A plain mean over the batches instead of a moving one.
+                layer.train()
+            for batch in batches:
+                inputs = to_device(
+                    take_inputs(split.inputs, batch), runtime.device, channels_last=runtime.config.channels_last
+                )
+                with runtime.autocast():
+                    call_model(model, transform(inputs))
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum

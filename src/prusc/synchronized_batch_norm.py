@@ -26,6 +26,7 @@ def synchronized_batch_norm(model: nn.Module, runtime: Runtime) -> Iterator[None
     modules = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     if runtime.num_processes == 1:
         modules = []
+    own = {module: module.__dict__["forward"] for module in modules if "forward" in module.__dict__}
     for module in modules:
         # On the instance, so that the class and other networks keep theirs.
         module.__dict__["forward"] = partial(_global_forward, module)
@@ -34,9 +35,20 @@ def synchronized_batch_norm(model: nn.Module, runtime: Runtime) -> Iterator[None
     finally:
         for module in modules:
             del module.__dict__["forward"]
+            if module in own:
+                module.__dict__["forward"] = own[module]
 
 
 def _global_forward(module: Any, inputs: Tensor) -> Tensor:
+    normalised = _normalise(module, inputs)
+    # timm's BatchNorms hold the dropout and the activation that follow them.
+    for follower in ("drop", "act"):
+        if hasattr(module, follower):
+            normalised = getattr(module, follower)(normalised)
+    return normalised
+
+
+def _normalise(module: Any, inputs: Tensor) -> Tensor:
     use_batch = module.training or module.running_mean is None
     if not use_batch:
         return torch.nn.functional.batch_norm(

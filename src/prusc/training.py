@@ -82,17 +82,19 @@ def train_weights(
             with runtime.autocast():
                 logits = call_model(model, transform(inputs, generator=generator))
                 loss = F.cross_entropy(logits.float(), split.labels[part].to(runtime.device))
-            check_finite(loss, step, stage)
-            optimizer.zero_grad(set_to_none=True)
             # The mean over processes of these losses is the mean over the batch, however unevenly it is shared.
-            (loss * (len(part) * runtime.num_processes / len(batch))).backward()
+            loss = loss * (len(part) * runtime.num_processes / len(batch))
+            mean_loss = runtime.average(loss)
+            check_finite(mean_loss, step, stage)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
             runtime.average_gradients(parameters)
             optimizer.step()
             schedule.step()
             for weight, mask_tensor in kept:
                 weight.data.mul_(mask_tensor)
             if after_step is not None:
-                after_step(step + 1, loss.item())
+                after_step(step + 1, mean_loss.item())
 
 
 def one_cycle(step: int, num_steps: int) -> float:

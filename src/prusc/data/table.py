@@ -96,4 +96,5 @@ class Data:
 
     @property
     def num_classes(self) -> int:
+        """How many classes there are."""
         return len(self.class_names)

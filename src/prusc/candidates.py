@@ -1,0 +1,215 @@
+"""Stage 8: try what could follow a mask (or no mask), on equal terms for the subnetwork and for the controls."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from prusc.config import RunConfig
+from prusc.data.table import Data, Split
+from prusc.data.transforms import InputTransform
+from prusc.debiasing_set import DebiasingSet
+from prusc.evaluation import GroupEvaluation, evaluate_groups
+from prusc.heads import fit_head, set_head
+from prusc.masks import BinaryMask
+from prusc.models import get_head
+from prusc.progress import Progress
+from prusc.representations import Representations, extract_representations
+from prusc.runtime import Runtime, stage_generator
+from prusc.selection import PseudoGroups, SelectionScore, score_predictions
+from prusc.training import train_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What every candidate is made with and judged on.
+
+    Attributes:
+        data: Its training split fits heads, its validation split judges.
+        head_name: Module name of the head.
+        source: The split that the de-biasing set draws from.
+        debiasing_set: How it draws.
+        pseudo_groups: Cells of the validation split.
+        judged: Indices of the validation samples that judge; those that the de-biasing set draws from do not.
+        transform: Normalisation.
+        train_transform: Normalisation and augmentation.
+        config: Every setting.
+        runtime: Where to compute.
+        progress: Whom to tell.
+    """
+
+    data: Data
+    head_name: str
+    source: Split
+    debiasing_set: DebiasingSet
+    pseudo_groups: PseudoGroups
+    judged: Tensor
+    transform: InputTransform
+    train_transform: InputTransform
+    config: RunConfig
+    runtime: Runtime
+    progress: Progress
+
+    def represent(self, model: nn.Module, split: Split) -> Representations:
+        """Run a network over a split."""
+        return extract_representations(model, self.head_name, split, self.transform, self.runtime)
+
+    def score(self, val_predictions: Tensor) -> SelectionScore:
+        """Judge a network by its predictions for the whole validation split."""
+        return score_predictions(
+            val_predictions[self.judged], self.data.val.labels[self.judged], self.pseudo_groups
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One network that could be the result.
+
+    Attributes:
+        name: Where it comes from.
+        kind: ``as-is``, ``head`` or ``weights``: what was fitted after the mask.
+        mask: Which weights it keeps.
+        score: What the selection rule thinks of it.
+        val_average_accuracy: On the validation split.
+        test: Figures on the test split, where they were asked for.
+        state: Its state dict, on the CPU; empty if it did not have to be kept.
+    """
+
+    name: str
+    kind: str
+    mask: BinaryMask
+    score: float
+    val_average_accuracy: float
+    test: GroupEvaluation | None
+    state: Mapping[str, Tensor]
+
+
+def try_candidates(
+    base: nn.Module, name: str, mask: BinaryMask, setting: Setting, *, kinds: tuple[str, ...]
+) -> list[Candidate]:
+    """Judge a network as it is, with refitted heads and with trained weights.
+
+    Args:
+        base: The dense network or one with a mask applied; on the runtime's device, not changed.
+        name: What to call it.
+        mask: Which weights it keeps.
+        setting: What every candidate is made with and judged on.
+        kinds: Which of ``as-is``, ``head`` and ``weights`` to try.
+
+    Returns:
+        All of them; of each kind the best by score has its state.
+    """
+    val = setting.represent(base, setting.data.val)
+    test = setting.represent(base, setting.data.test) if setting.config.evaluate_candidates else None
+    found: list[Candidate] = []
+    if "as-is" in kinds:
+        found.append(_judge(name, "as-is", mask, val.logits, test, setting, lambda: copy.deepcopy(base)))
+    if "head" in kinds:
+        found += _keep_best(_heads(base, name, mask, val, test, setting))
+    if "weights" in kinds:
+        found += _keep_best(_trained(base, name, mask, setting))
+    return found
+
+
+def _heads(
+    base: nn.Module, name: str, mask: BinaryMask, val: Representations, test: Representations | None, setting: Setting
+) -> Iterator[Candidate]:
+    """Yield the base with its head refitted on the de-biasing set, for every strength of regularisation."""
+    l2s = setting.config.finetune.head_l2
+    source = setting.represent(base, setting.source) if l2s else None
+    # The head is fitted anew, so none of its weights is pruned any more.
+    head_weight = f"{setting.head_name}.weight"
+    whole_head = BinaryMask(
+        {key: torch.ones_like(kept) if key == head_weight else kept for key, kept in mask.tensors.items()}
+    )
+    for l2 in l2s:
+        assert source is not None
+        weight, bias = fit_head(
+            source.values,
+            setting.source.labels,
+            setting.debiasing_set.weights,
+            num_classes=setting.data.num_classes,
+            l2=l2,
+        )
+
+        def build(weight: Tensor = weight, bias: Tensor = bias) -> nn.Module:
+            model = copy.deepcopy(base)
+            set_head(get_head(model, setting.head_name), weight, bias)
+            return model
+
+        yield _judge(
+            f"{name}/head(l2={l2:g})",
+            "head",
+            whole_head,
+            val.values @ weight.T + bias,
+            None if test is None else test.values @ weight.T + bias,
+            setting,
+            build,
+        )
+
+
+def _trained(base: nn.Module, name: str, mask: BinaryMask, setting: Setting) -> Iterator[Candidate]:
+    """Yield the base with all surviving weights trained on the de-biasing set, for every learning rate."""
+    config = setting.config.finetune
+    for rate in config.learning_rates:
+        full_name = f"{name}/weights(lr={rate:g})"
+        generator = stage_generator(setting.config.seed, full_name)
+        model = copy.deepcopy(base)
+        train_weights(
+            model,
+            setting.source,
+            (setting.debiasing_set.draw(config.batch_size, generator) for _ in range(config.steps)),
+            config.steps,
+            learning_rate=rate,
+            weight_decay=config.weight_decay,
+            transform=setting.train_transform,
+            runtime=setting.runtime,
+            generator=generator,
+            stage=f"fine-tuning {full_name}",
+            mask=mask,
+            after_step=lambda step, _, task=full_name: setting.progress.advance(task, step, config.steps),
+        )
+        val = setting.represent(model, setting.data.val)
+        test = setting.represent(model, setting.data.test) if setting.config.evaluate_candidates else None
+        yield _judge(full_name, "weights", mask, val.logits, test, setting, lambda model=model: model)
+
+
+def _judge(
+    name: str,
+    kind: str,
+    mask: BinaryMask,
+    val_logits: Tensor,
+    test: Representations | Tensor | None,
+    setting: Setting,
+    build: Callable[[], nn.Module],
+) -> Candidate:
+    predictions = val_logits.argmax(dim=1)
+    test_logits = test.logits if isinstance(test, Representations) else test
+    return Candidate(
+        name=name,
+        kind=kind,
+        mask=mask,
+        score=setting.score(predictions).score,
+        val_average_accuracy=(predictions == setting.data.val.labels).double().mean().item(),
+        test=None
+        if test_logits is None
+        else evaluate_groups(test_logits.argmax(dim=1), setting.data.test, setting.data),
+        state={key: value.detach().cpu().clone() for key, value in build().state_dict().items()},
+    )
+
+
+def _keep_best(candidates: Iterator[Candidate]) -> list[Candidate]:
+    """Drop the state of all but the best, one at a time, so that two networks at most are in memory."""
+    found: list[Candidate] = []
+    best = -1
+    for candidate in candidates:
+        found.append(candidate)
+        if best < 0 or candidate.score > found[best].score:
+            if best >= 0:
+                found[best] = replace(found[best], state={})
+            best = len(found) - 1
+        else:
+            found[-1] = replace(candidate, state={})
+    return found

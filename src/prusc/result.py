@@ -1,0 +1,78 @@
+"""What a run gives back."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from prusc.clustering import Clustering
+from prusc.config import RunConfig
+from prusc.evaluation import GroupEvaluation
+from prusc.mask_learning import MaskHistoryEntry
+from prusc.masks import BinaryMask
+
+Verdict = Literal["improved", "no-shortcut", "shortcut-only"]
+
+VERDICT_TEXTS: dict[Verdict, str] = {
+    "improved": "the chosen network serves the network's worst cells better; the result is that network",
+    "no-shortcut": (
+        "no candidate serves the worst cells better than the original, and the original fails on none of them: no "
+        "shortcut was found; the result is the original network"
+    ),
+    "shortcut-only": (
+        "the original fails on some cells and no candidate serves them better: the network seems to have learned the "
+        "shortcut and little else; the result is the original network"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class CandidateSummary:
+    """One network that was considered.
+
+    Attributes:
+        name: Where it comes from, such as ``mask@300/head(l2=0.01)``.
+        family: ``erm``, ``last_layer``, ``finetune_all`` or ``subnetwork``.
+        density: Share of the masked weights that it keeps.
+        score: What the selection rule thinks of it, on validation cells.
+        val_average_accuracy: On the validation split.
+        test: Figures on the test split, if the run was asked to measure its own choice.
+    """
+
+    name: str
+    family: str
+    density: float
+    score: float
+    val_average_accuracy: float
+    test: GroupEvaluation | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class DebiasingResult:
+    """A run from the given network to the chosen one.
+
+    Attributes:
+        model: The chosen network: an ordinary module of the given network's class, with its state-dict keys.
+        erm: The given network.
+        mask: Which weights the chosen network keeps; everything if it is not a subnetwork.
+        verdict: Whether anything was gained.
+        chosen: Name of the chosen candidate of each family.
+        candidates: Every network that was considered.
+        evaluations: For ``erm``, ``subnetwork`` (the chosen network) and the controls, the figures by split.
+        clustering: Clusters of the training split.
+        history: How the mask came about.
+        seconds: Wall time by stage, of the process that ran the stage.
+        config: Every setting.
+    """
+
+    model: nn.Module
+    erm: nn.Module
+    mask: BinaryMask
+    verdict: Verdict
+    chosen: dict[str, str]
+    candidates: tuple[CandidateSummary, ...]
+    evaluations: dict[str, dict[str, GroupEvaluation]]
+    clustering: Clustering
+    history: tuple[MaskHistoryEntry, ...]
+    seconds: dict[str, float]
+    config: RunConfig

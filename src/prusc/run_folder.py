@@ -1,0 +1,246 @@
+"""All reading and writing of a run: atomic, and nothing that could run code when read."""
+
+import json
+import os
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import safetensors.torch
+import tomli_w
+import torch
+from torch import Tensor
+
+from prusc.config import RunConfig, config_from_dict, config_to_dict
+from prusc.errors import ConfigError, DataError, RunFolderError
+
+FORMAT = 1
+METRICS = "metrics.json"
+CONFIG = "config.toml"
+
+
+class RunFolder:
+    """One run on disk.
+
+    The files of the contract stand in the folder itself; what a resumed run needs and a finished one does not stands in
+    ``stages/``. ``metrics.json`` is written last: a folder that holds it is finished.
+
+    Args:
+        path: Made if it does not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.stages = path / "stages"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return (self.path / METRICS).is_file()
+
+    def open(self, config: RunConfig, *, force: bool) -> None:
+        """Make the folder ready for a run, new or resumed.
+
+        Args:
+            config: Every setting; a folder that was begun with others is refused.
+            force: Throw away what another run left.
+
+        Raises:
+            RunFolderError: If the folder is in use for other things, holds a run with other settings, or cannot be
+                written.
+        """
+        begun = (self.path / CONFIG).is_file()
+        if self.path.exists() and not self.path.is_dir():
+            raise RunFolderError(f"run folder {self.path} is a file; name another folder with --out")
+        if self.path.is_dir() and not begun and any(self.path.iterdir()):
+            raise RunFolderError(
+                f"folder {self.path} holds files but no {CONFIG}, so it is no run folder; name an empty or a new one"
+            )
+        if begun and force:
+            self._clear()
+        elif begun:
+            old, new = self.read_config(), config_to_dict(config)
+            differing = _differing_settings(config_to_dict(old), new)
+            if differing:
+                raise RunFolderError(
+                    f"run folder {self.path} holds a run with other settings ({'; '.join(differing[:5])}); name another "
+                    "folder with --out, or throw that run away with --force"
+                )
+        with self._explained():
+            self.stages.mkdir(parents=True, exist_ok=True)
+        self.write_toml(CONFIG, config_to_dict(config))
+
+    def read_config(self) -> RunConfig:
+        """Read the settings of the run.
+
+        Raises:
+            ConfigError: If they cannot be read or are not valid.
+        """
+        return read_config(self.path / CONFIG)
+
+    def close(self) -> None:
+        """Remove what only a resumed run needs."""
+        shutil.rmtree(self.stages, ignore_errors=True)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a JSON file; a number that is not finite is refused."""
+        self._write(name, lambda path: path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", "utf-8"))
+
+    def read_json(self, name: str) -> Any:
+        """Read a JSON file."""
+        return json.loads((self.path / name).read_text("utf-8"))
+
+    def write_toml(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a TOML file."""
+        self._write(name, lambda path: path.write_text(tomli_w.dumps(content), "utf-8"))
+
+    def write_csv(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table."""
+        self._write(name, lambda path: table.to_csv(path, index=False))
+
+    def write_tensors(self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+        """Write named tensors as safetensors."""
+        # Tied weights share memory, which the format does not know: each name gets its own copy.
+        separate = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+        self._write(name, lambda path: safetensors.torch.save_file(separate, path, metadata={**(metadata or {})}))
+
+    def read_tensors(self, name: str) -> dict[str, Tensor]:
+        """Read named tensors."""
+        return dict(safetensors.torch.load_file(self.path / name))
+
+    def has(self, name: str) -> bool:
+        """Whether a file is there; since writing is atomic it is then complete."""
+        return (self.path / name).is_file()
+
+    def append_log(self, line: str) -> None:
+        """Add a line to ``log.txt``."""
+        with self._explained(), (self.path / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def _write(self, name: str, write: Callable[[Path], Any]) -> None:
+        target = self.path / name
+        with self._explained():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+            os.close(handle)
+            try:
+                write(Path(temporary))
+                with Path(temporary).open("rb") as file:
+                    os.fsync(file.fileno())
+                Path(temporary).chmod(0o644)
+                Path(temporary).replace(target)
+            finally:
+                Path(temporary).unlink(missing_ok=True)
+
+    def _clear(self) -> None:
+        with self._explained():
+            # The marks of a finished and of a begun run last and first: a killed --force leaves an unfinished run.
+            for name in (METRICS, "log.txt"):
+                (self.path / name).unlink(missing_ok=True)
+            shutil.rmtree(self.stages, ignore_errors=True)
+            for name in ("clusters.csv", "debiasing_set.csv", "candidates.csv", "history.csv"):
+                (self.path / name).unlink(missing_ok=True)
+            for file in self.path.glob("*.safetensors"):
+                file.unlink()
+            shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunFolderError(
+                f"run folder {self.path} cannot be written: {error.strerror or error}; free some space, or name a "
+                "folder that you may write to with --out"
+            ) from error
+        except safetensors.SafetensorError as error:
+            raise RunFolderError(f"run folder {self.path} cannot be written: {error}") from error
+
+
+def read_config(path: Path) -> RunConfig:
+    """Read the settings of a run from a TOML file.
+
+    Args:
+        path: As ``config.toml`` in a run folder; absent settings have their defaults.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ConfigError: If the file is missing, is no TOML, or holds a setting that is unknown or out of range.
+    """
+    try:
+        return config_from_dict(RunConfig, tomllib.loads(path.read_text("utf-8")))
+    except OSError as error:
+        raise ConfigError(f"config file {path} cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config file {path} is no valid TOML: {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"config file {path}: {error}") from error
+
+
+def read_cluster_csv(path: Path, labels: Tensor) -> Tensor:
+    """Read the clusters of the training split from a CSV file with columns ``index``, ``label``, ``cluster_assign``.
+
+    Args:
+        path: One row per sample, in any order; rows whose column ``split`` is not ``train`` are passed over.
+        labels: Class of each training sample, compared with the file's.
+
+    Returns:
+        Cluster of each training sample.
+
+    Raises:
+        DataError: If a column or row is missing, doubled or wrong.
+    """
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cluster file {path} cannot be read as CSV: {str(error).splitlines()[0]}") from error
+    wanted = ["index", "label", "cluster_assign"]
+    missing = [name for name in wanted if name not in table.columns]
+    if missing:
+        raise DataError(f"cluster file {path} lacks the columns {missing}; it has {list(table.columns)}")
+    if "split" in table.columns:
+        table = table[table["split"] == "train"]
+    for name in wanted:
+        numbers = pd.to_numeric(table[name], errors="coerce")
+        bad = numbers.isna() | (numbers % 1 != 0) | (numbers < 0)
+        if bad.any():
+            row = int(bad.to_numpy().argmax())
+            raise DataError(
+                f"cluster file {path}, row {row + 2}, column {name!r}: {table[name].iloc[row]!r} is no whole number "
+                "of at least 0"
+            )
+    index = torch.tensor(table["index"].to_numpy(dtype="int64"))
+    if not torch.equal(index.sort().values, torch.arange(len(labels))):
+        raise DataError(
+            f"cluster file {path} must name each of the {len(labels)} training samples once, as index 0 to "
+            f"{len(labels) - 1}; it has {len(index)} rows, {len(index.unique())} different indices"
+        )
+    given = torch.tensor(table["label"].to_numpy(dtype="int64"))
+    differing = given != labels[index]
+    if bool(differing.any()):
+        row = int(differing.nonzero()[0, 0])
+        raise DataError(
+            f"cluster file {path}, row {row + 2}: label {int(given[row])} for sample {int(index[row])}, whose class is "
+            f"{int(labels[index[row]])}; was the file made for other data?"
+        )
+    cluster_ids = torch.empty(len(labels), dtype=torch.long)
+    cluster_ids[index] = torch.tensor(table["cluster_assign"].to_numpy(dtype="int64"))
+    return cluster_ids
+
+
+def _differing_settings(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> list[str]:
+    differing: list[str] = []
+    for name in sorted(old.keys() | new.keys()):
+        before, now = old.get(name), new.get(name)
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            differing += _differing_settings(before, now, f"{where}{name}.")
+        elif before != now:
+            differing.append(f"{where}{name} was {before!r}, is {now!r}")
+    return differing

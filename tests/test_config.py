@@ -1,0 +1,169 @@
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from prusc.config import (
+    ClusteringConfig,
+    DataConfig,
+    DebiasingSetConfig,
+    ERMConfig,
+    FinetuneConfig,
+    MaskConfig,
+    RunConfig,
+    RuntimeConfig,
+    config_from_dict,
+    config_to_dict,
+)
+from prusc.errors import ConfigError, PruscError
+
+PARTS = [
+    DataConfig,
+    ERMConfig,
+    ClusteringConfig,
+    DebiasingSetConfig,
+    MaskConfig,
+    FinetuneConfig,
+    RuntimeConfig,
+    RunConfig,
+]
+
+
+def through_toml(config: Any) -> Any:
+    return config_from_dict(type(config), tomllib.loads(tomli_w.dumps(config_to_dict(config))))
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_defaults_survive_toml(kind: type) -> None:
+    assert through_toml(kind()) == kind()
+
+
+def test_every_setting_survives_toml() -> None:
+    config = RunConfig(
+        data="/data/celeba",
+        model="resnet18",
+        weights=Path("/w/resnet.safetensors"),
+        seed=2**63 - 1,
+        controls=False,
+        evaluate_candidates=True,
+        data_options=DataConfig(0.9, 3, "Blond_Hair", ("Male", "Young"), 64, 1.5),
+        erm=ERMConfig(3, 16, 0.5, 0.0, True, 0.25),
+        clustering=ClusteringConfig(None, (3, 5), 2, Path("c.csv"), 1, 10),
+        debiasing_set=DebiasingSetConfig("val", 0.5, 3),
+        masks=MaskConfig(9, 8, 0.2, -1.0, 0.5, 0.0, 0.1, "cluster", "sum-of-logits", 0.0, 2, ("a.*",), ("b", "c"), False),
+        finetune=FinetuneConfig((), (), 7, 8, 0.0),
+        runtime=RuntimeConfig("cpu", "bf16-mixed", True, 0, 9),
+    )
+    plain = config_to_dict(config)
+    defaults = RunConfig()
+    for part in dataclasses.fields(config):
+        # Otherwise the test would not notice a setting that is lost.
+        assert getattr(config, part.name) != getattr(defaults, part.name) or part.name == "trained", part.name
+    assert through_toml(config) == config
+    assert plain["weights"] == "/w/resnet.safetensors" and plain["masks"]["exclude"] == ["b", "c"]
+    trained = RunConfig(trained=Path("t.pt"))
+    assert through_toml(trained) == trained
+
+
+def test_a_setting_that_is_none_though_its_default_is_not_stays_none() -> None:
+    config = RunConfig(clustering=ClusteringConfig(num_clusters=None))
+    assert RunConfig().clustering.num_clusters is not None
+    assert through_toml(config).clustering.num_clusters is None
+
+
+def test_absent_settings_have_their_defaults() -> None:
+    assert config_from_dict(RunConfig, {}) == RunConfig()
+    assert config_from_dict(RunConfig, {"masks": {"beta": 3}}) == RunConfig(masks=MaskConfig(beta=3.0))
+    assert isinstance(config_from_dict(MaskConfig, {"beta": 3}).beta, float)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"maskes": {}}, "unknown setting maskes; did you mean masks"),
+        ({"masks": {"step": 3}}, r"unknown setting masks\.step; did you mean steps"),
+        ({"masks": 3}, "setting masks must be a table of settings, found 3"),
+        ({"masks": {"steps": "many"}}, r"setting masks\.steps must be int, found 'many'"),
+        ({"masks": {"steps": True}}, r"masks\.steps must be int, found True"),
+        ({"masks": {"steps": 1.5}}, r"masks\.steps must be int, found 1\.5"),
+        ({"masks": {"beta": True}}, r"masks\.beta must be float, found True"),
+        ({"masks": {"negatives": "all"}}, r"masks\.negatives must be one of 'other-class', 'cluster', found 'all'"),
+        ({"masks": {"include": "encoder"}}, r"masks\.include must be .*, found 'encoder'"),
+        ({"masks": {"include": [1]}}, r"masks\.include must be str, found 1"),
+        ({"weights": 3}, "setting weights must be Path, found 3"),
+        ({"controls": 1}, "setting controls must be bool, found 1"),
+        ({"clustering": {"num_clusters": "eight"}}, r"clustering\.num_clusters must be int, found 'eight'"),
+        ({"seed": "none"}, "setting seed must be int, found 'none'"),
+        ({"masks": {"steps": 0}}, r"masks\.steps must be at least 1, found 0"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config_from_dict(RunConfig, values)
+
+
+OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
+    (DataConfig, {"memory_limit_gib": -1.0}),
+    (ERMConfig, {"epochs": 0}),
+    (ERMConfig, {"batch_size": 1}),
+    (ERMConfig, {"learning_rate": 0.0}),
+    (ERMConfig, {"learning_rate": float("nan")}),
+    (ERMConfig, {"weight_decay": -1.0}),
+    (ERMConfig, {"min_crop_scale": 0.0}),
+    (ERMConfig, {"min_crop_scale": 1.1}),
+    (ClusteringConfig, {"num_clusters": 1}),
+    (ClusteringConfig, {"candidates": (4, 1), "num_clusters": None}),
+    (ClusteringConfig, {"num_clusters": None, "candidates": ()}),
+    (ClusteringConfig, {"num_restarts": 0}),
+    (ClusteringConfig, {"silhouette_samples": 9}),
+    (DebiasingSetConfig, {"cell_exponent": -0.1}),
+    (DebiasingSetConfig, {"cell_exponent": 1.1}),
+    (DebiasingSetConfig, {"min_cell_size": 0}),
+    (MaskConfig, {"snapshots": 1, "steps": 0}),
+    (MaskConfig, {"batch_size": 1}),
+    (MaskConfig, {"learning_rate": -0.1}),
+    (MaskConfig, {"mask_temperature": 0.0}),
+    (MaskConfig, {"beta": -1.0}),
+    (MaskConfig, {"contrastive_temperature": 0.0}),
+    (MaskConfig, {"sparsity": -1.0}),
+    (MaskConfig, {"snapshots": 0}),
+    (MaskConfig, {"steps": 3, "snapshots": 4}),
+    (FinetuneConfig, {"head_l2": (0.1, 0.0)}),
+    (FinetuneConfig, {"learning_rates": (-1.0,)}),
+    (FinetuneConfig, {"steps": 0}),
+    (FinetuneConfig, {"batch_size": 1}),
+    (FinetuneConfig, {"weight_decay": -1.0}),
+    (RuntimeConfig, {"num_workers": -1}),
+    (RuntimeConfig, {"eval_batch_size": 0}),
+    (RunConfig, {"seed": -1}),
+    (RunConfig, {"seed": 2**63}),
+    (RunConfig, {"trained": Path("b"), "weights": Path("a")}),
+    (RunConfig, {"trained": Path("b"), "clustering": ClusteringConfig(checkpoint=1)}),
+    (RunConfig, {"clustering": ClusteringConfig(checkpoint=0)}),
+    (RunConfig, {"erm": ERMConfig(epochs=8), "clustering": ClusteringConfig(checkpoint=9)}),
+]
+
+
+@pytest.mark.parametrize(("kind", "settings"), OUT_OF_RANGE)
+def test_settings_out_of_range_are_refused_by_name(kind: type, settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"must be .*, found") as caught:
+        kind(**settings)
+    # The last setting of each is the wrong one.
+    name = list(settings)[-1]
+    named = {"num_clusters": "number of clusters", "clustering": "clustering.checkpoint"}
+    assert named.get(name, name) in str(caught.value)
+
+
+def test_a_config_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        MaskConfig().steps = 3  # type: ignore[misc]
+
+
+def test_one_except_catches_every_error() -> None:
+    with pytest.raises(PruscError):
+        MaskConfig(steps=0)
+    with pytest.raises(ValueError, match="must be"):
+        MaskConfig(steps=0)
