@@ -136,6 +136,7 @@ class Malicious:
         return os.mkdir, (str(self.witness),)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("how", ["torch", "legacy", "pickle", "nested"])
 def test_code_in_a_weight_file_is_not_run(tmp_path: Path, how: str) -> None:
     path, witness = tmp_path / "weights.pt", tmp_path / "witness"

@@ -1,1 +1,164 @@
 """The command line: parses, calls, prints; no logic."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+from prusc.config import RunConfig
+from prusc.errors import ConfigError, PruscError, nearest_names
+from prusc.evaluation import GroupEvaluation
+from prusc.pipeline import debias
+from prusc.result import VERDICT_TEXTS, DebiasingResult
+from prusc.run_folder import read_config
+from prusc.runtime import is_main_process
+
+_COMMANDS = ("run",)
+_ROW_NAMES = {
+    "erm": "before (ERM)",
+    "last_layer": "control: last layer refitted",
+    "finetune_all": "control: all weights fine-tuned",
+    "subnetwork": "after",
+}
+
+
+@dataclass(frozen=True)
+class _RunCommand:
+    """From a classifier that takes shortcuts to a subnetwork that does without them, without group labels.
+
+    Attributes:
+        out: Run folder; an unfinished run of the same settings is resumed.
+        force: Throw away what the run folder holds.
+        config: Take the settings from this file, such as another run's config.toml; options given here replace them.
+    """
+
+    out: Path
+    force: bool
+    config: Path | None
+    run: Annotated[RunConfig, tyro.conf.arg(name="")]
+
+
+class _ConsoleProgress:
+    """A line per stage and, on a terminal, a bar for the work in hand."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        columns = TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._bars = RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task: tuple[str, int] | None = None
+
+    def __enter__(self) -> "_ConsoleProgress":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text, markup=False, highlight=False)
+
+    def advance(self, task: str, done: int, total: int) -> None:
+        """Move the bar."""
+        if self._bars.disable:
+            return
+        if self._task is None or self._task[0] != task:
+            if self._task is not None:
+                self._bars.remove_task(self._bars.task_ids[0])
+            self._task = (task, total)
+            self._bars.add_task(task, total=total)
+        self._bars.update(self._bars.task_ids[0], completed=done)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 when done, 2 after an error of the user's to put right, 130 after Ctrl-C."""
+    sys.exit(run_command_line(sys.argv[1:] if arguments is None else arguments))
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        arguments: What follows the program's name.
+
+    Returns:
+        The exit code.
+    """
+    errors = Console(stderr=True, soft_wrap=True)
+    try:
+        return _run(arguments)
+    except PruscError as error:
+        errors.print(f"prusc: {error}", style="red", markup=False, highlight=False)
+        return 2
+    except KeyboardInterrupt:
+        errors.print("prusc: interrupted; the same command goes on with the stage that it was in", markup=False)
+        return 130
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
+        raise ConfigError(
+            f"unknown command {arguments[0]!r}{nearest_names(arguments[0], _COMMANDS)}; commands: {', '.join(_COMMANDS)}"
+        )
+    if not arguments or arguments[0] != "run":
+        print(f"usage: prusc {{{','.join(_COMMANDS)}}} [OPTIONS]; prusc run --help lists the options")
+        return 0 if arguments and arguments[0] in ("-h", "--help") else 2
+    base = _config_file(arguments)
+    default = _RunCommand(
+        out=Path("runs/prusc"), force=False, config=base, run=RunConfig() if base is None else read_config(base)
+    )
+    command = tyro.cli(_RunCommand, prog="prusc run", args=list(arguments[1:]), default=default)
+    console = Console(stderr=True, soft_wrap=True)
+    with _ConsoleProgress(console) as progress:
+        result = debias(config=command.run, out=command.out, force=command.force, progress=progress)
+    if is_main_process():
+        _print_result(result, command.out)
+    return 0
+
+
+def _config_file(arguments: Sequence[str]) -> Path | None:
+    for index, argument in enumerate(arguments):
+        if argument == "--config" and index + 1 < len(arguments):
+            return Path(arguments[index + 1])
+        if argument.startswith("--config="):
+            return Path(argument.partition("=")[2])
+    return None
+
+
+def _print_result(result: DebiasingResult, out: Path) -> None:
+    num_samples = result.evaluations["erm"]["test"].num_samples
+    table = Table(title=f"Test split, {num_samples} samples; accuracies in %, 95 % intervals in brackets")
+    for name in ("network", "average", "group-balanced", "worst group", "n of it", "chosen candidate"):
+        table.add_column(name, justify="left" if name in ("network", "chosen candidate") else "right")
+    for name, splits in result.evaluations.items():
+        test = splits["test"]
+        low, high = test.worst_group_ci95
+        table.add_row(
+            _ROW_NAMES[name],
+            f"{100 * test.average_accuracy:.1f}",
+            f"{100 * test.balanced_accuracy:.1f}",
+            f"{100 * test.worst_group_accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]",
+            str(_worst_size(test)),
+            result.chosen[name],
+        )
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(table)
+    console.print(f"{result.verdict}: {VERDICT_TEXTS[result.verdict]}", markup=False, highlight=False)
+    console.print(
+        f"{100 * result.mask.density:.0f} % of the weights kept; chosen on clusters of the validation split; group "
+        f"labels were used for evaluation only. Run folder: {out}",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _worst_size(evaluation: GroupEvaluation) -> int:
+    filled = [group for group in evaluation.groups if group.accuracy is not None]
+    return min(filled, key=lambda group: group.accuracy or 0.0).num_samples

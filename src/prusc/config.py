@@ -60,7 +60,7 @@ class ERMConfig:
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
-    flip: bool = False
+    flip: bool = True
     min_crop_scale: float = 1.0
 
     def __post_init__(self) -> None:
@@ -140,7 +140,7 @@ class MaskConfig:
         reestimate_batch_norm: Gather the statistics of BatchNorm anew under the fixed mask.
     """
 
-    steps: int = 400
+    steps: int = 300
     batch_size: int = 256
     learning_rate: float = 0.1
     initial_logit: float = 0.0
@@ -150,7 +150,7 @@ class MaskConfig:
     negatives: Literal["other-class", "cluster"] = "other-class"
     sparsity_term: Literal["mean-probability", "sum-of-logits"] = "mean-probability"
     sparsity: float = 1.0
-    snapshots: int = 4
+    snapshots: int = 2
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
     reestimate_batch_norm: bool = True
@@ -183,7 +183,7 @@ class FinetuneConfig:
         weight_decay: Of AdamW.
     """
 
-    head_l2: tuple[float, ...] = (0.1, 0.01, 0.001)
+    head_l2: tuple[float, ...] = (0.1, 0.01)
     learning_rates: tuple[float, ...] = (1e-3,)
     steps: int = 200
     batch_size: int = 256

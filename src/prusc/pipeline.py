@@ -2,32 +2,480 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from prusc.candidates import Candidate, Setting, try_candidates
-from prusc.clustering import Clustering, ClusterCountTrial, cluster_representations, given_clustering
+from prusc.clustering import Clustering, cluster_representations, given_clustering
 from prusc.config import RunConfig
-from prusc.data import Data, InputTransform, Split, load_data
+from prusc.data import Data, InputTransform, load_data
 from prusc.data.batches import take_inputs
-from prusc.debiasing_set import DebiasingSet, build_debiasing_set
+from prusc.debiasing_set import build_debiasing_set
 from prusc.errors import RunFolderError
-from prusc.evaluation import GroupEvaluation, evaluate_groups
-from prusc.mask_learning import LearnedMasks, MaskHistoryEntry, learn_masks
+from prusc.evaluation import evaluate_groups
+from prusc.mask_learning import LearnedMasks, learn_masks
 from prusc.masks import BinaryMask, maskable_parameters
 from prusc.models import build_model, find_head, load_weights, model_normalisation, read_weights, to_device
 from prusc.progress import Progress, SilentProgress
-from prusc.representations import Representations, extract_representations
-from prusc.result import VERDICT_TEXTS, CandidateSummary, DebiasingResult, Verdict
-from prusc.run_files import read_clustering, read_masks, write_clustering, write_masks, write_result
+from prusc.representations import extract_representations
+from prusc.result import VERDICT_TEXTS, CandidateSummary, DebiasingResult
+from prusc.run_files import (
+    read_candidates,
+    read_clustering,
+    read_masks,
+    write_candidates,
+    write_clustering,
+    write_debiasing_set,
+    write_masks,
+    write_result,
+)
 from prusc.run_folder import RunFolder, read_cluster_csv
 from prusc.runtime import Runtime, stage_generator
-from prusc.selection import PseudoGroups, make_pseudo_groups
+from prusc.selection import find_verdict, make_pseudo_groups
 from prusc.subnetwork import extract_subnetwork
 from prusc.training import epoch_batches, num_epoch_batches, train_weights
+
+_NUM_STATISTICS_BATCHES = 20
+
+
+def debias(
+    model: nn.Module | None = None,
+    data: Data | None = None,
+    config: RunConfig | None = None,
+    *,
+    out: Path | str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> DebiasingResult:
+    """Extract from a network a subnetwork that does without the shortcuts it has learned.
+
+    Group attributes of the data are read by the final evaluation alone.
+
+    Args:
+        model: A trained classifier, not changed; if ``None``, the one that the config names is trained or loaded.
+        data: The data it was trained on; if ``None``, those that the config names are loaded.
+        config: Every setting; the defaults if ``None``.
+        out: Run folder; without one nothing is written. A folder with an unfinished run of the same settings is
+            resumed.
+        force: Throw away what the run folder holds.
+        progress: Whom to tell.
+
+    Returns:
+        The chosen network and everything about it.
+
+    Raises:
+        PruscError: If settings, data, network or run folder are not as they have to be.
+
+    References:
+        Le et al. 2024, arXiv:2407.14974.
+    """
+    config = config or RunConfig()
+    runtime = Runtime(config.runtime)
+    folder = RunFolder(Path(out)) if out is not None and runtime.is_main else None
+    if folder is not None:
+        if folder.is_finished and not force:
+            raise RunFolderError(
+                f"run folder {folder.path} holds a finished run; read its metrics.json, or run it anew with --force"
+            )
+        if data is None:
+            _check_inputs(config)
+    progress = progress if progress is not None and runtime.is_main else SilentProgress()
+    if data is None:
+        data = _load(config, progress)
+    # Only now: an error in the data must leave no folder behind.
+    if folder is not None:
+        folder.open(config, force=force)
+    return _Run(config, data, runtime, folder, progress).run(model)
+
+
+@dataclass
+class _Run:
+    """What the stages share while they run."""
+
+    config: RunConfig
+    data: Data
+    runtime: Runtime
+    folder: RunFolder | None
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        if self.folder is not None and self.folder.has("stages/seconds.json"):
+            self.seconds = self.folder.read_json("stages/seconds.json")
+        mean, std = self.data.mean, self.data.std
+        erm = self.config.erm
+        self.transform = InputTransform(mean, std)
+        self.train_transform = InputTransform(mean, std, flip=erm.flip, min_crop_scale=erm.min_crop_scale)
+
+    def run(self, given: nn.Module | None) -> DebiasingResult:
+        """Go through the stages."""
+        self.say(
+            f"data {self.data.name}: {', '.join(f'{len(s)} {n}' for n, s in self.data.splits.items())} samples of "
+            f"{self.data.num_classes} classes"
+        )
+        with self.stage("erm"):
+            model, checkpoints = self.train_or_load(given)
+        sample = to_device(take_inputs(self.data.train.inputs, torch.arange(2)), self.runtime.device)
+        head_name = find_head(model, self.transform(sample), self.data.num_classes)
+        with self.stage("clustering"):
+            clustering, val_cluster_ids = self.cluster(model, checkpoints, head_name)
+        with self.stage("debiasing_set"):
+            setting = self.build_setting(head_name, clustering, val_cluster_ids)
+        with self.stage("masks"):
+            learned = self.learn(model, setting)
+        with self.stage("controls"):
+            dense = self.cached("dense", lambda: self.try_dense(model, setting))
+        masked: list[Candidate] = []
+        for step, mask in learned.masks.items():
+            with self.stage(f"candidates@{step}"):
+                masked += self.cached(f"mask-{step}", lambda s=step, m=mask: self.try_mask(model, s, m, setting))
+        with self.stage("evaluation"):
+            result = self.finish(model, setting, clustering, learned, dense, masked)
+        if self.folder is not None:
+            self.folder.close()
+        self.runtime.barrier()
+        return result
+
+    # ------------------------------------------------------------------------------------------------- stages
+
+    def train_or_load(self, given: nn.Module | None) -> tuple[nn.Module, Mapping[int, Mapping[str, Tensor]]]:
+        """Return the ERM network and its epoch checkpoints, by epoch."""
+        config, data = self.config, self.data
+        if given is not None:
+            model = self.runtime.place(copy.deepcopy(given))
+        else:
+            model = build_model(config.model, data.num_classes, generator=stage_generator(config.seed, "model"))
+            source = config.trained or config.weights
+            if source is not None:
+                load_weights(model, read_weights(source), source=str(source), new_head=config.trained is None)
+            model = self.runtime.place(model)
+        if self.folder is not None and self.folder.has("erm.safetensors"):
+            stored = self.folder.read_tensors("erm.safetensors")
+            if given is not None and any(not torch.equal(v.cpu(), stored[k]) for k, v in given.state_dict().items()):
+                raise RunFolderError(
+                    f"run folder {self.folder.path} was begun with another network; name another folder or use force"
+                )
+            model.load_state_dict(stored)
+            self.share(model)
+            self.say("erm: trained before, loaded")
+            return model, self.stored_checkpoints()
+        checkpoints: dict[int, Mapping[str, Tensor]] = {}
+        if given is None and config.trained is None:
+            self.train(model, checkpoints)
+        else:
+            self.say("erm: a trained network was given")
+        self.share(model)
+        if self.folder is not None:
+            self.folder.write_tensors("erm.safetensors", model.state_dict())
+        return model, checkpoints
+
+    def train(self, model: nn.Module, checkpoints: dict[int, Mapping[str, Tensor]]) -> None:
+        """Train by ERM, keeping a checkpoint of each epoch: on disk, and the one that clusters need in memory."""
+        erm, num_samples = self.config.erm, len(self.data.train)
+        generator = stage_generator(self.config.seed, "erm")
+        per_epoch = num_epoch_batches(num_samples, erm.batch_size)
+        num_steps = erm.epochs * per_epoch
+
+        def after_step(step: int, loss: float) -> None:
+            self.progress.advance("ERM training", step, num_steps)
+            if step % per_epoch:
+                return
+            epoch = step // per_epoch
+            self.say(f"erm: epoch {epoch} of {erm.epochs}, loss {loss:.3f}")
+            if self.folder is not None:
+                self.folder.write_tensors(_checkpoint_name(epoch), model.state_dict())
+            if epoch == self.config.clustering.checkpoint:
+                checkpoints[epoch] = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+
+        train_weights(
+            model,
+            self.data.train,
+            (batch for _ in range(erm.epochs) for batch in epoch_batches(num_samples, erm.batch_size, generator)),
+            num_steps,
+            learning_rate=erm.learning_rate,
+            weight_decay=erm.weight_decay,
+            transform=self.train_transform,
+            runtime=self.runtime,
+            generator=stage_generator(self.config.seed, "erm augmentation"),
+            stage="ERM training",
+            after_step=after_step,
+        )
+
+    def cluster(
+        self, model: nn.Module, checkpoints: Mapping[int, Mapping[str, Tensor]], head_name: str
+    ) -> tuple[Clustering, Tensor]:
+        """Return the clustering of the training split and the nearest cluster of each validation sample."""
+        stored = read_clustering(self.folder) if self.folder is not None else None
+        stored = self.runtime.broadcast(stored)
+        if stored is not None:
+            return stored
+        config, data = self.config.clustering, self.data
+        source = model
+        if config.checkpoint is not None:
+            source = copy.deepcopy(model)
+            source.load_state_dict(checkpoints[config.checkpoint])
+        train, val = (
+            extract_representations(source, head_name, split, self.transform, self.runtime).values
+            for split in (data.train, data.val)
+        )
+        if config.from_csv is not None:
+            clustering = given_clustering(train, read_cluster_csv(config.from_csv, data.train.labels))
+        else:
+            generator = stage_generator(self.config.seed, "clustering")
+            clustering = cluster_representations(train, config, generator=generator)
+        val_cluster_ids = clustering.assign(val)
+        if self.folder is not None:
+            write_clustering(self.folder, clustering, val_cluster_ids, data)
+        sizes = torch.bincount(clustering.cluster_ids, minlength=clustering.num_clusters).tolist()
+        self.say(f"clusters: {clustering.num_clusters}, of {', '.join(map(str, sizes))} training samples")
+        return clustering, val_cluster_ids
+
+    def build_setting(self, head_name: str, clustering: Clustering, val_cluster_ids: Tensor) -> Setting:
+        """Return the de-biasing set and the pseudo-groups that judge, which never share a sample."""
+        config, data = self.config, self.data
+        split, cluster_ids, judged = data.train, clustering.cluster_ids, torch.arange(len(data.val))
+        if config.debiasing_set.split == "val":
+            order = torch.randperm(len(data.val), generator=stage_generator(config.seed, "halves of validation"))
+            drawn, judged = order[: len(order) // 2].sort().values, order[len(order) // 2 :].sort().values
+            split, cluster_ids = data.val.subset(drawn), val_cluster_ids[drawn]
+        debiasing_set = build_debiasing_set(
+            split.labels,
+            cluster_ids,
+            num_classes=data.num_classes,
+            num_clusters=clustering.num_clusters,
+            config=config.debiasing_set,
+        )
+        if self.folder is not None:
+            write_debiasing_set(self.folder, debiasing_set, data)
+        pseudo_groups = make_pseudo_groups(
+            data.val.labels[judged], val_cluster_ids[judged], num_clusters=clustering.num_clusters
+        )
+        num_cells = int((torch.bincount(debiasing_set.labels * clustering.num_clusters + cluster_ids) > 0).sum())
+        self.say(
+            f"de-biasing set: {num_cells} cells (class x cluster) of the {config.debiasing_set.split} split; "
+            f"{len(pseudo_groups.sizes)} pseudo-groups of {len(judged)} validation samples judge"
+        )
+        return Setting(
+            data=data,
+            head_name=head_name,
+            source=split,
+            debiasing_set=debiasing_set,
+            pseudo_groups=pseudo_groups,
+            judged=judged,
+            transform=self.transform,
+            train_transform=self.train_transform,
+            config=config,
+            runtime=self.runtime,
+            progress=self.progress,
+        )
+
+    def learn(self, model: nn.Module, setting: Setting) -> LearnedMasks:
+        """Return the masks along the path of mask learning."""
+        learned = self.runtime.broadcast(read_masks(self.folder) if self.folder is not None else None)
+        if learned is None:
+            config = self.config.masks
+            learned = learn_masks(
+                model,
+                setting.head_name,
+                setting.source,
+                setting.debiasing_set,
+                self.train_transform,
+                config,
+                self.runtime,
+                generator=stage_generator(self.config.seed, "masks"),
+                after_step=lambda step, _: self.progress.advance("mask learning", step, config.steps),
+            )
+            if self.folder is not None:
+                write_masks(self.folder, learned)
+        densities = ", ".join(f"{mask.density:.2f} at step {step}" for step, mask in learned.masks.items())
+        self.say(f"masks: density {densities}")
+        return learned
+
+    def try_dense(self, model: nn.Module, setting: Setting) -> list[Candidate]:
+        """Return the candidates without a mask."""
+        kinds = ("as-is", "head", "weights") if self.config.controls else ("as-is", "head")
+        return try_candidates(model, "dense", self.whole(model), setting, kinds=kinds)
+
+    def try_mask(self, model: nn.Module, step: int, mask: BinaryMask, setting: Setting) -> list[Candidate]:
+        """Return the candidates with one mask."""
+        generator = stage_generator(self.config.seed, "batch norm statistics")
+        batches = [
+            setting.debiasing_set.draw(self.config.masks.batch_size, generator)
+            for _ in range(_NUM_STATISTICS_BATCHES if self.config.masks.reestimate_batch_norm else 0)
+        ]
+        base = extract_subnetwork(model, mask, setting.source, batches, self.transform, self.runtime)
+        return try_candidates(base, f"mask@{step}", mask, setting, kinds=("as-is", "head", "weights"))
+
+    def finish(
+        self,
+        model: nn.Module,
+        setting: Setting,
+        clustering: Clustering,
+        learned: LearnedMasks,
+        dense: list[Candidate],
+        masked: list[Candidate],
+    ) -> DebiasingResult:
+        """Choose, evaluate and write."""
+        erm = dense[0]
+        families = {
+            "erm": [erm],
+            "last_layer": [candidate for candidate in dense if candidate.kind == "head"],
+            "finetune_all": [candidate for candidate in dense if candidate.kind == "weights"],
+        }
+        families["subnetwork"] = [erm, *families["last_layer"], *masked]
+        best = {name: max(members, key=lambda c: c.score) for name, members in families.items() if members}
+        networks = {name: self.restore(model, candidate) for name, candidate in best.items()}
+        predictions = {
+            name: {split: setting.represent(network, self.data.splits[split]).predictions for split in ("val", "test")}
+            for name, network in networks.items()
+        }
+        verdict = find_verdict(
+            before=predictions["erm"]["val"][setting.judged],
+            after=predictions["subnetwork"]["val"][setting.judged],
+            labels=self.data.val.labels[setting.judged],
+            pseudo_groups=setting.pseudo_groups,
+        )
+        if verdict != "improved":
+            best["subnetwork"], networks["subnetwork"] = erm, networks["erm"]
+            predictions["subnetwork"] = predictions["erm"]
+        shown = [name for name in ("erm", "last_layer", "finetune_all", "subnetwork") if name in best]
+        if not self.config.controls:
+            shown = ["erm", "subnetwork"]
+        evaluations = {
+            name: {
+                split: evaluate_groups(predictions[name][split], self.data.splits[split], self.data)
+                for split in ("val", "test")
+            }
+            for name in shown
+        }
+        self.say(f"chosen: {best['subnetwork'].name}, density {best['subnetwork'].mask.density:.2f}")
+        self.say(f"verdict: {verdict}: {VERDICT_TEXTS[verdict]}")
+        result = DebiasingResult(
+            model=networks["subnetwork"],
+            erm=networks["erm"],
+            mask=best["subnetwork"].mask,
+            verdict=verdict,
+            chosen={name: best[name].name for name in shown},
+            candidates=_summaries(dense, "dense") + _summaries(masked, "subnetwork"),
+            evaluations=evaluations,
+            clustering=clustering,
+            history=learned.history,
+            seconds=self.seconds,
+            config=self.config,
+        )
+        if self.folder is not None:
+            self.write(self.folder, result)
+        return result
+
+    # ------------------------------------------------------------------------------------------------ helpers
+
+    def write(self, folder: RunFolder, result: DebiasingResult) -> None:
+        """Write the files of a finished run, ``metrics.json`` last."""
+        folder.write_tensors("mask.safetensors", result.mask.tensors)
+        folder.write_tensors("model.safetensors", result.model.state_dict())
+        write_result(folder, result, self.data, num_processes=self.runtime.num_processes)
+
+    def whole(self, model: nn.Module) -> BinaryMask:
+        """Return the mask that keeps everything."""
+        config = self.config.masks
+        weights = maskable_parameters(model, include=config.include, exclude=config.exclude)
+        return BinaryMask({name: torch.ones(w.shape, dtype=torch.bool) for name, w in weights.items()})
+
+    def restore(self, model: nn.Module, candidate: Candidate) -> nn.Module:
+        """Return a candidate as a network of the given one's class."""
+        network = copy.deepcopy(model)
+        network.load_state_dict(candidate.state)
+        return network
+
+    def cached(self, name: str, make: Callable[[], list[Candidate]]) -> list[Candidate]:
+        """Return the candidates of a base network, from disk where they were made before."""
+        candidates = self.runtime.broadcast(read_candidates(self.folder, name) if self.folder is not None else None)
+        if candidates is None:
+            candidates = make()
+            if self.folder is not None:
+                write_candidates(self.folder, name, candidates)
+        best = max(candidates, key=lambda candidate: candidate.score)
+        self.say(f"tried {len(candidates)} candidates of {name}; best {best.name}, score {best.score:.3f}")
+        return candidates
+
+    def share(self, model: nn.Module) -> None:
+        """Give every process the main process's weights."""
+        model.load_state_dict(self.runtime.broadcast(model.state_dict()))
+
+    def stored_checkpoints(self) -> Mapping[int, Mapping[str, Tensor]]:
+        """Read the checkpoint that the clusters need."""
+        epoch = self.config.clustering.checkpoint
+        assert self.folder is not None
+        return {} if epoch is None else {epoch: self.folder.read_tensors(_checkpoint_name(epoch))}
+
+    def say(self, text: str) -> None:
+        """Tell a line to whoever watches, and to ``log.txt``."""
+        self.progress.say(text)
+        if self.folder is not None:
+            self.folder.append_log(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}")
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure a stage; a stage that was finished before keeps the time it took then."""
+        begin = time.perf_counter()
+        yield
+        if name not in self.seconds:
+            self.seconds[name] = round(time.perf_counter() - begin, 3)
+            if self.folder is not None:
+                self.folder.write_json("stages/seconds.json", self.seconds)
+
+
+def _summaries(candidates: list[Candidate], family: str) -> tuple[CandidateSummary, ...]:
+    families = {"as-is": "erm", "head": "last_layer", "weights": "finetune_all"}
+    return tuple(
+        CandidateSummary(
+            name=candidate.name,
+            family=families[candidate.kind] if family == "dense" else family,
+            density=candidate.mask.density,
+            score=candidate.score,
+            val_average_accuracy=candidate.val_average_accuracy,
+            test=candidate.test,
+        )
+        for candidate in candidates
+    )
+
+
+def _checkpoint_name(epoch: int) -> str:
+    return f"checkpoints/epoch-{epoch:03d}.safetensors"
+
+
+def _check_inputs(config: RunConfig) -> None:
+    """Build the network once before anything is written, so that a wrong name or file costs no time."""
+    if config.trained is not None or config.weights is not None:
+        read_weights(config.trained or config.weights or Path())
+    if config.clustering.from_csv is not None and not config.clustering.from_csv.is_file():
+        raise RunFolderError(f"cluster file {config.clustering.from_csv} does not exist")
+    if config.model != "small-cnn":
+        build_model(config.model, 2, generator=stage_generator(config.seed, "check"))
+
+
+def _load(config: RunConfig, progress: Progress) -> Data:
+    options = config.data_options
+    seed = options.data_seed
+    if config.data == "fashion-stickers" and seed is None:
+        seed = config.seed
+    data = load_data(
+        config.data,
+        correlation=options.correlation,
+        data_seed=seed,
+        target=options.target,
+        attributes=options.attributes,
+        image_size=options.image_size,
+        memory_limit_bytes=int(options.memory_limit_gib * 2**30),
+        progress=lambda done, total: progress.advance("reading images", done, total),
+    )
+    normalisation = model_normalisation(config.model)
+    if normalisation is not None:
+        data = replace(data, mean=normalisation[0], std=normalisation[1])
+    return data

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from torch.distributed import all_gather_into_tensor
 
 from prusc.config import RuntimeConfig
+
+
+T = TypeVar("T")
 
 
 class Runtime:
@@ -110,6 +113,12 @@ class Runtime:
         mean: Any = self.fabric.all_reduce(value.detach().clone(), reduce_op="mean")
         return mean  # type: ignore[no-any-return]
 
+    def broadcast(self, value: T) -> T:
+        """Return the main process's value in every process."""
+        if self.num_processes == 1:
+            return value
+        return self.fabric.broadcast(value)
+
     def barrier(self) -> None:
         """Wait until every process is here."""
         self.fabric.barrier()
@@ -138,3 +147,8 @@ def global_randomness(generator: torch.Generator) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
         yield
+
+
+def is_main_process() -> bool:
+    """Whether this process writes and prints: the only one, or the first that ``torchrun`` started."""
+    return os.environ.get("RANK", "0") == "0"

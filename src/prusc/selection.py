@@ -1,6 +1,7 @@
 """Choose among networks by the cells of a validation split: no group label, no test sample."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Int
@@ -97,3 +98,40 @@ def score_predictions(
         average_accuracy=right.mean().item(),
         mean_accuracy=mean.item(),
     )
+
+
+def find_verdict(
+    *,
+    before: Int[Tensor, " samples"],
+    after: Int[Tensor, " samples"],
+    labels: Int[Tensor, " samples"],
+    pseudo_groups: PseudoGroups,
+    num_errors: float = 2.0,
+    even: float = 0.8,
+) -> Literal["improved", "no-shortcut", "shortcut-only"]:
+    """Decide whether the chosen network is better than the original, and why not if it is not.
+
+    Better means: the worst pseudo-group's smoothed accuracy rose, and so did the mean over pseudo-groups, by more than
+    chance explains.
+
+    Args:
+        before: Predictions of the original network.
+        after: Predictions of the chosen one.
+        labels: Class of each validation sample.
+        pseudo_groups: Of the same samples.
+        num_errors: How many standard errors of the paired difference the mean has to rise by.
+        even: An original whose worst pseudo-group reaches this share of the mean fails on none.
+
+    Returns:
+        The verdict.
+    """
+    old, new = (score_predictions(p, labels, pseudo_groups) for p in (before, after))
+    difference = (after == labels).double() - (before == labels).double()
+    sizes = pseudo_groups.sizes.double()
+    mean = torch.zeros_like(sizes).index_add_(0, pseudo_groups.ids, difference) / sizes
+    squares = torch.zeros_like(sizes).index_add_(0, pseudo_groups.ids, difference.square()) / sizes
+    # Each group's mean has the variance of its samples; the groups are independent.
+    error = ((squares - mean.square()) / sizes).sum().sqrt() / len(sizes)
+    if new.score > old.score and mean.mean() > num_errors * error:
+        return "improved"
+    return "no-shortcut" if old.score >= even * old.mean_accuracy else "shortcut-only"

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from prusc.errors import DataError
 
@@ -40,6 +40,16 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def subset(self, indices: Int[Tensor, " chosen"]) -> "Split":
+        """Return the samples of these indices, in this order."""
+        inputs = self.inputs[indices] if isinstance(self.inputs, Tensor) else Subset(self.inputs, indices.tolist())
+        return Split(
+            inputs,
+            self.labels[indices],
+            None if self.attributes is None else self.attributes[indices],
+            tuple(self.sample_ids[index] for index in indices.tolist()),
+        )
 
 
 @dataclass(frozen=True, eq=False)

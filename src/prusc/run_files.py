@@ -1,0 +1,192 @@
+"""The files of a run folder, each from the objects of the stages and back."""
+
+import dataclasses
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from prusc.candidates import Candidate
+from prusc.clustering import Clustering, ClusterCountTrial
+from prusc.data.table import Data
+from prusc.debiasing_set import DebiasingSet
+from prusc.evaluation import GroupAccuracy, GroupEvaluation
+from prusc.mask_learning import LearnedMasks, MaskHistoryEntry
+from prusc.masks import BinaryMask
+from prusc.result import VERDICT_TEXTS, DebiasingResult
+from prusc.run_folder import FORMAT, METRICS, RunFolder
+from prusc.selection import SELECTION_RULE
+
+
+def write_clustering(folder: RunFolder, clustering: Clustering, val_cluster_ids: Tensor, data: Data) -> None:
+    """Write ``clusters.csv`` (the public code's columns, and more) and what a resumed run needs."""
+    tables = [
+        pd.DataFrame(
+            {
+                "index": range(len(split)),
+                "label": split.labels.numpy(),
+                "cluster_assign": cluster_ids.numpy(),
+                "split": name,
+                "sample_id": split.sample_ids,
+            }
+        )
+        for name, split, cluster_ids in (
+            ("train", data.train, clustering.cluster_ids),
+            ("val", data.val, val_cluster_ids),
+        )
+    ]
+    folder.write_csv("clusters.csv", pd.concat(tables))
+    tensors = {"train": clustering.cluster_ids, "val": val_cluster_ids, "centres": clustering.centres}
+    folder.write_json("stages/clustering.json", [dataclasses.asdict(trial) for trial in clustering.trials])
+    folder.write_tensors("stages/clustering.safetensors", tensors)
+
+
+def read_clustering(folder: RunFolder) -> tuple[Clustering, Tensor] | None:
+    """Read what `write_clustering` wrote, if it came to its end."""
+    if not folder.has("stages/clustering.safetensors"):
+        return None
+    tensors = folder.read_tensors("stages/clustering.safetensors")
+    trials = tuple(ClusterCountTrial(**trial) for trial in folder.read_json("stages/clustering.json"))
+    return Clustering(tensors["train"], tensors["centres"], trials), tensors["val"]
+
+
+def write_debiasing_set(folder: RunFolder, debiasing_set: DebiasingSet, data: Data) -> None:
+    """Write ``debiasing_set.csv``: each cell's size and its share of the draws."""
+    rows = [
+        {
+            "label": label,
+            "class": data.class_names[label],
+            "cluster": cluster,
+            "num_samples": int(inside.sum()),
+            "share": float(debiasing_set.weights[inside].sum()),
+        }
+        for label in range(data.num_classes)
+        for cluster in range(debiasing_set.num_clusters)
+        for inside in [(debiasing_set.labels == label) & (debiasing_set.cluster_ids == cluster)]
+    ]
+    folder.write_csv("debiasing_set.csv", pd.DataFrame(rows))
+
+
+def write_masks(folder: RunFolder, learned: LearnedMasks) -> None:
+    """Write ``history.csv`` and what a resumed run needs."""
+    rows = []
+    for entry in learned.history:
+        row = dataclasses.asdict(entry)
+        layers = row.pop("density_per_layer")
+        rows.append({**row, **{f"density/{name}": density for name, density in layers.items()}})
+    folder.write_csv("history.csv", pd.DataFrame(rows))
+    folder.write_json("stages/masks.json", [dataclasses.asdict(entry) for entry in learned.history])
+    tensors = {f"{step}/{name}": kept for step, mask in learned.masks.items() for name, kept in mask.tensors.items()}
+    folder.write_tensors("stages/masks.safetensors", tensors)
+
+
+def read_masks(folder: RunFolder) -> LearnedMasks | None:
+    """Read what `write_masks` wrote, if it came to its end."""
+    if not folder.has("stages/masks.safetensors"):
+        return None
+    masks: dict[int, dict[str, Tensor]] = {}
+    for key, kept in folder.read_tensors("stages/masks.safetensors").items():
+        step, _, name = key.partition("/")
+        masks.setdefault(int(step), {})[name] = kept
+    history = tuple(MaskHistoryEntry(**entry) for entry in folder.read_json("stages/masks.json"))
+    return LearnedMasks({step: BinaryMask(masks[step]) for step in sorted(masks)}, history)
+
+
+def write_candidates(folder: RunFolder, name: str, candidates: list[Candidate]) -> None:
+    """Write the candidates of one base network under ``stages/``."""
+    summaries = []
+    tensors: dict[str, Tensor] = {}
+    for index, candidate in enumerate(candidates):
+        summaries.append(
+            {
+                "name": candidate.name,
+                "kind": candidate.kind,
+                "score": candidate.score,
+                "val_average_accuracy": candidate.val_average_accuracy,
+                "test": None if candidate.test is None else evaluation_to_dict(candidate.test),
+            }
+        )
+        tensors |= {f"{index}/mask/{key}": kept for key, kept in candidate.mask.tensors.items()}
+        tensors |= {f"{index}/state/{key}": value for key, value in candidate.state.items()}
+    folder.write_json(f"stages/{name}.json", summaries)
+    folder.write_tensors(f"stages/{name}.safetensors", tensors)
+
+
+def read_candidates(folder: RunFolder, name: str) -> list[Candidate] | None:
+    """Read what `write_candidates` wrote, if it came to its end."""
+    if not folder.has(f"stages/{name}.safetensors"):
+        return None
+    parts: dict[tuple[int, str], dict[str, Tensor]] = {}
+    for key, tensor in folder.read_tensors(f"stages/{name}.safetensors").items():
+        index, what, tensor_name = key.split("/", 2)
+        parts.setdefault((int(index), what), {})[tensor_name] = tensor
+    return [
+        Candidate(
+            name=summary["name"],
+            kind=summary["kind"],
+            mask=BinaryMask(parts.get((index, "mask"), {})),
+            score=summary["score"],
+            val_average_accuracy=summary["val_average_accuracy"],
+            test=None if summary["test"] is None else evaluation_from_dict(summary["test"]),
+            state=parts.get((index, "state"), {}),
+        )
+        for index, summary in enumerate(folder.read_json(f"stages/{name}.json"))
+    ]
+
+
+def evaluation_to_dict(evaluation: GroupEvaluation) -> dict[str, Any]:
+    """Turn figures into what ``metrics.json`` holds."""
+    return dataclasses.asdict(evaluation)
+
+
+def evaluation_from_dict(values: dict[str, Any]) -> GroupEvaluation:
+    """Turn what ``metrics.json`` holds back into figures."""
+    groups = tuple(
+        GroupAccuracy(**{**group, "ci95": None if group["ci95"] is None else tuple(group["ci95"])})
+        for group in values["groups"]
+    )
+    interval = values["worst_group_ci95"]
+    return GroupEvaluation(**{**values, "groups": groups, "worst_group_ci95": (interval[0], interval[1])})
+
+
+
+def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, num_processes: int) -> None:
+    """Write ``candidates.csv`` and, last of all files, ``metrics.json``."""
+    rows = []
+    for candidate in result.candidates:
+        row = {key: value for key, value in dataclasses.asdict(candidate).items() if key != "test"}
+        if candidate.test is not None:
+            row |= {
+                "test_average_accuracy": candidate.test.average_accuracy,
+                "test_worst_group_accuracy": candidate.test.worst_group_accuracy,
+            }
+        rows.append(row)
+    folder.write_csv("candidates.csv", pd.DataFrame(rows))
+    config = result.config
+    trials = [dataclasses.asdict(trial) for trial in result.clustering.trials]
+    folder.write_json(
+        METRICS,
+        {
+            "format": FORMAT,
+            "prusc": version("prusc"),
+            "data": {"name": data.name, "classes": data.class_names, "attributes": data.attribute_names, **data.origin},
+            "model": config.model,
+            "seed": config.seed,
+            "num_processes": num_processes,
+            "selection": SELECTION_RULE,
+            "group_labels_used_for": ["evaluation"],
+            "verdict": result.verdict,
+            "verdict_text": VERDICT_TEXTS[result.verdict],
+            "chosen": result.chosen,
+            "density": result.mask.density,
+            "density_per_layer": result.mask.density_per_layer,
+            "num_clusters": result.clustering.num_clusters,
+            "cluster_trials": trials,
+            "seconds": result.seconds,
+            "results": {
+                name: {split: evaluation_to_dict(evaluation) for split, evaluation in splits.items()}
+                for name, splits in result.evaluations.items()
+            },
+        },
+    )
