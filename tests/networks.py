@@ -85,7 +85,9 @@ class Attentive(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layer = nn.TransformerEncoderLayer(4, 2, dim_feedforward=5, dropout=0.0, batch_first=True, activation="gelu")
+        self.layer = nn.TransformerEncoderLayer(
+            4, 2, dim_feedforward=5, dropout=0.0, batch_first=True, activation="gelu"
+        )
         self.head = nn.Linear(4, NUM_CLASSES)
 
     def forward(self, sequences: Tensor) -> Tensor:

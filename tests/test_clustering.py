@@ -35,7 +35,8 @@ def test_directions_are_found_whatever_the_lengths() -> None:
     vectors, ids = bundles(4)
     clustering = cluster(vectors, 4)
     assert same_partition(clustering.cluster_ids, ids)
-    assert clustering.num_clusters == 4 and clustering.centres.shape == (4, 6)
+    assert clustering.num_clusters == 4
+    assert clustering.centres.shape == (4, 6)
     torch.testing.assert_close(clustering.centres.norm(dim=1), torch.ones(4))
 
 
@@ -69,7 +70,8 @@ def test_it_is_cosine_k_means() -> None:
 def test_a_seed_decides() -> None:
     vectors = torch.randn(200, 5, generator=generator(1))
     first, again = (cluster(vectors, 7, seed=3, num_restarts=1) for _ in range(2))
-    assert torch.equal(first.cluster_ids, again.cluster_ids) and torch.equal(first.centres, again.centres)
+    assert torch.equal(first.cluster_ids, again.cluster_ids)
+    assert torch.equal(first.centres, again.centres)
     assert first.trials == again.trials
     others = [cluster(vectors, 7, seed=seed, num_restarts=1).centres for seed in range(4, 8)]
     assert any(not torch.equal(first.centres, other) for other in others)
@@ -143,7 +145,8 @@ def test_zero_vectors_do_not_stop_it() -> None:
         clustering = cluster(vectors, num_clusters, candidates=(2, 3))
         assert same_partition(clustering.cluster_ids[5:], ids[5:]) or num_clusters != 3
         assert clustering.centres.isfinite().all()
-        assert 0 <= clustering.cluster_ids.min() and clustering.cluster_ids.max() < clustering.num_clusters
+        assert clustering.cluster_ids.min() >= 0
+        assert clustering.cluster_ids.max() < clustering.num_clusters
 
 
 def test_as_many_clusters_as_samples_have_no_silhouette() -> None:
@@ -163,7 +166,8 @@ def test_given_clusters_get_the_mean_direction_as_their_centre() -> None:
     vectors, ids = bundles(3)
     clustering = given_clustering(vectors, ids * 4 + 1)
     assert torch.equal(clustering.cluster_ids, ids)
-    assert clustering.num_clusters == 3 and clustering.trials == ()
+    assert clustering.num_clusters == 3
+    assert clustering.trials == ()
     for k in range(3):
         mean = F.normalize(vectors[ids == k], dim=1).mean(0)
         torch.testing.assert_close(clustering.centres[k], mean / mean.norm())

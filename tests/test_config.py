@@ -53,7 +53,9 @@ def test_every_setting_survives_toml() -> None:
         erm=ERMConfig(3, 16, 0.5, 0.0, True, 0.25),
         clustering=ClusteringConfig(None, (3, 5), 2, Path("c.csv"), 1, 10),
         debiasing_set=DebiasingSetConfig("val", 0.5, 3),
-        masks=MaskConfig(9, 8, 0.2, -1.0, 0.5, 0.0, 0.1, "cluster", "sum-of-logits", 0.0, 2, ("a.*",), ("b", "c"), False),
+        masks=MaskConfig(
+            9, 8, 0.2, -1.0, 0.5, 0.0, 0.1, "cluster", "sum-of-logits", 0.0, 2, ("a.*",), ("b", "c"), False
+        ),
         finetune=FinetuneConfig((), (), 7, 8, 0.0),
         runtime=RuntimeConfig("cpu", "bf16-mixed", True, 0, 9),
     )
@@ -63,7 +65,8 @@ def test_every_setting_survives_toml() -> None:
         # Otherwise the test would not notice a setting that is lost.
         assert getattr(config, part.name) != getattr(defaults, part.name) or part.name == "trained", part.name
     assert through_toml(config) == config
-    assert plain["weights"] == "/w/resnet.safetensors" and plain["masks"]["exclude"] == ["b", "c"]
+    assert plain["weights"] == "/w/resnet.safetensors"
+    assert plain["masks"]["exclude"] == ["b", "c"]
     trained = RunConfig(trained=Path("t.pt"))
     assert through_toml(trained) == trained
 

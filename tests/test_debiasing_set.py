@@ -22,9 +22,7 @@ def samples(sizes: Tensor = SIZES, seed: int = 0) -> tuple[Tensor, Tensor]:
 def build(sizes: Tensor = SIZES, **settings: object) -> DebiasingSet:
     labels, cluster_ids = samples(sizes)
     config = DebiasingSetConfig(**settings)  # type: ignore[arg-type]
-    return build_debiasing_set(
-        labels, cluster_ids, num_classes=len(sizes), num_clusters=sizes.shape[1], config=config
-    )
+    return build_debiasing_set(labels, cluster_ids, num_classes=len(sizes), num_clusters=sizes.shape[1], config=config)
 
 
 def cell_shares(chosen: DebiasingSet, num_classes: int = 3) -> Tensor:
@@ -41,9 +39,7 @@ def test_cells_are_numbered_row_by_row() -> None:
 @pytest.mark.parametrize("cell_exponent", [0.0, 0.5, 1.0])
 def test_weights_equal_their_slow_twin(cell_exponent: float, min_cell_size: int) -> None:
     chosen = build(cell_exponent=cell_exponent, min_cell_size=min_cell_size)
-    expected = reference.draw_weights(
-        chosen.labels.tolist(), chosen.cluster_ids.tolist(), cell_exponent, min_cell_size
-    )
+    expected = reference.draw_weights(chosen.labels.tolist(), chosen.cluster_ids.tolist(), cell_exponent, min_cell_size)
     torch.testing.assert_close(chosen.weights.double(), torch.tensor(expected, dtype=torch.float64))
 
 
@@ -68,7 +64,8 @@ def test_the_exponent_goes_from_equal_cells_to_the_class_as_it_is() -> None:
 def test_cells_below_the_smallest_size_are_never_drawn() -> None:
     chosen = build(min_cell_size=5)
     small = (SIZES < 5)[chosen.labels, chosen.cluster_ids]
-    assert (chosen.weights[small] == 0).all() and (chosen.weights[~small] > 0).all()
+    assert (chosen.weights[small] == 0).all()
+    assert (chosen.weights[~small] > 0).all()
     drawn = chosen.draw(20_000, generator())
     assert not small[drawn].any()
     torch.testing.assert_close(cell_shares(chosen).sum(1), torch.full((3,), 1 / 3, dtype=torch.float64))
@@ -81,7 +78,7 @@ def test_a_class_without_a_cell_leaves_its_share_to_the_others() -> None:
 
 
 def test_no_cell_of_the_smallest_size_is_an_error() -> None:
-    with pytest.raises(DataError, match="no cell .* has 41 samples, the largest has 40; lower debiasing_set.min_cell"):
+    with pytest.raises(DataError, match=r"no cell .* has 41 samples, the largest has 40; lower debiasing_set.min_cell"):
         build(min_cell_size=41)
     build(min_cell_size=40)
 
@@ -98,8 +95,11 @@ def test_draws_have_the_frequencies_of_the_weights() -> None:
 def test_draws_are_in_range_and_decided_by_the_generator() -> None:
     chosen = build()
     first, again, other = (chosen.draw(500, generator(seed)) for seed in (1, 1, 2))
-    assert torch.equal(first, again) and not torch.equal(first, other)
-    assert first.dtype == torch.int64 and first.min() >= 0 and first.max() < len(chosen.weights)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.dtype == torch.int64
+    assert first.min() >= 0
+    assert first.max() < len(chosen.weights)
     state = torch.get_rng_state()
     chosen.draw(5, generator())
     assert torch.equal(torch.get_rng_state(), state)

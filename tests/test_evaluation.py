@@ -105,7 +105,8 @@ def test_an_empty_group_is_shown_without_an_accuracy_and_is_not_the_worst() -> N
     assert len(found.groups) == 12
     (empty,) = [group for group in found.groups if group.num_samples == 0]
     assert (empty.label, empty.attributes) == ("dog", {"colour": "blue", "side": "left"})
-    assert empty.accuracy is None and empty.ci95 is None
+    assert empty.accuracy is None
+    assert empty.ci95 is None
     assert all(group.accuracy is not None and group.ci95 is not None for group in found.groups if group is not empty)
     assert found.worst_group_accuracy > 0
 

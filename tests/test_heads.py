@@ -30,10 +30,9 @@ def test_it_equals_its_slow_twin(num_classes: int, l2: float) -> None:
     values, labels, weights = samples(num_classes)
     found = fit_head(values, labels, weights, num_classes=num_classes, l2=l2)
     expected = reference.fit_head(values, labels, weights, num_classes, l2)
-    torch.testing.assert_close(
-        logits_apart(*found, values), logits_apart(*expected, values), atol=0.01, rtol=0.01
-    )
-    assert found[0].shape == (num_classes, 4) and found[1].shape == (num_classes,)
+    torch.testing.assert_close(logits_apart(*found, values), logits_apart(*expected, values), atol=0.01, rtol=0.01)
+    assert found[0].shape == (num_classes, 4)
+    assert found[1].shape == (num_classes,)
     assert found[0].dtype == found[1].dtype == torch.float32
 
 
@@ -44,7 +43,11 @@ def test_a_sample_of_weight_two_counts_like_two_samples(num_classes: int) -> Non
     weights[:20] = 2
     once = fit_head(values, labels, weights, num_classes=num_classes, l2=0.1)
     twice = fit_head(
-        torch.cat([values, values[:20]]), torch.cat([labels, labels[:20]]), torch.ones(80), num_classes=num_classes, l2=0.1
+        torch.cat([values, values[:20]]),
+        torch.cat([labels, labels[:20]]),
+        torch.ones(80),
+        num_classes=num_classes,
+        l2=0.1,
     )
     torch.testing.assert_close(logits_apart(*once, values), logits_apart(*twice, values), atol=5e-3, rtol=5e-3)
 
@@ -67,7 +70,8 @@ def test_samples_without_weight_do_not_count() -> None:
     spoiled = values.clone()
     spoiled[::4] = 1e6
     other = fit_head(spoiled, (labels + (weights == 0)) % 3, weights, num_classes=3, l2=0.1)
-    assert torch.equal(found[0], other[0]) and torch.equal(found[1], other[1])
+    assert torch.equal(found[0], other[0])
+    assert torch.equal(found[1], other[1])
 
 
 def test_more_regularisation_is_a_flatter_head() -> None:
@@ -84,7 +88,8 @@ def test_a_dimension_that_never_moves_gets_no_weight(jitter: float) -> None:
     values[:, 1] = 4 + jitter * torch.randn(60, generator=generator())
     weight, bias = fit_head(values, labels, weights, num_classes=3, l2=0.1)
     assert torch.equal(weight[:, 1], torch.zeros(3))
-    assert (weight[:, [0, 2, 3]] != 0).all() and bias.isfinite().all()
+    assert (weight[:, [0, 2, 3]] != 0).all()
+    assert bias.isfinite().all()
 
 
 @pytest.mark.parametrize("present", [[0, 2], [0, 2, 3]])
@@ -119,7 +124,8 @@ def test_it_is_quiet_and_draws_nothing() -> None:
     values, labels, weights = samples(3)
     state = torch.get_rng_state()
     first, again = (fit_head(values, labels, weights, num_classes=3, l2=1e-9) for _ in range(2))
-    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -128,6 +134,8 @@ def test_set_head_writes_weight_and_bias() -> None:
     with_bias, without = nn.Linear(4, 3), nn.Linear(4, 3, bias=False)
     set_head(with_bias, weight, bias)
     set_head(without, weight, bias)
-    assert torch.equal(with_bias.weight, weight) and torch.equal(with_bias.bias, bias)
+    assert torch.equal(with_bias.weight, weight)
+    assert torch.equal(with_bias.bias, bias)
     assert torch.equal(without.weight, weight)
-    assert with_bias.weight.requires_grad and with_bias.weight is not weight
+    assert with_bias.weight.requires_grad
+    assert with_bias.weight is not weight

@@ -50,7 +50,8 @@ def test_a_generator_decides_the_random_weights() -> None:
     state = torch.get_rng_state()
     first, again, other = (build_model("small-cnn", 4, generator=generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), state)
-    assert isinstance(first, SmallCNN) and first.head.out_features == 4
+    assert isinstance(first, SmallCNN)
+    assert first.head.out_features == 4
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert not torch.equal(first.head.weight, other.head.weight)
 
@@ -78,8 +79,10 @@ def test_the_small_network_takes_images_of_any_size(size: int) -> None:
 
 def test_the_normalisation_is_that_of_the_pretrained_weights() -> None:
     mean, std = model_normalisation("resnet18") or ((), ())
-    assert mean == pytest.approx((0.485, 0.456, 0.406)) and std == pytest.approx((0.229, 0.224, 0.225))
-    assert model_normalisation("small-cnn") is None and model_normalisation("nothing") is None
+    assert mean == pytest.approx((0.485, 0.456, 0.406))
+    assert std == pytest.approx((0.229, 0.224, 0.225))
+    assert model_normalisation("small-cnn") is None
+    assert model_normalisation("nothing") is None
 
 
 # ------------------------------------------------------------------------------------------------------ read weights
@@ -191,7 +194,9 @@ def test_a_missing_file_is_a_clear_error(tmp_path: Path, name: str) -> None:
         read_weights(tmp_path / name)
 
 
-@pytest.mark.parametrize("content", [[torch.ones(1)], None, {}, {"a": 1}, {"state_dict": {}}, {"a": {"b": torch.ones(1)}}])
+@pytest.mark.parametrize(
+    "content", [[torch.ones(1)], None, {}, {"a": 1}, {"state_dict": {}}, {"a": {"b": torch.ones(1)}}]
+)
 def test_a_file_without_a_state_dict_is_a_clear_error(tmp_path: Path, content: object) -> None:
     path = tmp_path / "weights.pt"
     torch.save(content, path)
@@ -228,30 +233,31 @@ def test_what_does_not_fit_is_listed_and_nothing_is_loaded(new_head: bool) -> No
     model = small_cnn(0)
     weights = spoiled()
     del weights["encoder.0.weight"], weights["head.bias"]
-    weights |= {"extra": torch.ones(1), "encoder.3.weight": torch.ones(64, 32, 5, 5)}
+    weights |= {"extra": torch.ones(1), "encoder.4.weight": torch.ones(64, 32, 5, 5)}
     with (
         no_trace(model),
         pytest.raises(
             ModelError,
             match=r"file x does not fit SmallCNN; missing: encoder.0.weight, head.bias; "
-            r"not in the model: extra; of another shape: encoder.3.weight",
+            r"not in the model: extra; of another shape: encoder.4.weight",
         ),
     ):
         load_weights(model, weights, source="file x", new_head=new_head)
 
 
 def test_a_long_list_of_keys_is_cut() -> None:
-    with pytest.raises(ModelError, match="missing: encoder.0.weight, .* and 12 more"):
+    with pytest.raises(ModelError, match=r"missing: encoder.0.weight, .* and 12 more"):
         load_weights(small_cnn(), {}, source="file", new_head=False)
 
 
 def test_a_head_of_another_number_of_classes_is_refused_unless_it_is_to_be_new() -> None:
     model, weights = small_cnn(0), spoiled(head_rows=1000)
     before = model.head.weight.clone(), model.head.bias.clone()
-    with no_trace(model), pytest.raises(ModelError, match="of another shape: head.weight, head.bias"):
+    with no_trace(model), pytest.raises(ModelError, match=r"of another shape: head.weight, head.bias"):
         load_weights(model, weights, source="file", new_head=False)
     load_weights(model, weights, source="file", new_head=True)
-    assert torch.equal(model.head.weight, before[0]) and torch.equal(model.head.bias, before[1])
+    assert torch.equal(model.head.weight, before[0])
+    assert torch.equal(model.head.bias, before[1])
     assert torch.equal(model.encoder[0].weight, weights["encoder.0.weight"])
     assert torch.equal(model.encoder[1].running_var, weights["encoder.1.running_var"])
 
@@ -265,7 +271,7 @@ def test_a_head_of_the_same_size_is_loaded_even_if_it_may_be_new() -> None:
 def test_a_new_head_is_no_excuse_for_another_width() -> None:
     model, weights = small_cnn(0), spoiled()
     weights["head.weight"] = torch.ones(NUM_CLASSES, 64)
-    with no_trace(model), pytest.raises(ModelError, match="of another shape: head.weight"):
+    with no_trace(model), pytest.raises(ModelError, match=r"of another shape: head.weight"):
         load_weights(model, weights, source="file", new_head=True)
 
 
@@ -361,7 +367,7 @@ def test_a_network_that_fails_is_left_as_it_was(model: nn.Module, error: type[Ex
 def test_a_head_by_an_unknown_name_is_an_error() -> None:
     with pytest.raises(ModelError, match="no linear layer 'heads'; did you mean head"):
         get_head(small_cnn(), "heads")
-    with pytest.raises(ModelError, match="no linear layer 'encoder.0'"):
+    with pytest.raises(ModelError, match=r"no linear layer 'encoder.0'"):
         get_head(small_cnn(), "encoder.0")
 
 
@@ -403,5 +409,6 @@ def test_channels_last_is_for_images_only() -> None:
     images, vectors = random_images(2), torch.ones(2, 3)
     assert to_device(images, torch.device("cpu")) is images
     moved = to_device(images, torch.device("cpu"), channels_last=True)
-    assert moved.is_contiguous(memory_format=torch.channels_last) and torch.equal(moved, images)
+    assert moved.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(moved, images)
     assert to_device(vectors, torch.device("cpu"), channels_last=True) is vectors

@@ -92,7 +92,9 @@ def batch_norm(runtime: Runtime) -> dict[str, Tensor]:
 def masks(runtime: Runtime) -> dict[str, Tensor]:
     found = {}
     for kind, model in (("small-cnn", small_cnn()), ("activated norm", randomise(WithActivatedNorm()))):
-        learned = learn(model, runtime)
+        split = striped_split(NUM_SAMPLES)
+        config = MaskConfig(steps=8, batch_size=24, beta=0.5, snapshots=1, initial_logit=0.2)
+        learned = learn(model, "head", split, config, runtime)
         for name, kept in learned.final.tensors.items():
             found[f"mask/{kind}/{name}"] = kept
         for entry in learned.history:
@@ -101,17 +103,9 @@ def masks(runtime: Runtime) -> dict[str, Tensor]:
     return found
 
 
-def learn(model: nn.Module, runtime: Runtime, *, split: Split | None = None) -> LearnedMasks:
-    split = split or striped_split(NUM_SAMPLES)
+def learn(model: nn.Module, head_name: str, split: Split, config: MaskConfig, runtime: Runtime) -> LearnedMasks:
     return learn_masks(
-        model,
-        "head",
-        split,
-        debiasing_set(split),
-        TRANSFORM,
-        MaskConfig(steps=8, batch_size=24, beta=0.5, snapshots=1, initial_logit=0.2),
-        runtime,
-        generator=generator(3),
+        model, head_name, split, debiasing_set(split), TRANSFORM, config, runtime, generator=generator(3)
     )
 
 
@@ -174,11 +168,13 @@ def lost_training(runtime: Runtime) -> dict[str, Tensor]:
     inputs = TRANSFORM(split.inputs)
     inputs[3] = torch.nan
     spoiled = make_split(inputs, split.labels)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
     stopped = []
     for run in (
-        lambda: learn(nn.Sequential(nn.Flatten()).append(nn.Linear(192, 3)), runtime, split=spoiled),
+        # Without the contrastive loss, which would spread the damage to all processes by itself.
+        lambda: learn(model, "1", spoiled, MaskConfig(steps=80, batch_size=2, beta=0.0, snapshots=1), runtime),
         lambda: train_weights(
-            nn.Sequential(nn.Flatten(), nn.Linear(192, 3)),
+            model,
             spoiled,
             iter([torch.arange(8)]),
             1,
@@ -236,7 +232,8 @@ def launch(folder: Path, num_processes: int = 2, timeout: float = 180) -> list[d
 def main() -> None:
     torch.set_num_threads(1)
     runtime = Runtime(RuntimeConfig(device="cpu", eval_batch_size=16, num_workers=0))
-    assert runtime.num_processes == 2 and runtime.is_main == (runtime.rank == 0)
+    assert runtime.num_processes == 2
+    assert runtime.is_main == (runtime.rank == 0)
     found = compute(runtime)
     runtime.barrier()
     torch.save(found, Path(sys.argv[1]) / f"{runtime.rank}.pt")

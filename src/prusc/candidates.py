@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -58,9 +59,7 @@ class Setting:
 
     def score(self, val_predictions: Tensor) -> SelectionScore:
         """Judge a network by its predictions for the whole validation split."""
-        return score_predictions(
-            val_predictions[self.judged], self.data.val.labels[self.judged], self.pseudo_groups
-        )
+        return score_predictions(val_predictions[self.judged], self.data.val.labels[self.judged], self.pseudo_groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,11 +168,19 @@ def _trained(base: nn.Module, name: str, mask: BinaryMask, setting: Setting) -> 
             generator=generator,
             stage=f"fine-tuning {full_name}",
             mask=mask,
-            after_step=lambda step, _, task=full_name: setting.progress.advance(task, step, config.steps),
+            after_step=partial(_advance, setting.progress, full_name, config.steps),
         )
         val = setting.represent(model, setting.data.val)
         test = setting.represent(model, setting.data.test) if setting.config.evaluate_candidates else None
-        yield _judge(full_name, "weights", mask, val.logits, test, setting, lambda model=model: model)
+        yield _judge(full_name, "weights", mask, val.logits, test, setting, partial(_same, model))
+
+
+def _advance(progress: Progress, task: str, total: int, step: int, _loss: float) -> None:
+    progress.advance(task, step, total)
+
+
+def _same(model: nn.Module) -> nn.Module:
+    return model
 
 
 def _judge(

@@ -105,7 +105,8 @@ def run_command_line(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
         raise ConfigError(
-            f"unknown command {arguments[0]!r}{nearest_names(arguments[0], _COMMANDS)}; commands: {', '.join(_COMMANDS)}"
+            f"unknown command {arguments[0]!r}{nearest_names(arguments[0], _COMMANDS)}; "
+            f"commands: {', '.join(_COMMANDS)}"
         )
     if not arguments or arguments[0] != "run":
         print(f"usage: prusc {{{','.join(_COMMANDS)}}} [OPTIONS]; prusc run --help lists the options")

@@ -45,6 +45,7 @@ class Clustering:
 
     @property
     def num_clusters(self) -> int:
+        """How many clusters there are."""
         return len(self.centres)
 
     def assign(self, representations: Float[Tensor, "others dim"]) -> Int[Tensor, " others"]:
@@ -97,9 +98,7 @@ def cluster_representations(
     return Clustering(clustering.assign(representations), centres, tuple(trials))
 
 
-def given_clustering(
-    representations: Float[Tensor, "samples dim"], cluster_ids: Int[Tensor, " samples"]
-) -> Clustering:
+def given_clustering(representations: Float[Tensor, "samples dim"], cluster_ids: Int[Tensor, " samples"]) -> Clustering:
     """Make a clustering from cluster ids that come from elsewhere; a cluster's centre is its mean direction.
 
     Args:

@@ -79,7 +79,7 @@ class ClusteringConfig:
         num_clusters: K; chosen by silhouette over `candidates` if not given.
         candidates: The K to try.
         checkpoint: Epoch of the ERM network whose representations are clustered; the final one if not given.
-        from_csv: Clusters of the training split from elsewhere, columns index, label, cluster_assign; nothing is clustered.
+        from_csv: Clusters of the training split from elsewhere, with columns index, label, cluster_assign.
         num_restarts: Starts of k-means per K; the best one counts.
         silhouette_samples: Samples that the silhouette is computed on.
     """
@@ -107,7 +107,7 @@ class DebiasingSetConfig:
         split: Which split they come from.
         cell_exponent: A cell's share within its class is its size to this power: 0 is the same for every cell, 1 leaves
             the class as it is.
-        min_cell_size: Cells with fewer samples are left out, so that a handful of images is not shown hundreds of times.
+        min_cell_size: Cells with fewer samples are left out, so that a handful of images is not shown too often.
     """
 
     split: Literal["train", "val"] = "train"
@@ -134,7 +134,7 @@ class MaskConfig:
         negatives: Other classes of the same cluster, or (as in the public code) the whole cluster.
         sparsity_term: What is pushed down: the mean keep-probability, or (as in the paper) the sum of the logits.
         sparsity: Weight of that term.
-        snapshots: Masks taken at evenly spaced steps, each a candidate of its own density; the last one is the final mask.
+        snapshots: Masks taken at evenly spaced steps, each a candidate of its own density.
         include: Shell patterns of the parameter names that are masked.
         exclude: Shell patterns of the parameter names that are left whole.
         reestimate_batch_norm: Gather the statistics of BatchNorm anew under the fixed mask.
@@ -213,7 +213,7 @@ class RuntimeConfig:
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    channels_last: bool = False
+    channels_last: bool = True
     num_workers: int = 2
     eval_batch_size: int = 256
 

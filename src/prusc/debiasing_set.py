@@ -17,8 +17,8 @@ class DebiasingSet:
     Attributes:
         labels: Class of each sample.
         cluster_ids: Cluster of each sample.
-        weights: Probability of each sample in one draw; they sum to 1, and each class that has a sample to draw gets the
-            same share.
+        weights: Probability of each sample in one draw; they sum to 1, and each class that has a sample to draw gets
+            the same share.
         num_clusters: Number of clusters.
     """
 

@@ -58,6 +58,7 @@ class LearnedMasks:
 
     @property
     def final(self) -> BinaryMask:
+        """The mask of the last step."""
         return self.masks[max(self.masks)]
 
 
@@ -118,15 +119,20 @@ def learn_masks(
     history: list[MaskHistoryEntry] = []
     sums, num_summed = torch.zeros(3), 0
 
-    with synchronized_batch_norm(model, runtime), RepresentationTap(model, head_name) as tap, global_randomness(generator):
+    with (
+        synchronized_batch_norm(model, runtime),
+        RepresentationTap(model, head_name) as tap,
+        global_randomness(generator),
+    ):
         for step in range(1, config.steps + 1):
             indices = runtime.shard(debiasing_set.draw(config.batch_size, generator))
             inputs = to_device(
                 take_inputs(split.inputs, indices), runtime.device, channels_last=runtime.config.channels_last
             )
             labels = split.labels[indices].to(runtime.device)
+            augmentation = runtime.augmentation_generator(generator, step)
             with runtime.autocast():
-                logits = call_model(masked, transform(inputs, generator=generator))
+                logits = call_model(masked, transform(inputs, generator=augmentation))
                 cross_entropy = F.cross_entropy(logits.float(), labels)
             contrastive, num_without = _contrastive(tap.take(), labels, indices, debiasing_set, config, runtime)
             loss = cross_entropy + config.beta * contrastive
@@ -197,7 +203,9 @@ def add_sparsity_gradient(masked: MaskedModel, config: MaskConfig) -> None:
             continue
         probability = logits.detach().sigmoid()
         # p - p * p, the slope of the sigmoid.
-        logits.grad.add_(probability.addcmul_(probability, probability, value=-1), alpha=config.sparsity / masked.num_masked)
+        logits.grad.add_(
+            probability.addcmul_(probability, probability, value=-1), alpha=config.sparsity / masked.num_masked
+        )
 
 
 def _contrastive(

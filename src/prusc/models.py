@@ -20,7 +20,7 @@ from prusc.masks import module_modes
 
 
 class SmallCNN(nn.Module):
-    """Three convolutions of 32, 64 and 128 channels with BatchNorm, two of them of stride 2, global average pooling and a linear head.
+    """Three convolutions of 32, 64 and 128 channels with BatchNorm and pooling, then a linear head.
 
     For images of about 28 to 64 pixels.
 
@@ -35,11 +35,12 @@ class SmallCNN(nn.Module):
         layers: list[nn.Module] = []
         for index in range(3):
             layers += [
-                nn.Conv2d(channels[index], channels[index + 1], 3, stride=2 if index < 2 else 1, padding=1, bias=False),
+                nn.Conv2d(channels[index], channels[index + 1], 3, padding=1, bias=False),
                 nn.BatchNorm2d(channels[index + 1]),
                 nn.ReLU(),
+                nn.MaxPool2d(2) if index < 2 else nn.AdaptiveAvgPool2d(1),
             ]
-        self.encoder = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.encoder = nn.Sequential(*layers, nn.Flatten())
         self.head = nn.Linear(channels[-1], num_classes)
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
@@ -163,7 +164,9 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
     reshaped = [name for name in own if name in weights and own[name].shape != weights[name].shape]
     if new_head:
         heads = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-        reshaped = [name for name in reshaped if name.rpartition(".")[0] not in heads or _rows_differ_only(name, own, weights)]
+        reshaped = [
+            name for name in reshaped if name.rpartition(".")[0] not in heads or _rows_differ_only(name, own, weights)
+        ]
     problems = [
         f"{kind} {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"
         for kind, names in (("missing:", missing), ("not in the model:", unexpected), ("of another shape:", reshaped))
@@ -244,8 +247,8 @@ def find_head(model: nn.Module, sample_inputs: Any, num_classes: int) -> str:
         )
     if logits.shape[1] != num_classes:
         raise ModelError(
-            f"{type(model).__name__} has {logits.shape[1]} outputs, the data have {num_classes} classes; load a network "
-            "trained on these classes, or build it with that many"
+            f"{type(model).__name__} has {logits.shape[1]} outputs, the data have {num_classes} classes; load a "
+            "network trained on these classes, or build it with that many"
         )
     return found[-1]
 
@@ -287,7 +290,7 @@ class RepresentationTap:
         self._handle.remove()
         self._representations = None
 
-    def _remember(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _remember(self, _module: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._representations = inputs[0]
 
     def take(self) -> Float[Tensor, "batch dim"]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -134,7 +135,7 @@ class _Run:
         masked: list[Candidate] = []
         for step, mask in learned.masks.items():
             with self.stage(f"candidates@{step}"):
-                masked += self.cached(f"mask-{step}", lambda s=step, m=mask: self.try_mask(model, s, m, setting))
+                masked += self.cached(f"mask-{step}", partial(self.try_mask, model, step, mask, setting))
         with self.stage("evaluation"):
             result = self.finish(model, setting, clustering, learned, dense, masked)
         if self.folder is not None:
@@ -344,7 +345,7 @@ class _Run:
         if verdict != "improved":
             best["subnetwork"], networks["subnetwork"] = erm, networks["erm"]
             predictions["subnetwork"] = predictions["erm"]
-        shown = [name for name in ("erm", "last_layer", "finetune_all", "subnetwork") if name in best]
+        shown: list[str] = [name for name in ("erm", "last_layer", "finetune_all", "subnetwork") if name in best]
         if not self.config.controls:
             shown = ["erm", "subnetwork"]
         evaluations = {

@@ -8,7 +8,7 @@ import pandas as pd
 from torch import Tensor
 
 from prusc.candidates import Candidate
-from prusc.clustering import Clustering, ClusterCountTrial
+from prusc.clustering import ClusterCountTrial, Clustering
 from prusc.data.table import Data
 from prusc.debiasing_set import DebiasingSet
 from prusc.evaluation import GroupAccuracy, GroupEvaluation
@@ -148,7 +148,6 @@ def evaluation_from_dict(values: dict[str, Any]) -> GroupEvaluation:
     )
     interval = values["worst_group_ci95"]
     return GroupEvaluation(**{**values, "groups": groups, "worst_group_ci95": (interval[0], interval[1])})
-
 
 
 def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, num_processes: int) -> None:

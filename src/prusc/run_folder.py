@@ -68,8 +68,8 @@ class RunFolder:
             differing = _differing_settings(config_to_dict(old), new)
             if differing:
                 raise RunFolderError(
-                    f"run folder {self.path} holds a run with other settings ({'; '.join(differing[:5])}); name another "
-                    "folder with --out, or throw that run away with --force"
+                    f"run folder {self.path} holds a run with other settings ({'; '.join(differing[:5])}); name "
+                    "another folder with --out, or throw that run away with --force"
                 )
         with self._explained():
             self.stages.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,9 @@ class RunFolder:
         """Write a table."""
         self._write(name, lambda path: table.to_csv(path, index=False))
 
-    def write_tensors(self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    def write_tensors(
+        self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+    ) -> None:
         """Write named tensors as safetensors."""
         # Tied weights share memory, which the format does not know: each name gets its own copy.
         separate = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}

@@ -13,7 +13,6 @@ from torch.distributed import all_gather_into_tensor
 
 from prusc.config import RuntimeConfig
 
-
 T = TypeVar("T")
 
 
@@ -42,14 +41,17 @@ class Runtime:
 
     @property
     def device(self) -> torch.device:
+        """Where this process computes."""
         return self.fabric.device
 
     @property
     def num_processes(self) -> int:
+        """How many processes share the run."""
         return self.fabric.world_size
 
     @property
     def rank(self) -> int:
+        """Number of this process among all of them."""
         return self.fabric.global_rank
 
     @property
@@ -70,6 +72,16 @@ class Runtime:
     def shard(self, indices: Tensor) -> Tensor:
         """Return this process's part of a batch: every ``num_processes``-th entry."""
         return indices[self.rank :: self.num_processes]
+
+    def augmentation_generator(self, generator: torch.Generator, step: int) -> torch.Generator:
+        """Return what this process's part of the batch of a step is augmented with.
+
+        With one process the generator itself. With several each has its own, so that the one they share, which decides
+        the batches, stays the same in all of them however many samples each one augments.
+        """
+        if self.num_processes == 1:
+            return generator
+        return stage_generator(generator.initial_seed(), f"augmentation of step {step} in process {self.rank}")
 
     def gather(self, tensor: Tensor) -> Tensor:
         """Concatenate the equally long parts of all processes; gradients flow back to each part."""

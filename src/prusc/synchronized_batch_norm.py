@@ -74,4 +74,5 @@ def _normalise(module: Any, inputs: Tensor) -> Tensor:
     normalised = centred * (variance + module.eps).rsqrt().view(shape)
     if module.affine:
         normalised = normalised * module.weight.view(shape) + module.bias.view(shape)
-    return normalised.to(inputs.dtype)
+    result: Tensor = normalised.to(inputs.dtype)
+    return result

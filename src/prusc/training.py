@@ -80,7 +80,7 @@ def train_weights(
                 take_inputs(split.inputs, part), runtime.device, channels_last=runtime.config.channels_last
             )
             with runtime.autocast():
-                logits = call_model(model, transform(inputs, generator=generator))
+                logits = call_model(model, transform(inputs, generator=runtime.augmentation_generator(generator, step)))
                 loss = F.cross_entropy(logits.float(), split.labels[part].to(runtime.device))
             # The mean over processes of these losses is the mean over the batch, however unevenly it is shared.
             loss = loss * (len(part) * runtime.num_processes / len(batch))

@@ -39,9 +39,7 @@ def test_it_equals_its_slow_twin(seed: int, temperature: float, negatives: str) 
 def test_a_loss_worked_out_by_hand() -> None:
     # The first sample has one positive (the second) at cosine 0 and one negative (the third) at cosine 1.
     representations = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
-    loss = cluster_contrastive_loss(
-        representations, torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0]), temperature=0.5
-    )
+    loss = cluster_contrastive_loss(representations, torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0]), temperature=0.5)
     of_first = -math.log(1 / (1 + math.exp(2)))
     of_second = -math.log(1 / 1)  # one positive, no negative
     assert loss.item() == pytest.approx((of_first + of_second) / 2, rel=1e-5)
@@ -65,7 +63,8 @@ def test_the_gradient_is_the_slope(negatives: str) -> None:
     representations = representations / representations.norm(dim=1, keepdim=True)
     representations.requires_grad_()
     cluster_contrastive_loss(representations, labels, cluster_ids, temperature=0.5, negatives=negatives).backward()
-    assert representations.grad is not None and representations.grad.abs().max() > 0.01
+    assert representations.grad is not None
+    assert representations.grad.abs().max() > 0.01
     step = 1e-5
     for index in range(representations.numel()):
         sides = []
@@ -108,7 +107,8 @@ def test_without_any_positive_the_loss_is_a_differentiable_zero(
     assert terms.loss.item() == 0
     assert terms.num_without_positives == len(labels)
     terms.loss.backward()
-    assert representations.grad is not None and torch.equal(representations.grad, torch.zeros_like(representations))
+    assert representations.grad is not None
+    assert torch.equal(representations.grad, torch.zeros_like(representations))
 
 
 @NEGATIVES
@@ -119,7 +119,9 @@ def test_the_gradient_is_finite_with_anchors_without_pairs_and_zero_vectors(nega
     labels, cluster_ids = torch.tensor([0, 0, 1, 2, 2]), torch.tensor([0, 1, 4, 2, 2])
     loss = cluster_contrastive_loss(representations, labels, cluster_ids, negatives=negatives)
     loss.backward()
-    assert loss.isfinite() and representations.grad is not None and representations.grad.isfinite().all()
+    assert loss.isfinite()
+    assert representations.grad is not None
+    assert representations.grad.isfinite().all()
 
 
 def test_the_scale_of_a_representation_and_the_order_do_not_matter() -> None:

@@ -54,7 +54,8 @@ def test_neighbours_are_drawn_independently() -> None:
 
 def test_uniform_numbers_fill_the_open_interval() -> None:
     numbers = _uniform_like(torch.empty(300_001), generator(1)).double()
-    assert 0 < numbers.min() and numbers.max() < 1
+    assert numbers.min() > 0
+    assert numbers.max() < 1
     assert numbers.mean().item() == pytest.approx(0.5, abs=5 / math.sqrt(12 * 300_001))
     assert numbers.var().item() == pytest.approx(1 / 12, rel=0.01)
     counts = torch.histc(numbers.float(), 32, 0, 1)
@@ -109,7 +110,8 @@ def test_chunks_meet_without_a_gap() -> None:
     # The parts of a long weight get draws of their own.
     kept = masked != 0
     assert not torch.equal(kept[:1000], kept[_CHUNK : _CHUNK + 1000])
-    assert (slope / weight > 0).all() and (slope / weight <= 0.25).all()
+    assert (slope / weight > 0).all()
+    assert (slope / weight <= 0.25).all()
 
 
 def test_memory_layouts_do_not_mix_the_weights_up() -> None:
@@ -118,14 +120,16 @@ def test_memory_layouts_do_not_mix_the_weights_up() -> None:
     for other in (weight.to(memory_format=torch.channels_last), weight.transpose(0, 1).contiguous().transpose(0, 1)):
         assert not other.is_contiguous()
         found = sample(logits, other, 1.0)
-        assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+        assert torch.equal(found[0], expected[0])
+        assert torch.equal(found[1], expected[1])
 
 
 def test_a_generator_decides_and_the_global_one_is_left_alone() -> None:
     logits, weight = logits_and_weight(50)
     state = torch.get_rng_state()
     first, again, other = (sample(logits, weight, 1.0, seed=seed)[0] for seed in (1, 1, 2))
-    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -136,7 +140,8 @@ def test_without_a_generator_the_global_one_decides() -> None:
         for seed in (1, 1, 2):
             torch.manual_seed(seed)
             draws.append(sample_masked_weight(logits, weight))
-    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
 
 
 def test_the_weight_gets_no_gradient_and_does_not_change() -> None:
@@ -144,7 +149,8 @@ def test_the_weight_gets_no_gradient_and_does_not_change() -> None:
     before = weight.clone()
     weight.requires_grad_()
     sample_masked_weight(logits.requires_grad_(), weight, generator=generator()).sum().backward()
-    assert weight.grad is None and logits.grad is not None
+    assert weight.grad is None
+    assert logits.grad is not None
     assert torch.equal(weight, before)
 
 
@@ -159,5 +165,6 @@ def test_extreme_logits_give_finite_numbers(logit: float, temperature: float) ->
 def test_double_precision_and_empty_weights_work() -> None:
     logits, weight = logits_and_weight(9)
     masked, _ = sample(logits.double(), weight.double(), 1.0)
-    assert masked.dtype == torch.float64 and torch.equal(masked.float(), sample(logits, weight, 1.0)[0])
+    assert masked.dtype == torch.float64
+    assert torch.equal(masked.float(), sample(logits, weight, 1.0)[0])
     assert sample_masked_weight(torch.empty(0, 3), torch.empty(0, 3)).shape == (0, 3)

@@ -1,4 +1,4 @@
-"""Slow, obvious twin of prusc.heads: the documented objective, minimised by plain gradient descent in double precision."""
+"""Slow, obvious twin of prusc.heads: the documented objective, minimised by gradient descent in double precision."""
 
 import torch
 from torch import Tensor

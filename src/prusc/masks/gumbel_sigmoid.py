@@ -77,5 +77,5 @@ def sample_masked_weight(
     References:
         Csordas et al. 2021, arXiv:2010.02066; Jang et al. 2017, arXiv:1611.01144.
     """
-    masked: Tensor = _SampledWeight.apply(mask_logits, weight, temperature, generator)  # type: ignore[no-untyped-call]
+    masked: Tensor = _SampledWeight.apply(mask_logits, weight, temperature, generator)
     return masked
