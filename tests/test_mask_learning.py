@@ -345,12 +345,11 @@ def test_a_callback_that_fails_leaves_no_trace() -> None:
 
 
 def test_wrong_settings_leave_no_trace() -> None:
-    model = small_cnn().train()
+    model, split = small_cnn().train(), striped_split()
     with no_trace(model):
         with pytest.raises(ConfigError, match="'nothing' matches no weight"):
             learn(model, include=("nothing",))
         with pytest.raises(ModelError, match="no linear layer 'headd'"):
-            split = striped_split()
             learn_masks(model, "headd", split, debiasing_set(split), TRANSFORM, config(), cpu(), generator=generator())
 
 

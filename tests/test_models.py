@@ -233,13 +233,13 @@ def test_what_does_not_fit_is_listed_and_nothing_is_loaded(new_head: bool) -> No
     model = small_cnn(0)
     weights = spoiled()
     del weights["encoder.0.weight"], weights["head.bias"]
-    weights |= {"extra": torch.ones(1), "encoder.4.weight": torch.ones(64, 32, 5, 5)}
+    weights |= {"extra": torch.ones(1), "encoder.3.weight": torch.ones(64, 32, 5, 5)}
     with (
         no_trace(model),
         pytest.raises(
             ModelError,
             match=r"file x does not fit SmallCNN; missing: encoder.0.weight, head.bias; "
-            r"not in the model: extra; of another shape: encoder.4.weight",
+            r"not in the model: extra; of another shape: encoder.3.weight",
         ),
     ):
         load_weights(model, weights, source="file x", new_head=new_head)

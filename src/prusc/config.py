@@ -213,7 +213,7 @@ class RuntimeConfig:
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    channels_last: bool = True
+    channels_last: bool = False
     num_workers: int = 2
     eval_batch_size: int = 256
 

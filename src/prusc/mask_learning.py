@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +17,7 @@ from prusc.debiasing_set import DebiasingSet
 from prusc.errors import ConfigError
 from prusc.losses import cluster_contrastive_terms
 from prusc.masks import BinaryMask, MaskedModel
+from prusc.masks.gumbel_sigmoid import row_chunks
 from prusc.models import RepresentationTap, call_model, to_device
 from prusc.runtime import Runtime, global_randomness
 from prusc.synchronized_batch_norm import synchronized_batch_norm
@@ -60,6 +63,22 @@ class LearnedMasks:
     def final(self) -> BinaryMask:
         """The mask of the last step."""
         return self.masks[max(self.masks)]
+
+
+class MaskStepTerms(NamedTuple):
+    """What one step of mask learning minimised, over the global batch and without gradients.
+
+    Attributes:
+        loss: Cross-entropy plus the weighted contrastive loss.
+        cross_entropy: In nats.
+        contrastive: In nats; 0 if the loss is not used.
+        num_without_positives: Anchors that the contrastive loss left out.
+    """
+
+    loss: Float[Tensor, ""]
+    cross_entropy: Float[Tensor, ""]
+    contrastive: Float[Tensor, ""]
+    num_without_positives: Shaped[Tensor, ""]
 
 
 def learn_masks(
@@ -112,7 +131,7 @@ def learn_masks(
         temperature=config.mask_temperature,
         generator=noise,
     )
-    optimizer = torch.optim.Adam(masked.parameters(), lr=config.learning_rate, foreach=_use_foreach(runtime))
+    optimizer = mask_optimizer(masked, config)
     snapshot_steps = {round(config.steps * (i + 1) / config.snapshots) for i in range(config.snapshots)}
     log_steps = snapshot_steps | {round(config.steps * (i + 1) / 20) for i in range(20)} | {1}
     masks: dict[int, BinaryMask] = {}
@@ -129,34 +148,31 @@ def learn_masks(
             inputs = to_device(
                 take_inputs(split.inputs, indices), runtime.device, channels_last=runtime.config.channels_last
             )
-            labels = split.labels[indices].to(runtime.device)
-            augmentation = runtime.augmentation_generator(generator, step)
-            with runtime.autocast():
-                logits = call_model(masked, transform(inputs, generator=augmentation))
-                cross_entropy = F.cross_entropy(logits.float(), labels)
-            contrastive, num_without = _contrastive(tap.take(), labels, indices, debiasing_set, config, runtime)
-            loss = cross_entropy + config.beta * contrastive
-            mean_cross_entropy = runtime.average(cross_entropy)
-            mean_loss = mean_cross_entropy + config.beta * contrastive.detach()
-            check_finite(mean_loss, step - 1, "mask learning")
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            runtime.average_gradients(masked.mask_logits)
-            add_sparsity_gradient(masked, config)
-            optimizer.step()
-            sums += torch.stack([mean_cross_entropy, contrastive.detach(), num_without / config.batch_size]).cpu()
+            terms = mask_step(
+                masked,
+                optimizer,
+                tap,
+                transform(inputs, generator=runtime.augmentation_generator(generator, step)),
+                split.labels[indices].to(runtime.device),
+                debiasing_set.cluster_ids[indices].to(runtime.device),
+                config=config,
+                runtime=runtime,
+                step=step,
+            )
+            means = (terms.cross_entropy, terms.contrastive, terms.num_without_positives / config.batch_size)
+            sums += torch.stack(means).cpu()
             num_summed += 1
             if step in log_steps:
                 mask = masked.binary_mask()
-                means = (sums / num_summed).tolist()
+                cross_entropy, contrastive, share_without = (sums / num_summed).tolist()
                 history.append(
                     MaskHistoryEntry(
                         step=step,
-                        cross_entropy=means[0],
-                        contrastive=means[1],
+                        cross_entropy=cross_entropy,
+                        contrastive=contrastive,
                         sparsity=sparsity_term(masked, config).item(),
                         density=mask.density,
-                        anchors_without_positives=means[2],
+                        anchors_without_positives=share_without,
                         density_per_layer=mask.density_per_layer,
                     )
                 )
@@ -164,8 +180,67 @@ def learn_masks(
                 if step in snapshot_steps:
                     masks[step] = BinaryMask({name: kept.cpu() for name, kept in mask.tensors.items()})
             if after_step is not None:
-                after_step(step, mean_loss.item())
+                after_step(step, terms.loss.item())
     return LearnedMasks(masks, tuple(history))
+
+
+def mask_optimizer(masked: MaskedModel, config: MaskConfig) -> torch.optim.Optimizer:
+    """Return Adam on the mask logits.
+
+    Args:
+        masked: Its parameters are the mask logits.
+        config: Gives the learning rate.
+    """
+    # Fused, it makes no temporaries: unfused ones cost as much memory as the masks, and several times the time.
+    fused = all(logits.device.type in ("cpu", "cuda") for logits in masked.mask_logits)
+    return torch.optim.Adam(masked.parameters(), lr=config.learning_rate, fused=fused)
+
+
+def mask_step(
+    masked: MaskedModel,
+    optimizer: torch.optim.Optimizer,
+    tap: RepresentationTap,
+    inputs: Any,
+    labels: Int[Tensor, " batch"],
+    cluster_ids: Int[Tensor, " batch"],
+    *,
+    config: MaskConfig,
+    runtime: Runtime,
+    step: int,
+) -> MaskStepTerms:
+    """Sample masks, run one batch forward and backward, and update the mask logits.
+
+    Args:
+        masked: In training mode; its mask logits are changed.
+        optimizer: Of the mask logits.
+        tap: On the head of the wrapped network.
+        inputs: This process's part of the batch, as the network takes it.
+        labels: Class of each sample.
+        cluster_ids: Cluster of each sample.
+        config: Every setting of the method.
+        runtime: Where to compute; the contrastive loss spans the batches of all processes.
+        step: Number of the step, for an error.
+
+    Returns:
+        The terms of the loss.
+
+    Raises:
+        TrainingError: If the loss is not finite.
+    """
+    with runtime.autocast():
+        logits = call_model(masked, inputs)
+        cross_entropy = F.cross_entropy(logits.float(), labels)
+    contrastive, num_without = _contrastive(tap.take(), labels, cluster_ids, config, runtime)
+    loss = cross_entropy + config.beta * contrastive
+    mean_cross_entropy = runtime.average(cross_entropy)
+    mean_loss = mean_cross_entropy + config.beta * contrastive.detach()
+    check_finite(mean_loss, step - 1, "mask learning")
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    runtime.average_gradients(masked.mask_logits)
+    add_sparsity_gradient(masked, config)
+    optimizer.step()
+    return MaskStepTerms(mean_loss, mean_cross_entropy, contrastive.detach(), num_without)
 
 
 def sparsity_term(masked: MaskedModel, config: MaskConfig) -> Tensor:
@@ -187,7 +262,7 @@ def sparsity_term(masked: MaskedModel, config: MaskConfig) -> Tensor:
 def add_sparsity_gradient(masked: MaskedModel, config: MaskConfig) -> None:
     """Add the gradient of ``sparsity * sparsity_term`` to the mask logits.
 
-    In closed form and layer by layer: through autograd it would hold several copies of all masks at once.
+    In closed form and part by part: through autograd it would hold several copies of all masks at once.
 
     Args:
         masked: Its gradients are changed.
@@ -201,25 +276,19 @@ def add_sparsity_gradient(masked: MaskedModel, config: MaskConfig) -> None:
         if config.sparsity_term == "sum-of-logits":
             logits.grad.add_(config.sparsity)
             continue
-        probability = logits.detach().sigmoid()
-        # p - p * p, the slope of the sigmoid.
-        logits.grad.add_(
-            probability.addcmul_(probability, probability, value=-1), alpha=config.sparsity / masked.num_masked
-        )
+        for rows in row_chunks(logits):
+            probability = logits.detach()[rows].sigmoid()
+            # p - p * p, the slope of the sigmoid.
+            slope = probability.addcmul_(probability, probability, value=-1)
+            logits.grad[rows].add_(slope, alpha=config.sparsity / masked.num_masked)
 
 
 def _contrastive(
-    representations: Tensor,
-    labels: Tensor,
-    indices: Tensor,
-    debiasing_set: DebiasingSet,
-    config: MaskConfig,
-    runtime: Runtime,
+    representations: Tensor, labels: Tensor, cluster_ids: Tensor, config: MaskConfig, runtime: Runtime
 ) -> tuple[Tensor, Tensor]:
     """Return the loss over the pairs of the global batch and the number of anchors left out."""
     if config.beta == 0:
         return representations.new_zeros((), dtype=torch.float32), torch.zeros((), device=runtime.device)
-    cluster_ids = debiasing_set.cluster_ids[indices].to(runtime.device)
     terms = cluster_contrastive_terms(
         runtime.gather(representations.float()),
         runtime.gather(labels),
@@ -228,8 +297,3 @@ def _contrastive(
         negatives=config.negatives,
     )
     return terms.loss, terms.num_without_positives
-
-
-def _use_foreach(runtime: Runtime) -> bool:
-    # On a GPU one kernel for all layers; on a CPU its list of temporaries would cost as much memory as the masks.
-    return runtime.device.type == "cuda"

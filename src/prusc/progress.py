@@ -1,8 +1,9 @@
 """What a run tells while it works: one line per stage, and how far the stage is."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Whoever wants to watch; the command line prints, a notebook may do something else."""
 

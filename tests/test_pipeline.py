@@ -1,0 +1,107 @@
+"""The whole job on a small real data set: run folder, resume, bad input, blindness to group attributes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from prusc import RunConfig, debias
+from prusc.cli import run_command_line
+from prusc.config import ERMConfig, FinetuneConfig, MaskConfig, RuntimeConfig
+from prusc.data import Data, load_fashion_stickers
+from prusc.models import SmallCNN
+from prusc.run_folder import read_config
+
+SMALL = RunConfig(
+    erm=ERMConfig(epochs=1),
+    masks=MaskConfig(steps=6, snapshots=2, batch_size=64),
+    finetune=FinetuneConfig(steps=3, batch_size=64, head_l2=(0.1,)),
+    runtime=RuntimeConfig(device="cpu"),
+)
+
+
+def small_data() -> Data:
+    return load_fashion_stickers(num_train_per_class=150, num_val_per_class=100, num_test_per_class=40)
+
+
+def test_shuffled_group_attributes_change_nothing_but_the_evaluation(tmp_path: Path) -> None:
+    data = small_data()
+    shuffled = {
+        name: replace(split, attributes=split.attributes[torch.randperm(len(split))])  # type: ignore[index]
+        for name, split in data.splits.items()
+    }
+    first = debias(data=data, config=SMALL, out=tmp_path / "run")
+    second = debias(data=replace(data, **shuffled), config=SMALL)
+    assert first.chosen == second.chosen
+    for key, value in first.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[key])
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["format"] == 1
+    assert set(metrics["results"]) == {"erm", "last_layer", "finetune_all", "subnetwork"}
+    assert read_config(tmp_path / "run" / "config.toml") == SMALL
+    assert not (tmp_path / "run" / "stages").exists()
+
+
+_SCRIPT = """
+import sys
+from tests.test_pipeline import SMALL, small_data
+from prusc import debias
+debias(data=small_data(), config=SMALL, out=sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize(
+    "stage_file", ["config.toml", "erm.safetensors", "stages/clustering.safetensors", "stages/masks.safetensors"]
+)
+def test_a_killed_run_is_resumed_with_the_same_result(tmp_path: Path, stage_file: str) -> None:
+    torch.set_num_threads(1)
+    whole = debias(data=small_data(), config=SMALL)
+    out = tmp_path / "run"
+    root = Path(__file__).parents[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SCRIPT, str(out)], cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    while not (out / stage_file).exists() and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "metrics.json").exists(), "the run was over before it could be killed"
+    resumed = debias(data=small_data(), config=SMALL, out=out)
+    assert resumed.chosen == whole.chosen
+    for key, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[key])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rum"], "did you mean run"),
+        (["run", "--data", "fashion-sticker"], "fashion-stickers"),
+        (["run", "--model", "small-cn"], "did you mean small-cnn"),
+        (["run", "--trained", "nowhere.pt"], "does not exist"),
+        (["run", "--config", "nowhere.toml"], "cannot be read"),
+    ],
+)
+def test_bad_input_gives_one_clear_error(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    options = [] if arguments == ["rum"] else ["--out", str(out)]
+    assert run_command_line([*arguments, *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_given_network_is_not_changed() -> None:
+    model = SmallCNN(4)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    result = debias(model, small_data(), SMALL)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert type(result.model) is SmallCNN
