@@ -41,7 +41,7 @@ def _uniform_like(values: Tensor, generator: torch.Generator | None) -> Tensor:
     bits = torch.empty(-(-values.numel() // 4), dtype=torch.int64)
     bits.random_(torch.iinfo(torch.int64).min, None, generator=generator)
     numbers = bits.view(torch.int16)[: values.numel()].to(values.dtype).view(values.shape)
-    return torch.rsub(numbers, 0.5 - 2.0**-17, alpha=2.0**-16)
+    return torch.add(numbers.new_tensor(0.5 + 2.0**-17), numbers, alpha=2.0**-16, out=numbers)
 
 
 class _SampledWeight(torch.autograd.Function):
