@@ -33,7 +33,7 @@ def differences(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
 
 
 @pytest.mark.xfail(
-    reason="known defect: the masks that two processes learn at times differ from those of one (it failed once, passed once); cause not yet found",
+    reason="known defect: the masks of two processes at times differ from those of one (failed once, passed once)",
     strict=False,
 )
 def test_two_processes_compute_what_one_process_computes(tmp_path: Path) -> None:
