@@ -111,6 +111,13 @@ def test_samples_without_weight_are_not_drawn_at_the_ends_either() -> None:
     assert set(chosen.draw(10_000, generator()).tolist()) == {2, 4}
 
 
+def test_not_even_a_draw_of_zero_finds_a_sample_without_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = torch.tensor([0.0, 0.5, 0.0, 0.5])
+    chosen = DebiasingSet(torch.zeros(4, dtype=torch.long), torch.zeros(4, dtype=torch.long), weights, 1)
+    monkeypatch.setattr(torch, "rand", lambda *_, dtype, **__: torch.tensor([0.0, 0.5], dtype=dtype))
+    assert chosen.draw(2, generator()).tolist() == [1, 3]
+
+
 def test_the_class_says_nothing_about_the_cluster_in_a_draw() -> None:
     # The point of the whole stage: 95 % agreement in the data, none in what is drawn.
     chosen = build(torch.tensor([[950, 50], [50, 950]]))

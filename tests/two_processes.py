@@ -1,5 +1,6 @@
 """What one process and two processes have to agree on; ``python -m tests.two_processes FOLDER`` is one of the two."""
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+import prusc
 from prusc.config import DebiasingSetConfig, MaskConfig, RuntimeConfig
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
@@ -32,6 +34,17 @@ from tests.networks import (
     striped_split,
 )
 
+
+def fingerprint() -> Tensor:
+    """Digest of the sources of prusc: processes that imported different versions have nothing to agree on."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(prusc.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return torch.tensor(list(digest.digest()))
+
+
+SOURCES = fingerprint()
+
 # Odd, so that the parts of two processes are of different size.
 NUM_SAMPLES = 37
 
@@ -39,6 +52,7 @@ NUM_SAMPLES = 37
 def compute(runtime: Runtime) -> dict[str, Tensor]:
     """Run everything that may be shared among processes; the names say what is compared."""
     return {
+        "sources": SOURCES,
         **collectives(runtime),
         **batch_norm(runtime),
         **masks(runtime),

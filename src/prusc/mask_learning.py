@@ -227,6 +227,8 @@ def mask_step(
     Raises:
         TrainingError: If the loss is not finite.
     """
+    # Here, and not before the backward pass: the forward pass, where most memory is in use, need not hold them.
+    optimizer.zero_grad(set_to_none=True)
     with runtime.autocast():
         logits = call_model(masked, inputs)
         cross_entropy = F.cross_entropy(logits.float(), labels)
@@ -235,7 +237,6 @@ def mask_step(
     mean_cross_entropy = runtime.average(cross_entropy)
     mean_loss = mean_cross_entropy + config.beta * contrastive.detach()
     check_finite(mean_loss, step - 1, "mask learning")
-    optimizer.zero_grad(set_to_none=True)
     loss.backward()
     runtime.average_gradients(masked.mask_logits)
     add_sparsity_gradient(masked, config)
