@@ -1,7 +1,7 @@
 """Stage 8: try what could follow a mask (or no mask), on equal terms for the subnetwork and for the controls."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,7 +19,7 @@ from prusc.models import get_head
 from prusc.progress import Progress
 from prusc.representations import Representations, extract_representations
 from prusc.runtime import Runtime, stage_generator
-from prusc.selection import PseudoGroups, SelectionScore, score_predictions
+from prusc.selection import PseudoGroups, score_predictions
 from prusc.training import train_weights
 
 
@@ -57,9 +57,10 @@ class Setting:
         """Run a network over a split."""
         return extract_representations(model, self.head_name, split, self.transform, self.runtime)
 
-    def score(self, val_predictions: Tensor) -> SelectionScore:
+    def score(self, val_predictions: Tensor) -> float:
         """Judge a network by its predictions for the whole validation split."""
-        return score_predictions(val_predictions[self.judged], self.data.val.labels[self.judged], self.pseudo_groups)
+        judged = self.judged
+        return score_predictions(val_predictions[judged], self.data.val.labels[judged], self.pseudo_groups).score
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,12 @@ class Candidate:
     test: GroupEvaluation | None
     state: Mapping[str, Tensor]
 
+    def restore(self, model: nn.Module) -> nn.Module:
+        """Return the candidate as a copy of ``model``, a network of its class."""
+        network = copy.deepcopy(model)
+        network.load_state_dict(self.state)
+        return network
+
 
 def try_candidates(
     base: nn.Module, name: str, mask: BinaryMask, setting: Setting, *, kinds: tuple[str, ...]
@@ -104,7 +111,7 @@ def try_candidates(
     test = setting.represent(base, setting.data.test) if setting.config.evaluate_candidates else None
     found: list[Candidate] = []
     if "as-is" in kinds:
-        found.append(_judge(name, "as-is", mask, val.logits, test, setting, lambda: copy.deepcopy(base)))
+        found.append(_judge(name, "as-is", mask, base, val.logits, None if test is None else test.logits, setting))
     if "head" in kinds:
         found += _keep_best(_heads(base, name, mask, val, test, setting))
     if "weights" in kinds:
@@ -132,20 +139,16 @@ def _heads(
             num_classes=setting.data.num_classes,
             l2=l2,
         )
-
-        def build(weight: Tensor = weight, bias: Tensor = bias) -> nn.Module:
-            model = copy.deepcopy(base)
-            set_head(get_head(model, setting.head_name), weight, bias)
-            return model
-
+        model = copy.deepcopy(base)
+        set_head(get_head(model, setting.head_name), weight, bias)
         yield _judge(
             f"{name}/head(l2={l2:g})",
             "head",
             whole_head,
+            model,
             val.values @ weight.T + bias,
             None if test is None else test.values @ weight.T + bias,
             setting,
-            build,
         )
 
 
@@ -172,38 +175,33 @@ def _trained(base: nn.Module, name: str, mask: BinaryMask, setting: Setting) -> 
         )
         val = setting.represent(model, setting.data.val)
         test = setting.represent(model, setting.data.test) if setting.config.evaluate_candidates else None
-        yield _judge(full_name, "weights", mask, val.logits, test, setting, partial(_same, model))
+        yield _judge(full_name, "weights", mask, model, val.logits, None if test is None else test.logits, setting)
 
 
 def _advance(progress: Progress, task: str, total: int, step: int, _loss: float) -> None:
     progress.advance(task, step, total)
 
 
-def _same(model: nn.Module) -> nn.Module:
-    return model
-
-
 def _judge(
     name: str,
     kind: str,
     mask: BinaryMask,
+    model: nn.Module,
     val_logits: Tensor,
-    test: Representations | Tensor | None,
+    test_logits: Tensor | None,
     setting: Setting,
-    build: Callable[[], nn.Module],
 ) -> Candidate:
     predictions = val_logits.argmax(dim=1)
-    test_logits = test.logits if isinstance(test, Representations) else test
     return Candidate(
         name=name,
         kind=kind,
         mask=mask,
-        score=setting.score(predictions).score,
+        score=setting.score(predictions),
         val_average_accuracy=(predictions == setting.data.val.labels).double().mean().item(),
         test=None
         if test_logits is None
         else evaluate_groups(test_logits.argmax(dim=1), setting.data.test, setting.data),
-        state={key: value.detach().cpu().clone() for key, value in build().state_dict().items()},
+        state={key: value.detach().cpu().clone() for key, value in model.state_dict().items()},
     )
 
 

@@ -14,7 +14,6 @@ from rich.table import Table
 
 from prusc.config import RunConfig
 from prusc.errors import ConfigError, PruscError, nearest_names
-from prusc.evaluation import GroupEvaluation
 from prusc.pipeline import debias
 from prusc.result import VERDICT_TEXTS, DebiasingResult
 from prusc.run_folder import read_config
@@ -146,7 +145,7 @@ def _print_result(result: DebiasingResult, out: Path) -> None:
             f"{100 * test.average_accuracy:.1f}",
             f"{100 * test.balanced_accuracy:.1f}",
             f"{100 * test.worst_group_accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]",
-            str(_worst_size(test)),
+            str(test.worst_group.num_samples),
             result.chosen[name],
         )
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -158,8 +157,3 @@ def _print_result(result: DebiasingResult, out: Path) -> None:
         markup=False,
         highlight=False,
     )
-
-
-def _worst_size(evaluation: GroupEvaluation) -> int:
-    filled = [group for group in evaluation.groups if group.accuracy is not None]
-    return min(filled, key=lambda group: group.accuracy or 0.0).num_samples

@@ -233,7 +233,7 @@ class RunConfig:
         trained: Weights of a trained classifier; nothing is trained by ERM then.
         seed: Decides everything random.
         controls: Also refit the dense network's head and fine-tune all its weights, by the same procedures.
-        evaluate_candidates: Evaluate every candidate on the test split after the choice, to measure the choice itself.
+        evaluate_candidates: Evaluate every candidate on the test split too, to measure the choice, never to make it.
         data_options: Where the images come from.
         erm: Ordinary training.
         clustering: Clusters of representations.

@@ -1,5 +1,6 @@
 """Stage 7: accuracy on average, per group and on the worst group. The only reader of group attributes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -52,6 +53,11 @@ class GroupEvaluation:
     worst_group_ci95: tuple[float, float]
     num_samples: int
     groups: tuple[GroupAccuracy, ...]
+
+    @property
+    def worst_group(self) -> GroupAccuracy:
+        """The group of the lowest accuracy; the first of several."""
+        return _worst_group(self.groups)
 
 
 def wilson_interval(num_right: int, num_samples: int, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -116,7 +122,7 @@ def evaluate_groups(
     filled = [(group, share) for group, share in zip(groups, train_shares, strict=True) if group.accuracy is not None]
     accuracies = torch.tensor([group.accuracy for group, _ in filled], dtype=torch.float64)
     shares = torch.tensor([share for _, share in filled], dtype=torch.float64)
-    worst = filled[int(accuracies.argmin())][0]
+    worst = _worst_group(groups)
     assert worst.accuracy is not None and worst.ci95 is not None
     average = right.double().mean().item()
     return GroupEvaluation(
@@ -128,6 +134,10 @@ def evaluate_groups(
         num_samples=len(split),
         groups=tuple(groups),
     )
+
+
+def _worst_group(groups: Sequence[GroupAccuracy]) -> GroupAccuracy:
+    return min(groups, key=lambda group: math.inf if group.accuracy is None else group.accuracy)
 
 
 def _members(split: Split, label: int, attributes: Sequence[int], values: Sequence[int]) -> Tensor:

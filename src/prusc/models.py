@@ -164,7 +164,9 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
     if new_head:
         heads = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
         reshaped = [
-            name for name in reshaped if name.rpartition(".")[0] not in heads or _rows_differ_only(name, own, weights)
+            name
+            for name in reshaped
+            if name.rpartition(".")[0] not in heads or _differs_beyond_rows(name, own, weights)
         ]
     problems = [
         f"{kind} {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"
@@ -177,7 +179,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
     model.load_state_dict(usable, strict=False)
 
 
-def _rows_differ_only(name: str, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> bool:
+def _differs_beyond_rows(name: str, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> bool:
     # A head for another number of classes differs in its first dimension alone; anything else is another network.
     return own[name].shape[1:] != weights[name].shape[1:]
 

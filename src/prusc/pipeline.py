@@ -4,10 +4,11 @@ import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +16,17 @@ from torch import Tensor, nn
 from prusc.candidates import Candidate, Setting, try_candidates
 from prusc.clustering import Clustering, cluster_representations, given_clustering
 from prusc.config import RunConfig
-from prusc.data import Data, InputTransform, load_data
+from prusc.data import Data, InputTransform
 from prusc.data.batches import take_inputs
-from prusc.debiasing_set import build_debiasing_set
+from prusc.debiasing_set import build_debiasing_set, cell_ids
 from prusc.errors import RunFolderError
 from prusc.evaluation import evaluate_groups
 from prusc.mask_learning import LearnedMasks, learn_masks
-from prusc.masks import BinaryMask, maskable_parameters
-from prusc.models import build_model, find_head, load_weights, model_normalisation, read_weights, to_device
+from prusc.masks import BinaryMask, whole_mask
+from prusc.models import build_model, find_head, load_weights, read_weights, to_device
 from prusc.progress import Progress, SilentProgress
 from prusc.representations import extract_representations
-from prusc.result import VERDICT_TEXTS, CandidateSummary, DebiasingResult
+from prusc.result import DENSE_FAMILIES, VERDICT_TEXTS, DebiasingResult, summarise
 from prusc.run_files import (
     read_candidates,
     read_clustering,
@@ -37,10 +38,13 @@ from prusc.run_files import (
     write_result,
 )
 from prusc.run_folder import RunFolder, read_cluster_csv
+from prusc.run_inputs import check_inputs, load_run_data
 from prusc.runtime import Runtime, stage_generator
 from prusc.selection import find_verdict, make_pseudo_groups
 from prusc.subnetwork import extract_subnetwork
 from prusc.training import epoch_batches, num_epoch_batches, train_weights
+
+StoredT = TypeVar("StoredT")
 
 _NUM_STATISTICS_BATCHES = 20
 
@@ -85,10 +89,10 @@ def debias(
                 f"run folder {folder.path} holds a finished run; read its metrics.json, or run it anew with --force"
             )
         if data is None:
-            _check_inputs(config)
+            check_inputs(config)
     progress = progress if progress is not None and runtime.is_main else SilentProgress()
     if data is None:
-        data = _load(config, progress)
+        data = load_run_data(config, progress)
     # Only now: an error in the data must leave no folder behind.
     if folder is not None:
         folder.open(config, force=force)
@@ -212,8 +216,7 @@ class _Run:
         self, model: nn.Module, checkpoints: Mapping[int, Mapping[str, Tensor]], head_name: str
     ) -> tuple[Clustering, Tensor]:
         """Return the clustering of the training split and the nearest cluster of each validation sample."""
-        stored = read_clustering(self.folder) if self.folder is not None else None
-        stored = self.runtime.broadcast(stored)
+        stored = self.stored(read_clustering)
         if stored is not None:
             return stored
         config, data = self.config.clustering, self.data
@@ -257,7 +260,7 @@ class _Run:
         pseudo_groups = make_pseudo_groups(
             data.val.labels[judged], val_cluster_ids[judged], num_clusters=clustering.num_clusters
         )
-        num_cells = int((torch.bincount(debiasing_set.labels * clustering.num_clusters + cluster_ids) > 0).sum())
+        num_cells = len(cell_ids(split.labels, cluster_ids, clustering.num_clusters).unique())
         self.say(
             f"de-biasing set: {num_cells} cells (class x cluster) of the {config.debiasing_set.split} split; "
             f"{len(pseudo_groups.sizes)} pseudo-groups of {len(judged)} validation samples judge"
@@ -278,7 +281,7 @@ class _Run:
 
     def learn(self, model: nn.Module, setting: Setting) -> LearnedMasks:
         """Return the masks along the path of mask learning."""
-        learned = self.runtime.broadcast(read_masks(self.folder) if self.folder is not None else None)
+        learned = self.stored(read_masks)
         if learned is None:
             config = self.config.masks
             learned = learn_masks(
@@ -301,7 +304,9 @@ class _Run:
     def try_dense(self, model: nn.Module, setting: Setting) -> list[Candidate]:
         """Return the candidates without a mask."""
         kinds = ("as-is", "head", "weights") if self.config.controls else ("as-is", "head")
-        return try_candidates(model, "dense", self.whole(model), setting, kinds=kinds)
+        config = self.config.masks
+        mask = whole_mask(model, include=config.include, exclude=config.exclude)
+        return try_candidates(model, "dense", mask, setting, kinds=kinds)
 
     def try_mask(self, model: nn.Module, step: int, mask: BinaryMask, setting: Setting) -> list[Candidate]:
         """Return the candidates with one mask."""
@@ -324,14 +329,13 @@ class _Run:
     ) -> DebiasingResult:
         """Choose, evaluate and write."""
         erm = dense[0]
-        families = {
-            "erm": [erm],
-            "last_layer": [candidate for candidate in dense if candidate.kind == "head"],
-            "finetune_all": [candidate for candidate in dense if candidate.kind == "weights"],
-        }
+        families = {name: [c for c in dense if c.kind == kind] for kind, name in DENSE_FAMILIES.items()}
         families["subnetwork"] = [erm, *families["last_layer"], *masked]
-        best = {name: max(members, key=lambda c: c.score) for name, members in families.items() if members}
-        networks = {name: self.restore(model, candidate) for name, candidate in best.items()}
+        shown = [name for name, members in families.items() if members]
+        if not self.config.controls:
+            shown = ["erm", "subnetwork"]
+        best = {name: max(families[name], key=lambda candidate: candidate.score) for name in shown}
+        networks = {name: candidate.restore(model) for name, candidate in best.items()}
         predictions = {
             name: {split: setting.represent(network, self.data.splits[split]).predictions for split in ("val", "test")}
             for name, network in networks.items()
@@ -345,9 +349,6 @@ class _Run:
         if verdict != "improved":
             best["subnetwork"], networks["subnetwork"] = erm, networks["erm"]
             predictions["subnetwork"] = predictions["erm"]
-        shown: list[str] = [name for name in ("erm", "last_layer", "finetune_all", "subnetwork") if name in best]
-        if not self.config.controls:
-            shown = ["erm", "subnetwork"]
         evaluations = {
             name: {
                 split: evaluate_groups(predictions[name][split], self.data.splits[split], self.data)
@@ -363,7 +364,7 @@ class _Run:
             mask=best["subnetwork"].mask,
             verdict=verdict,
             chosen={name: best[name].name for name in shown},
-            candidates=_summaries(dense, "dense") + _summaries(masked, "subnetwork"),
+            candidates=summarise(dense, DENSE_FAMILIES) + summarise(masked, {}),
             evaluations=evaluations,
             clustering=clustering,
             history=learned.history,
@@ -382,21 +383,13 @@ class _Run:
         folder.write_tensors("model.safetensors", result.model.state_dict())
         write_result(folder, result, self.data, num_processes=self.runtime.num_processes)
 
-    def whole(self, model: nn.Module) -> BinaryMask:
-        """Return the mask that keeps everything."""
-        config = self.config.masks
-        weights = maskable_parameters(model, include=config.include, exclude=config.exclude)
-        return BinaryMask({name: torch.ones(w.shape, dtype=torch.bool) for name, w in weights.items()})
-
-    def restore(self, model: nn.Module, candidate: Candidate) -> nn.Module:
-        """Return a candidate as a network of the given one's class."""
-        network = copy.deepcopy(model)
-        network.load_state_dict(candidate.state)
-        return network
+    def stored(self, read: Callable[[RunFolder], StoredT | None]) -> StoredT | None:
+        """Return to every process what a stage left in the run folder, if it came to its end."""
+        return self.runtime.broadcast(None if self.folder is None else read(self.folder))
 
     def cached(self, name: str, make: Callable[[], list[Candidate]]) -> list[Candidate]:
         """Return the candidates of a base network, from disk where they were made before."""
-        candidates = self.runtime.broadcast(read_candidates(self.folder, name) if self.folder is not None else None)
+        candidates = self.stored(partial(read_candidates, name=name))
         if candidates is None:
             candidates = make()
             if self.folder is not None:
@@ -432,51 +425,5 @@ class _Run:
                 self.folder.write_json("stages/seconds.json", self.seconds)
 
 
-def _summaries(candidates: list[Candidate], family: str) -> tuple[CandidateSummary, ...]:
-    families = {"as-is": "erm", "head": "last_layer", "weights": "finetune_all"}
-    return tuple(
-        CandidateSummary(
-            name=candidate.name,
-            family=families[candidate.kind] if family == "dense" else family,
-            density=candidate.mask.density,
-            score=candidate.score,
-            val_average_accuracy=candidate.val_average_accuracy,
-            test=candidate.test,
-        )
-        for candidate in candidates
-    )
-
-
 def _checkpoint_name(epoch: int) -> str:
     return f"checkpoints/epoch-{epoch:03d}.safetensors"
-
-
-def _check_inputs(config: RunConfig) -> None:
-    """Build the network once before anything is written, so that a wrong name or file costs no time."""
-    if config.trained is not None or config.weights is not None:
-        read_weights(config.trained or config.weights or Path())
-    if config.clustering.from_csv is not None and not config.clustering.from_csv.is_file():
-        raise RunFolderError(f"cluster file {config.clustering.from_csv} does not exist")
-    if config.model != "small-cnn":
-        build_model(config.model, 2, generator=stage_generator(config.seed, "check"))
-
-
-def _load(config: RunConfig, progress: Progress) -> Data:
-    options = config.data_options
-    seed = options.data_seed
-    if config.data == "fashion-stickers" and seed is None:
-        seed = config.seed
-    data = load_data(
-        config.data,
-        correlation=options.correlation,
-        data_seed=seed,
-        target=options.target,
-        attributes=options.attributes,
-        image_size=options.image_size,
-        memory_limit_bytes=int(options.memory_limit_gib * 2**30),
-        progress=lambda done, total: progress.advance("reading images", done, total),
-    )
-    normalisation = model_normalisation(config.model)
-    if normalisation is not None:
-        data = replace(data, mean=normalisation[0], std=normalisation[1])
-    return data

@@ -1,17 +1,20 @@
 """What a run gives back."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import nn
 
+from prusc.candidates import Candidate
 from prusc.clustering import Clustering
 from prusc.config import RunConfig
 from prusc.evaluation import GroupEvaluation
 from prusc.mask_learning import MaskHistoryEntry
 from prusc.masks import BinaryMask
+from prusc.selection import Verdict
 
-Verdict = Literal["improved", "no-shortcut", "shortcut-only"]
+# What the candidates of the dense network are called, by what was fitted.
+DENSE_FAMILIES = {"as-is": "erm", "head": "last_layer", "weights": "finetune_all"}
 
 VERDICT_TEXTS: dict[Verdict, str] = {
     "improved": "the chosen network serves the network's worst cells better; the result is that network",
@@ -45,6 +48,29 @@ class CandidateSummary:
     score: float
     val_average_accuracy: float
     test: GroupEvaluation | None = None
+
+
+def summarise(candidates: Sequence[Candidate], families: Mapping[str, str]) -> tuple[CandidateSummary, ...]:
+    """Keep of each candidate what a table shows.
+
+    Args:
+        candidates: All those of a dense network, or of masked ones.
+        families: Family of each kind; kinds that are not in it are of the family ``subnetwork``.
+
+    Returns:
+        One summary a candidate.
+    """
+    return tuple(
+        CandidateSummary(
+            name=candidate.name,
+            family=families.get(candidate.kind, "subnetwork"),
+            density=candidate.mask.density,
+            score=candidate.score,
+            val_average_accuracy=candidate.val_average_accuracy,
+            test=candidate.test,
+        )
+        for candidate in candidates
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,13 +103,11 @@ class RunFolder:
         """Write a table."""
         self._write(name, lambda path: table.to_csv(path, index=False))
 
-    def write_tensors(
-        self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-    ) -> None:
+    def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write named tensors as safetensors."""
         # Tied weights share memory, which the format does not know: each name gets its own copy.
         separate = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-        self._write(name, lambda path: safetensors.torch.save_file(separate, path, metadata={**(metadata or {})}))
+        self._write(name, lambda path: safetensors.torch.save_file(separate, path))
 
     def read_tensors(self, name: str) -> dict[str, Tensor]:
         """Read named tensors."""
@@ -141,7 +139,7 @@ class RunFolder:
 
     def _clear(self) -> None:
         with self._explained():
-            # The marks of a finished and of a begun run last and first: a killed --force leaves an unfinished run.
+            # The mark of a finished run goes first: a --force that is killed here leaves an unfinished run.
             for name in (METRICS, "log.txt"):
                 (self.path / name).unlink(missing_ok=True)
             shutil.rmtree(self.stages, ignore_errors=True)

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from prusc.debiasing_set import cell_ids
+
+Verdict = Literal["improved", "no-shortcut", "shortcut-only"]
 
 SELECTION_RULE = "lowest smoothed accuracy over the cells (class x cluster) of the validation split"
 
@@ -31,14 +33,10 @@ class SelectionScore:
 
     Attributes:
         score: Smoothed accuracy of the worst pseudo-group, in [0, 1].
-        worst: The worst pseudo-group.
-        average_accuracy: Over all validation samples.
         mean_accuracy: Mean over the pseudo-groups.
     """
 
     score: float
-    worst: int
-    average_accuracy: float
     mean_accuracy: float
 
 
@@ -89,15 +87,14 @@ def score_predictions(
         The score and what it comes from.
     """
     right = (predictions == labels).double()
-    sums = torch.zeros(len(pseudo_groups.sizes), dtype=torch.float64).index_add_(0, pseudo_groups.ids, right)
+    sums = _group_sums(right, pseudo_groups)
     mean = (sums / pseudo_groups.sizes).mean()
     smoothed = (sums + prior_strength * mean) / (pseudo_groups.sizes + prior_strength)
-    return SelectionScore(
-        score=smoothed.min().item(),
-        worst=int(smoothed.argmin()),
-        average_accuracy=right.mean().item(),
-        mean_accuracy=mean.item(),
-    )
+    return SelectionScore(score=smoothed.min().item(), mean_accuracy=mean.item())
+
+
+def _group_sums(values: Float[Tensor, " samples"], pseudo_groups: PseudoGroups) -> Float[Tensor, " groups"]:
+    return torch.zeros(len(pseudo_groups.sizes), dtype=torch.float64).index_add_(0, pseudo_groups.ids, values)
 
 
 def find_verdict(
@@ -108,7 +105,7 @@ def find_verdict(
     pseudo_groups: PseudoGroups,
     num_errors: float = 2.0,
     even: float = 0.8,
-) -> Literal["improved", "no-shortcut", "shortcut-only"]:
+) -> Verdict:
     """Decide whether the chosen network is better than the original, and why not if it is not.
 
     Better means: the worst pseudo-group's smoothed accuracy rose, and so did the mean over pseudo-groups, by more than
@@ -128,8 +125,8 @@ def find_verdict(
     old, new = (score_predictions(p, labels, pseudo_groups) for p in (before, after))
     difference = (after == labels).double() - (before == labels).double()
     sizes = pseudo_groups.sizes.double()
-    mean = torch.zeros_like(sizes).index_add_(0, pseudo_groups.ids, difference) / sizes
-    squares = torch.zeros_like(sizes).index_add_(0, pseudo_groups.ids, difference.square()) / sizes
+    mean = _group_sums(difference, pseudo_groups) / sizes
+    squares = _group_sums(difference.square(), pseudo_groups) / sizes
     # Each group's mean has the variance of its samples; the groups are independent.
     error = ((squares - mean.square()) / sizes).sum().sqrt() / len(sizes)
     if new.score > old.score and mean.mean() > num_errors * error:

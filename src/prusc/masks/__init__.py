@@ -6,3 +6,4 @@ from prusc.masks.gumbel_sigmoid import sample_masked_weight as sample_masked_wei
 from prusc.masks.masked_model import MaskedModel as MaskedModel
 from prusc.masks.masked_model import maskable_parameters as maskable_parameters
 from prusc.masks.masked_model import module_modes as module_modes
+from prusc.masks.masked_model import whole_mask as whole_mask

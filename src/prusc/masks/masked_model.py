@@ -65,6 +65,12 @@ def maskable_parameters(
     return chosen
 
 
+def whole_mask(model: nn.Module, *, include: Sequence[str] = ("*",), exclude: Sequence[str] = ()) -> BinaryMask:
+    """Return the mask that keeps everything, of the weights that `maskable_parameters` finds."""
+    weights = maskable_parameters(model, include=include, exclude=exclude)
+    return BinaryMask({name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in weights.items()})
+
+
 @contextmanager
 def module_modes(model: nn.Module, training: bool) -> Iterator[None]:
     """Switch every module to training or evaluation mode, and each one back to its own mode afterwards."""
