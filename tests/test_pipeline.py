@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from prusc import RunConfig, debias
 from prusc.cli import run_command_line
@@ -97,6 +98,45 @@ def test_bad_input_gives_one_clear_error(
     assert run_command_line([*arguments, *options]) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_weights_that_do_not_fit_leave_no_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = tmp_path / "other.safetensors"
+    save_file({"other.weight": torch.ones(1)}, weights)
+    out = tmp_path / "run"
+    assert run_command_line(["run", "--weights", str(weights), "--out", str(out)]) == 2
+    assert "does not fit SmallCNN; missing: encoder.0.weight" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_two_processes_resume_a_killed_run(tmp_path: Path) -> None:
+    out, log = tmp_path / "run", tmp_path / "log"
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["--no-python", sys.executable, "-c", _SCRIPT, str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with log.open("w") as file:
+        process = subprocess.Popen(command, cwd=root, env=environment, stdout=file, stderr=file, start_new_session=True)
+        while not (out / "erm.safetensors").exists() and process.poll() is None:
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        # The workers are in sessions of their own: the run is over once nobody writes any more.
+        kill_workers(out)
+    assert not (out / "metrics.json").exists(), log.read_text()
+    finished = subprocess.run(command, cwd=root, env=environment, timeout=120, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert (out / "metrics.json").exists()
+
+
+def kill_workers(out: Path) -> None:
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            mine = str(out) in entry.read_text()
+        except OSError:
+            continue
+        if mine:
+            os.kill(int(entry.parent.name), signal.SIGKILL)
 
 
 def test_a_given_network_is_not_changed() -> None:

@@ -65,18 +65,27 @@ def build_model(name: str, num_classes: int, *, generator: torch.Generator) -> n
     Raises:
         ConfigError: If the name is unknown.
     """
+    check_model_name(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
         if name in _OWN_MODELS:
             return _OWN_MODELS[name](num_classes)
-        if not timm.is_model(name):
-            known = [*_OWN_MODELS, *timm.list_models()]
-            raise ConfigError(
-                f"unknown model {name!r}{nearest_names(name, known)} Known are 'small-cnn' and timm's names; "
-                'list those with python -c "import timm; print(timm.list_models())"'
-            )
         model: nn.Module = timm.create_model(name, num_classes=num_classes)
     return model
+
+
+def check_model_name(name: str) -> None:
+    """Refuse a name that `build_model` does not know, without building anything.
+
+    Raises:
+        ConfigError: If the name is unknown.
+    """
+    if name not in _OWN_MODELS and not timm.is_model(name):
+        known = [*_OWN_MODELS, *timm.list_models()]
+        raise ConfigError(
+            f"unknown model {name!r}{nearest_names(name, known)} Known are 'small-cnn' and timm's names; "
+            'list those with python -c "import timm; print(timm.list_models())"'
+        )
 
 
 def model_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:

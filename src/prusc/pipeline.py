@@ -23,7 +23,7 @@ from prusc.errors import RunFolderError
 from prusc.evaluation import evaluate_groups
 from prusc.mask_learning import LearnedMasks, learn_masks
 from prusc.masks import BinaryMask, whole_mask
-from prusc.models import build_model, find_head, load_weights, read_weights, to_device
+from prusc.models import find_head, to_device
 from prusc.progress import Progress, SilentProgress
 from prusc.representations import extract_representations
 from prusc.result import DENSE_FAMILIES, VERDICT_TEXTS, DebiasingResult, summarise
@@ -38,7 +38,7 @@ from prusc.run_files import (
     write_result,
 )
 from prusc.run_folder import RunFolder, read_cluster_csv
-from prusc.run_inputs import check_inputs, load_run_data
+from prusc.run_inputs import build_run_model, load_run_data, read_run_weights
 from prusc.runtime import Runtime, stage_generator
 from prusc.selection import find_verdict, make_pseudo_groups
 from prusc.subnetwork import extract_subnetwork
@@ -46,6 +46,7 @@ from prusc.training import epoch_batches, num_epoch_batches, train_weights
 
 StoredT = TypeVar("StoredT")
 
+_ERM_NAME = "erm.safetensors"
 _NUM_STATISTICS_BATCHES = 20
 
 
@@ -83,20 +84,20 @@ def debias(
     config = config or RunConfig()
     runtime = Runtime(config.runtime)
     folder = RunFolder(Path(out)) if out is not None and runtime.is_main else None
-    if folder is not None:
-        if folder.is_finished and not force:
-            raise RunFolderError(
-                f"run folder {folder.path} holds a finished run; read its metrics.json, or run it anew with --force"
-            )
-        if data is None:
-            check_inputs(config)
+    if folder is not None and folder.is_finished and not force:
+        raise RunFolderError(
+            f"run folder {folder.path} holds a finished run; read its metrics.json, or run it anew with --force"
+        )
+    weights = read_run_weights(config) if model is None else None
     progress = progress if progress is not None and runtime.is_main else SilentProgress()
     if data is None:
         data = load_run_data(config, progress)
-    # Only now: an error in the data must leave no folder behind.
+    is_trained = model is not None or config.trained is not None
+    network = copy.deepcopy(model) if model is not None else build_run_model(config, data.num_classes, weights)
+    # Only now: an error in the data or the weights must leave no folder behind.
     if folder is not None:
         folder.open(config, force=force)
-    return _Run(config, data, runtime, folder, progress).run(model)
+    return _Run(config, data, runtime, folder, progress).run(network, is_trained=is_trained)
 
 
 @dataclass
@@ -118,14 +119,14 @@ class _Run:
         self.transform = InputTransform(mean, std)
         self.train_transform = InputTransform(mean, std, flip=erm.flip, min_crop_scale=erm.min_crop_scale)
 
-    def run(self, given: nn.Module | None) -> DebiasingResult:
+    def run(self, network: nn.Module, *, is_trained: bool) -> DebiasingResult:
         """Go through the stages."""
         self.say(
             f"data {self.data.name}: {', '.join(f'{len(s)} {n}' for n, s in self.data.splits.items())} samples of "
             f"{self.data.num_classes} classes"
         )
         with self.stage("erm"):
-            model, checkpoints = self.train_or_load(given)
+            model, checkpoints = self.train_or_load(network, is_trained=is_trained)
         sample = to_device(take_inputs(self.data.train.inputs, torch.arange(2)), self.runtime.device)
         head_name = find_head(model, self.transform(sample), self.data.num_classes)
         with self.stage("clustering"):
@@ -149,35 +150,29 @@ class _Run:
 
     # ------------------------------------------------------------------------------------------------- stages
 
-    def train_or_load(self, given: nn.Module | None) -> tuple[nn.Module, Mapping[int, Mapping[str, Tensor]]]:
+    def train_or_load(
+        self, network: nn.Module, *, is_trained: bool
+    ) -> tuple[nn.Module, Mapping[int, Mapping[str, Tensor]]]:
         """Return the ERM network and its epoch checkpoints, by epoch."""
-        config, data = self.config, self.data
-        if given is not None:
-            model = self.runtime.place(copy.deepcopy(given))
-        else:
-            model = build_model(config.model, data.num_classes, generator=stage_generator(config.seed, "model"))
-            source = config.trained or config.weights
-            if source is not None:
-                load_weights(model, read_weights(source), source=str(source), new_head=config.trained is None)
-            model = self.runtime.place(model)
-        if self.folder is not None and self.folder.has("erm.safetensors"):
-            stored = self.folder.read_tensors("erm.safetensors")
-            if given is not None and any(not torch.equal(v.cpu(), stored[k]) for k, v in given.state_dict().items()):
+        model = self.runtime.place(network)
+        stored = self.stored(partial(_read_if_there, name=_ERM_NAME))
+        if stored is not None:
+            if is_trained and any(not torch.equal(v.cpu(), stored[k]) for k, v in model.state_dict().items()):
+                where = "" if self.folder is None else f" {self.folder.path}"
                 raise RunFolderError(
-                    f"run folder {self.folder.path} was begun with another network; name another folder or use force"
+                    f"run folder{where} was begun with another network; name another folder or use force"
                 )
             model.load_state_dict(stored)
-            self.share(model)
             self.say("erm: trained before, loaded")
             return model, self.stored_checkpoints()
         checkpoints: dict[int, Mapping[str, Tensor]] = {}
-        if given is None and config.trained is None:
-            self.train(model, checkpoints)
-        else:
+        if is_trained:
             self.say("erm: a trained network was given")
-        self.share(model)
+        else:
+            self.train(model, checkpoints)
+        model.load_state_dict(self.runtime.broadcast(model.state_dict()))
         if self.folder is not None:
-            self.folder.write_tensors("erm.safetensors", model.state_dict())
+            self.folder.write_tensors(_ERM_NAME, model.state_dict())
         return model, checkpoints
 
     def train(self, model: nn.Module, checkpoints: dict[int, Mapping[str, Tensor]]) -> None:
@@ -398,15 +393,14 @@ class _Run:
         self.say(f"tried {len(candidates)} candidates of {name}; best {best.name}, score {best.score:.3f}")
         return candidates
 
-    def share(self, model: nn.Module) -> None:
-        """Give every process the main process's weights."""
-        model.load_state_dict(self.runtime.broadcast(model.state_dict()))
-
     def stored_checkpoints(self) -> Mapping[int, Mapping[str, Tensor]]:
         """Read the checkpoint that the clusters need."""
         epoch = self.config.clustering.checkpoint
-        assert self.folder is not None
-        return {} if epoch is None else {epoch: self.folder.read_tensors(_checkpoint_name(epoch))}
+        if epoch is None:
+            return {}
+        checkpoint = self.stored(partial(RunFolder.read_tensors, name=_checkpoint_name(epoch)))
+        assert checkpoint is not None, "called for a run that has a folder"
+        return {epoch: checkpoint}
 
     def say(self, text: str) -> None:
         """Tell a line to whoever watches, and to ``log.txt``."""
@@ -427,3 +421,7 @@ class _Run:
 
 def _checkpoint_name(epoch: int) -> str:
     return f"checkpoints/epoch-{epoch:03d}.safetensors"
+
+
+def _read_if_there(folder: RunFolder, name: str) -> dict[str, Tensor] | None:
+    return folder.read_tensors(name) if folder.has(name) else None

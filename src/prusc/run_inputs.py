@@ -1,24 +1,32 @@
 """What a run is made from, by its settings: checked early, and loaded."""
 
 from dataclasses import replace
-from pathlib import Path
+
+from torch import Tensor, nn
 
 from prusc.config import RunConfig
 from prusc.data import Data, load_data
 from prusc.errors import RunFolderError
-from prusc.models import build_model, model_normalisation, read_weights
+from prusc.models import build_model, check_model_name, load_weights, model_normalisation, read_weights
 from prusc.progress import Progress
 from prusc.runtime import stage_generator
 
 
-def check_inputs(config: RunConfig) -> None:
-    """Build the network once before anything is written, so that a wrong name or file costs no time."""
-    if config.trained is not None or config.weights is not None:
-        read_weights(config.trained or config.weights or Path())
+def read_run_weights(config: RunConfig) -> dict[str, Tensor] | None:
+    """Check the names that the settings give, which takes no time, and read the weights."""
+    check_model_name(config.model)
     if config.clustering.from_csv is not None and not config.clustering.from_csv.is_file():
         raise RunFolderError(f"cluster file {config.clustering.from_csv} does not exist")
-    if config.model != "small-cnn":
-        build_model(config.model, 2, generator=stage_generator(config.seed, "check"))
+    source = config.trained or config.weights
+    return None if source is None else read_weights(source)
+
+
+def build_run_model(config: RunConfig, num_classes: int, weights: dict[str, Tensor] | None) -> nn.Module:
+    """Build the network that the settings name, with the weights that `read_run_weights` gave."""
+    model = build_model(config.model, num_classes, generator=stage_generator(config.seed, "model"))
+    if weights is not None:
+        load_weights(model, weights, source=str(config.trained or config.weights), new_head=config.trained is None)
+    return model
 
 
 def load_run_data(config: RunConfig, progress: Progress) -> Data:
