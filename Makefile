@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint format test test-slow clean
+.PHONY: help setup demo lint format test test-slow results ablations benchmarks clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12] [ARGS='more options']"
@@ -57,6 +57,16 @@ test: lint ## lint, then every test but the slow ones
 
 test-slow: $(STAMP) ## the slow tests only
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)
+
+results: $(STAMP) ## the tables of docs/results.md, from runs/results; CelebA too where PRUSC_DATA names its parent
+	@$(BIN)/python scripts/make_results.py fashion-stickers $(if $(PRUSC_DATA),celeba) --workers $(WORKERS) $(ARGS)
+
+ablations: $(STAMP) ## the table of docs/ablations.md, from runs/ablations
+	@$(BIN)/python scripts/make_ablations.py --workers $(WORKERS) $(ARGS)
+
+benchmarks: $(STAMP) ## speed and memory, as ratios within one run
+	@$(BIN)/python benchmarks/mask_step.py
+	@$(BIN)/python benchmarks/extraction.py
 
 clean: ## caches and build outputs; .venv and runs stay
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -15,6 +15,7 @@ from prusc.config import (
     MaskConfig,
     RunConfig,
     RuntimeConfig,
+    SelectionConfig,
     config_from_dict,
     config_to_dict,
 )
@@ -27,6 +28,7 @@ PARTS = [
     DebiasingSetConfig,
     MaskConfig,
     FinetuneConfig,
+    SelectionConfig,
     RuntimeConfig,
     RunConfig,
 ]
@@ -51,12 +53,13 @@ def test_every_setting_survives_toml() -> None:
         evaluate_candidates=True,
         data_options=DataConfig(0.9, 3, "Blond_Hair", ("Male", "Young"), 64, 1.5),
         erm=ERMConfig(3, 16, 0.5, 0.0, True, 0.25),
-        clustering=ClusteringConfig(None, (3, 5), 2, Path("c.csv"), 1, 10),
+        clustering=ClusteringConfig(None, (3, 5), 2, Path("c.csv"), 1, 10, 0.25),
         debiasing_set=DebiasingSetConfig("val", 0.5, 3),
         masks=MaskConfig(
             9, 8, 0.2, -1.0, 0.5, 0.0, 0.1, "cluster", "sum-of-logits", 0.0, 2, ("a.*",), ("b", "c"), False
         ),
         finetune=FinetuneConfig((), (), 7, 8, 0.0),
+        selection=SelectionConfig(3, 1.5, 1.0),
         runtime=RuntimeConfig("cpu", "bf16-mixed", True, 0, 9),
     )
     plain = config_to_dict(config)
@@ -144,7 +147,6 @@ OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (RunConfig, {"seed": -1}),
     (RunConfig, {"seed": 2**63}),
     (RunConfig, {"trained": Path("b"), "weights": Path("a")}),
-    (RunConfig, {"trained": Path("b"), "clustering": ClusteringConfig(checkpoint=1)}),
     (RunConfig, {"clustering": ClusteringConfig(checkpoint=0)}),
     (RunConfig, {"erm": ERMConfig(epochs=8), "clustering": ClusteringConfig(checkpoint=9)}),
 ]

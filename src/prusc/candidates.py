@@ -34,6 +34,7 @@ class Setting:
         debiasing_set: How it draws.
         pseudo_groups: Cells of the validation split.
         judged: Indices of the validation samples that judge; those that the de-biasing set draws from do not.
+        judged_cluster_ids: Cluster of each of them.
         transform: Normalisation.
         train_transform: Normalisation and augmentation.
         config: Every setting.
@@ -47,6 +48,7 @@ class Setting:
     debiasing_set: DebiasingSet
     pseudo_groups: PseudoGroups
     judged: Tensor
+    judged_cluster_ids: Tensor
     transform: InputTransform
     train_transform: InputTransform
     config: RunConfig
@@ -60,7 +62,8 @@ class Setting:
     def score(self, val_predictions: Tensor) -> float:
         """Judge a network by its predictions for the whole validation split."""
         judged = self.judged
-        return score_predictions(val_predictions[judged], self.data.val.labels[judged], self.pseudo_groups).score
+        labels = self.data.val.labels[judged]
+        return score_predictions(val_predictions[judged], labels, self.pseudo_groups, self.config.selection).score
 
 
 @dataclass(frozen=True, eq=False)

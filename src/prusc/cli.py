@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -132,6 +133,24 @@ def _config_file(arguments: Sequence[str]) -> Path | None:
     return None
 
 
+def _print_clusters(result: DebiasingResult, console: Console) -> None:
+    """Show the clusters that gave the shortcut away: in each one, its main class and the samples of the others."""
+    table = Table(title="Clusters, on the validation split without group labels; accuracies in %, before -> after")
+    for name in ("cluster", "main class", "samples", "accuracy", "other samples", "accuracy"):
+        table.add_column(name, justify="left" if name == "main class" else "right")
+    for cluster, (main, *others) in groupby(result.cells, key=lambda cell: cell.cluster):
+        row = [str(cluster), result.class_names[main.label]]
+        for cells in ([main], others):
+            num = sum(cell.num_samples for cell in cells)
+            before, after = (
+                100 * sum(cell.num_samples * value for cell, value in zip(cells, values, strict=True)) / max(num, 1)
+                for values in ([cell.before for cell in cells], [cell.after for cell in cells])
+            )
+            row += [str(num), f"{before:.1f} -> {after:.1f}" if num else "-"]
+        table.add_row(*row)
+    console.print(table)
+
+
 def _print_result(result: DebiasingResult, out: Path) -> None:
     num_samples = result.evaluations["erm"]["test"].num_samples
     table = Table(title=f"Test split, {num_samples} samples; accuracies in %, 95 % intervals in brackets")
@@ -149,6 +168,7 @@ def _print_result(result: DebiasingResult, out: Path) -> None:
             result.chosen[name],
         )
     console = Console(width=None if sys.stdout.isatty() else 120)
+    _print_clusters(result, console)
     console.print(table)
     console.print(f"{result.verdict}: {VERDICT_TEXTS[result.verdict]}", markup=False, highlight=False)
     console.print(

@@ -1,6 +1,6 @@
 """Stage 3: cosine k-means over the representations of all classes together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,11 +37,13 @@ class Clustering:
         cluster_ids: Cluster of each clustered sample, in ``[0, num_clusters)``.
         centres: Unit vectors.
         trials: The figures of every number of clusters that was tried.
+        is_distinct: Whether the clusters stand apart enough to say something beyond the class.
     """
 
     cluster_ids: Int[Tensor, " samples"]
     centres: Float[Tensor, "clusters dim"]
     trials: tuple[ClusterCountTrial, ...]
+    is_distinct: bool
 
     @property
     def num_clusters(self) -> int:
@@ -92,10 +94,18 @@ def cluster_representations(
             silhouette = float(silhouette_score(unit[order], sample_ids, metric="cosine"))
         found[k] = fitted
         trials.append(ClusterCountTrial(k, silhouette, float(fitted.inertia_) / len(unit)))
-    best = max(trials, key=lambda trial: -2.0 if trial.silhouette is None else trial.silhouette).num_clusters
-    centres = F.normalize(torch.from_numpy(found[best].cluster_centers_), dim=1).float()
-    clustering = Clustering(torch.empty(0, dtype=torch.long), centres, tuple(trials))
-    return Clustering(clustering.assign(representations), centres, tuple(trials))
+    best = max(trials, key=_silhouette_or_less)
+    is_distinct = _silhouette_or_less(best) >= config.min_silhouette
+    if not is_distinct:
+        # Where nothing stands apart, many small clusters are the safer way to find what differs.
+        best = max(trials, key=lambda trial: trial.num_clusters)
+    centres = F.normalize(torch.from_numpy(found[best.num_clusters].cluster_centers_), dim=1).float()
+    clustering = Clustering(torch.empty(0, dtype=torch.long), centres, tuple(trials), is_distinct)
+    return replace(clustering, cluster_ids=clustering.assign(representations))
+
+
+def _silhouette_or_less(trial: ClusterCountTrial) -> float:
+    return -2.0 if trial.silhouette is None else trial.silhouette
 
 
 def given_clustering(representations: Float[Tensor, "samples dim"], cluster_ids: Int[Tensor, " samples"]) -> Clustering:
@@ -106,9 +116,9 @@ def given_clustering(representations: Float[Tensor, "samples dim"], cluster_ids:
         cluster_ids: Cluster of each sample, at least 0; ids that nobody has are closed up.
 
     Returns:
-        The clustering; its ids are those given, closed up.
+        The clustering, taken as distinct; its ids are those given, closed up.
     """
     distinct, closed = cluster_ids.unique(return_inverse=True)
     unit = F.normalize(representations, dim=1)
     centres = torch.zeros(len(distinct), unit.shape[1]).index_add_(0, closed, unit)
-    return Clustering(closed, F.normalize(centres, dim=1), ())
+    return Clustering(closed, F.normalize(centres, dim=1), (), is_distinct=True)

@@ -56,11 +56,11 @@ class ERMConfig:
         min_crop_scale: Smallest share of the image that a random crop shows; 1 crops nothing.
     """
 
-    epochs: int = 8
+    epochs: int = 20
     batch_size: int = 128
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-4
-    flip: bool = True
+    flip: bool = False
     min_crop_scale: float = 1.0
 
     def __post_init__(self) -> None:
@@ -78,18 +78,23 @@ class ClusteringConfig:
     Attributes:
         num_clusters: K; chosen by silhouette over `candidates` if not given.
         candidates: The K to try.
-        checkpoint: Epoch of the ERM network whose representations are clustered; the final one if not given.
+        checkpoint: Epoch of the ERM training whose network gives the representations; the final network if not given,
+            or if a trained network is given, which has no epochs. A network that has memorised the samples that
+            contradict its shortcut no longer shows them.
         from_csv: Clusters of the training split from elsewhere, with columns index, label, cluster_assign.
         num_restarts: Starts of k-means per K; the best one counts.
         silhouette_samples: Samples that the silhouette is computed on.
+        min_silhouette: Clusters with a lower one are not distinct (Kaufman and Rousseeuw 1990 read values up to 0.5 as
+            weak structure): the classes judge then instead of the cells, and of the K to try the largest is taken.
     """
 
-    num_clusters: int | None = 8
+    num_clusters: int | None = None
     candidates: tuple[int, ...] = (2, 4, 6, 8, 12, 16)
-    checkpoint: int | None = None
+    checkpoint: int | None = 1
     from_csv: Path | None = None
     num_restarts: int = 4
     silhouette_samples: int = 2000
+    min_silhouette: float = 0.5
 
     def __post_init__(self) -> None:
         for k in self.candidates if self.num_clusters is None else (self.num_clusters,):
@@ -97,6 +102,7 @@ class ClusteringConfig:
         _require(len(self.candidates) > 0, "clustering.candidates", self.candidates, "at least one number")
         _require(self.num_restarts >= 1, "clustering.num_restarts", self.num_restarts, "at least 1")
         _require(self.silhouette_samples >= 10, "clustering.silhouette_samples", self.silhouette_samples, "at least 10")
+        _require(-1 <= self.min_silhouette <= 1, "clustering.min_silhouette", self.min_silhouette, "in [-1, 1]")
 
 
 @dataclass(frozen=True)
@@ -183,8 +189,8 @@ class FinetuneConfig:
         weight_decay: Of AdamW.
     """
 
-    head_l2: tuple[float, ...] = (0.1, 0.01)
-    learning_rates: tuple[float, ...] = (1e-3,)
+    head_l2: tuple[float, ...] = (100.0, 10.0, 1.0, 0.1, 0.01)
+    learning_rates: tuple[float, ...] = (1e-3, 3e-4)
     steps: int = 200
     batch_size: int = 256
     weight_decay: float = 1e-4
@@ -197,6 +203,26 @@ class FinetuneConfig:
         _require(self.steps >= 1, "finetune.steps", self.steps, "at least 1")
         _require(self.batch_size >= 2, "finetune.batch_size", self.batch_size, "at least 2")
         _require(self.weight_decay >= 0, "finetune.weight_decay", self.weight_decay, "at least 0")
+
+
+@dataclass(frozen=True)
+class SelectionConfig:
+    """How candidates are judged by the cells (class x cluster) of a validation split.
+
+    Attributes:
+        min_cell_size: Cells with fewer samples are put together, class by class.
+        prior_strength: How many samples the mean over the cells counts for in the accuracy of each.
+        num_errors: How many standard errors the mean over the cells has to rise by to count as better.
+    """
+
+    min_cell_size: int = 10
+    prior_strength: float = 10.0
+    num_errors: float = 2.0
+
+    def __post_init__(self) -> None:
+        _require(self.min_cell_size >= 1, "selection.min_cell_size", self.min_cell_size, "at least 1")
+        _require(self.prior_strength >= 0, "selection.prior_strength", self.prior_strength, "at least 0")
+        _require(self.num_errors >= 0, "selection.num_errors", self.num_errors, "at least 0")
 
 
 @dataclass(frozen=True)
@@ -228,7 +254,7 @@ class RunConfig:
 
     Attributes:
         data: ``fashion-stickers``, or a folder with CelebA's official files.
-        model: ``small-cnn``, or any name that timm knows.
+        model: ``small-cnn``, any name that timm knows, or ``torchvision/NAME``.
         weights: Weights to start training from, such as ImageNet's; the head may be for other classes.
         trained: Weights of a trained classifier; nothing is trained by ERM then.
         seed: Decides everything random.
@@ -240,6 +266,7 @@ class RunConfig:
         debiasing_set: How samples are drawn.
         masks: Mask learning.
         finetune: What follows the mask.
+        selection: How candidates are judged.
         runtime: Where to compute.
     """
 
@@ -256,6 +283,7 @@ class RunConfig:
     debiasing_set: DebiasingSetConfig = field(default_factory=DebiasingSetConfig)
     masks: MaskConfig = field(default_factory=MaskConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
@@ -267,7 +295,6 @@ class RunConfig:
             "absent when trained is given: a trained network is not trained again",
         )
         if self.clustering.checkpoint is not None:
-            _require(self.trained is None, "clustering.checkpoint", self.clustering.checkpoint, "absent with trained")
             _require(
                 1 <= self.clustering.checkpoint <= self.erm.epochs,
                 "clustering.checkpoint",

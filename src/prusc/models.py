@@ -12,7 +12,9 @@ import safetensors
 import safetensors.torch
 import timm
 import torch
+import torchvision
 from jaxtyping import Float
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from prusc.errors import ConfigError, ModelError, nearest_names
@@ -49,13 +51,15 @@ class SmallCNN(nn.Module):
 
 
 _OWN_MODELS: dict[str, Callable[[int], nn.Module]] = {"small-cnn": SmallCNN}
+# timm and torchvision have networks of the same name with other weights.
+_TORCHVISION = "torchvision/"
 
 
 def build_model(name: str, num_classes: int, *, generator: torch.Generator) -> nn.Module:
     """Build a network with random weights.
 
     Args:
-        name: ``"small-cnn"`` or any name that timm knows.
+        name: ``"small-cnn"``, any name that timm knows, or ``"torchvision/NAME"``.
         num_classes: Outputs of the head.
         generator: Decides the random weights; the global generators are left as they were.
 
@@ -70,7 +74,11 @@ def build_model(name: str, num_classes: int, *, generator: torch.Generator) -> n
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
         if name in _OWN_MODELS:
             return _OWN_MODELS[name](num_classes)
-        model: nn.Module = timm.create_model(name, num_classes=num_classes)
+        model: nn.Module
+        if name.startswith(_TORCHVISION):
+            model = torchvision.models.get_model(name.removeprefix(_TORCHVISION), num_classes=num_classes)
+        else:
+            model = timm.create_model(name, num_classes=num_classes)
     return model
 
 
@@ -80,16 +88,23 @@ def check_model_name(name: str) -> None:
     Raises:
         ConfigError: If the name is unknown.
     """
-    if name not in _OWN_MODELS and not timm.is_model(name):
-        known = [*_OWN_MODELS, *timm.list_models()]
-        raise ConfigError(
-            f"unknown model {name!r}{nearest_names(name, known)} Known are 'small-cnn' and timm's names; "
-            'list those with python -c "import timm; print(timm.list_models())"'
-        )
+    if name in _OWN_MODELS or name in _torchvision_names() or timm.is_model(name):
+        return
+    known = [*_OWN_MODELS, *_torchvision_names(), *timm.list_models()]
+    raise ConfigError(
+        f"unknown model {name!r}{nearest_names(name, known)} Known are 'small-cnn', timm's names (list them with "
+        "python -c \"import timm; print(timm.list_models())\") and 'torchvision/' before torchvision's"
+    )
+
+
+def _torchvision_names() -> list[str]:
+    return [_TORCHVISION + name for name in torchvision.models.list_models(module=torchvision.models)]
 
 
 def model_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Return the mean and standard deviation that a timm network was trained with, or ``None`` where there is none."""
+    """Return the mean and standard deviation that a network's published weights want, or ``None`` for our own."""
+    if name.startswith(_TORCHVISION):
+        return IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
     config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     return (tuple(config.mean), tuple(config.std)) if config is not None else None
 
@@ -170,13 +185,9 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
     missing = [name for name in own if name not in weights and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in weights if name not in own]
     reshaped = [name for name in own if name in weights and own[name].shape != weights[name].shape]
-    if new_head:
-        heads = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-        reshaped = [
-            name
-            for name in reshaped
-            if name.rpartition(".")[0] not in heads or _differs_beyond_rows(name, own, weights)
-        ]
+    if new_head and len({name.rpartition(".")[0] for name in reshaped}) == 1:
+        # One layer of another number of rows is a head for other classes; anything else is another network.
+        reshaped = [name for name in reshaped if own[name].shape[1:] != weights[name].shape[1:]]
     problems = [
         f"{kind} {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"
         for kind, names in (("missing:", missing), ("not in the model:", unexpected), ("of another shape:", reshaped))
@@ -186,11 +197,6 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
         raise ModelError(f"{source} does not fit {type(model).__name__}; {'; '.join(problems)}")
     usable = {name: weights[name] for name in own if name in weights and own[name].shape == weights[name].shape}
     model.load_state_dict(usable, strict=False)
-
-
-def _differs_beyond_rows(name: str, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> bool:
-    # A head for another number of classes differs in its first dimension alone; anything else is another network.
-    return own[name].shape[1:] != weights[name].shape[1:]
 
 
 def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False) -> Any:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +23,7 @@ from prusc.debiasing_set import build_debiasing_set, cell_ids
 from prusc.errors import RunFolderError
 from prusc.evaluation import evaluate_groups
 from prusc.mask_learning import LearnedMasks, learn_masks
-from prusc.masks import BinaryMask, whole_mask
+from prusc.masks import whole_mask
 from prusc.models import find_head, to_device
 from prusc.progress import Progress, SilentProgress
 from prusc.representations import extract_representations
@@ -40,7 +41,7 @@ from prusc.run_files import (
 from prusc.run_folder import RunFolder, read_cluster_csv
 from prusc.run_inputs import build_run_model, load_run_data, read_run_weights
 from prusc.runtime import Runtime, stage_generator
-from prusc.selection import find_verdict, make_pseudo_groups
+from prusc.selection import find_verdict, make_pseudo_groups, measure_cells
 from prusc.subnetwork import extract_subnetwork
 from prusc.training import epoch_batches, num_epoch_batches, train_weights
 
@@ -48,6 +49,7 @@ StoredT = TypeVar("StoredT")
 
 _ERM_NAME = "erm.safetensors"
 _NUM_STATISTICS_BATCHES = 20
+_QUICK = ("as-is", "head")
 
 
 def debias(
@@ -137,12 +139,18 @@ class _Run:
             learned = self.learn(model, setting)
         with self.stage("controls"):
             dense = self.cached("dense", lambda: self.try_dense(model, setting))
-        masked: list[Candidate] = []
-        for step, mask in learned.masks.items():
+        masked: dict[int, list[Candidate]] = {}
+        for step in learned.masks:
             with self.stage(f"candidates@{step}"):
-                masked += self.cached(f"mask-{step}", partial(self.try_mask, model, step, mask, setting))
+                make = partial(self.try_mask, model, learned, step, setting, _QUICK)
+                masked[step] = self.cached(f"mask-{step}", make)
+        # Training takes far longer than a new head: it is spent on the most promising mask.
+        step = max(masked, key=lambda step: max(candidate.score for candidate in masked[step]))
+        with self.stage(f"weights@{step}"):
+            make = partial(self.try_mask, model, learned, step, setting, ("weights",))
+            masked[step] += self.cached(f"mask-{step}-weights", make)
         with self.stage("evaluation"):
-            result = self.finish(model, setting, clustering, learned, dense, masked)
+            result = self.finish(model, setting, clustering, learned, dense, list(chain(*masked.values())))
         if self.folder is not None:
             self.folder.close()
         self.runtime.barrier()
@@ -164,7 +172,7 @@ class _Run:
                 )
             model.load_state_dict(stored)
             self.say("erm: trained before, loaded")
-            return model, self.stored_checkpoints()
+            return model, {} if is_trained else self.stored_checkpoints()
         checkpoints: dict[int, Mapping[str, Tensor]] = {}
         if is_trained:
             self.say("erm: a trained network was given")
@@ -215,9 +223,9 @@ class _Run:
         if stored is not None:
             return stored
         config, data = self.config.clustering, self.data
-        source = model
-        if config.checkpoint is not None:
-            source = copy.deepcopy(model)
+        source, which = model, "the final network"
+        if config.checkpoint is not None and config.checkpoint in checkpoints:
+            source, which = copy.deepcopy(model), f"the network of epoch {config.checkpoint}"
             source.load_state_dict(checkpoints[config.checkpoint])
         train, val = (
             extract_representations(source, head_name, split, self.transform, self.runtime).values
@@ -232,7 +240,11 @@ class _Run:
         if self.folder is not None:
             write_clustering(self.folder, clustering, val_cluster_ids, data)
         sizes = torch.bincount(clustering.cluster_ids, minlength=clustering.num_clusters).tolist()
-        self.say(f"clusters: {clustering.num_clusters}, of {', '.join(map(str, sizes))} training samples")
+        how = "given" if config.from_csv is not None else f"of the representations of {which}"
+        judges = "their cells judge" if clustering.is_distinct else "not distinct, so the classes judge, not the cells"
+        self.say(
+            f"clusters: {clustering.num_clusters} {how}, of {', '.join(map(str, sizes))} training samples; {judges}"
+        )
         return clustering, val_cluster_ids
 
     def build_setting(self, head_name: str, clustering: Clustering, val_cluster_ids: Tensor) -> Setting:
@@ -252,8 +264,12 @@ class _Run:
         )
         if self.folder is not None:
             write_debiasing_set(self.folder, debiasing_set, data)
+        judging_ids = val_cluster_ids if clustering.is_distinct else torch.zeros_like(val_cluster_ids)
         pseudo_groups = make_pseudo_groups(
-            data.val.labels[judged], val_cluster_ids[judged], num_clusters=clustering.num_clusters
+            data.val.labels[judged],
+            judging_ids[judged],
+            num_clusters=clustering.num_clusters,
+            config=config.selection,
         )
         num_cells = len(cell_ids(split.labels, cluster_ids, clustering.num_clusters).unique())
         self.say(
@@ -267,6 +283,7 @@ class _Run:
             debiasing_set=debiasing_set,
             pseudo_groups=pseudo_groups,
             judged=judged,
+            judged_cluster_ids=val_cluster_ids[judged],
             transform=self.transform,
             train_transform=self.train_transform,
             config=config,
@@ -298,20 +315,23 @@ class _Run:
 
     def try_dense(self, model: nn.Module, setting: Setting) -> list[Candidate]:
         """Return the candidates without a mask."""
-        kinds = ("as-is", "head", "weights") if self.config.controls else ("as-is", "head")
+        kinds = (*_QUICK, "weights") if self.config.controls else _QUICK
         config = self.config.masks
         mask = whole_mask(model, include=config.include, exclude=config.exclude)
         return try_candidates(model, "dense", mask, setting, kinds=kinds)
 
-    def try_mask(self, model: nn.Module, step: int, mask: BinaryMask, setting: Setting) -> list[Candidate]:
+    def try_mask(
+        self, model: nn.Module, learned: LearnedMasks, step: int, setting: Setting, kinds: tuple[str, ...]
+    ) -> list[Candidate]:
         """Return the candidates with one mask."""
+        mask = learned.masks[step]
         generator = stage_generator(self.config.seed, "batch norm statistics")
         batches = [
             setting.debiasing_set.draw(self.config.masks.batch_size, generator)
             for _ in range(_NUM_STATISTICS_BATCHES if self.config.masks.reestimate_batch_norm else 0)
         ]
         base = extract_subnetwork(model, mask, setting.source, batches, self.transform, self.runtime)
-        return try_candidates(base, f"mask@{step}", mask, setting, kinds=("as-is", "head", "weights"))
+        return try_candidates(base, f"mask@{step}", mask, setting, kinds=kinds)
 
     def finish(
         self,
@@ -340,6 +360,7 @@ class _Run:
             after=predictions["subnetwork"]["val"][setting.judged],
             labels=self.data.val.labels[setting.judged],
             pseudo_groups=setting.pseudo_groups,
+            config=self.config.selection,
         )
         if verdict != "improved":
             best["subnetwork"], networks["subnetwork"] = erm, networks["erm"]
@@ -362,6 +383,13 @@ class _Run:
             candidates=summarise(dense, DENSE_FAMILIES) + summarise(masked, {}),
             evaluations=evaluations,
             clustering=clustering,
+            class_names=self.data.class_names,
+            cells=measure_cells(
+                before=predictions["erm"]["val"][setting.judged],
+                after=predictions["subnetwork"]["val"][setting.judged],
+                labels=self.data.val.labels[setting.judged],
+                cluster_ids=setting.judged_cluster_ids,
+            ),
             history=learned.history,
             seconds=self.seconds,
             config=self.config,
@@ -389,6 +417,8 @@ class _Run:
             candidates = make()
             if self.folder is not None:
                 write_candidates(self.folder, name, candidates)
+        if not candidates:
+            return []
         best = max(candidates, key=lambda candidate: candidate.score)
         self.say(f"tried {len(candidates)} candidates of {name}; best {best.name}, score {best.score:.3f}")
         return candidates

@@ -11,20 +11,20 @@ from prusc.config import RunConfig
 from prusc.evaluation import GroupEvaluation
 from prusc.mask_learning import MaskHistoryEntry
 from prusc.masks import BinaryMask
-from prusc.selection import Verdict
+from prusc.selection import CellAccuracy, Verdict
 
 # What the candidates of the dense network are called, by what was fitted.
 DENSE_FAMILIES = {"as-is": "erm", "head": "last_layer", "weights": "finetune_all"}
 
 VERDICT_TEXTS: dict[Verdict, str] = {
-    "improved": "the chosen network serves the network's worst cells better; the result is that network",
+    "improved": "the chosen network serves the worst cells better; the result is that network",
     "no-shortcut": (
-        "no candidate serves the worst cells better than the original, and the original fails on none of them: no "
-        "shortcut was found; the result is the original network"
+        "the original is better than guessing everywhere and nothing serves its worst cells better: it has no shortcut "
+        "to lose, or one that these data never contradict; the result is the original network"
     ),
     "shortcut-only": (
-        "the original fails on some cells and no candidate serves them better: the network seems to have learned the "
-        "shortcut and little else; the result is the original network"
+        "the original does worse than guessing on some cells and no candidate serves them better: the network seems to "
+        "have learned the shortcut and little else; the result is the original network"
     ),
 }
 
@@ -86,6 +86,8 @@ class DebiasingResult:
         candidates: Every network that was considered.
         evaluations: For ``erm``, ``subnetwork`` (the chosen network) and the controls, the figures by split.
         clustering: Clusters of the training split.
+        class_names: Name of each label.
+        cells: What the clusters show of the network before and after, on the validation samples that judged.
         history: How the mask came about.
         seconds: Wall time by stage, of the process that ran the stage.
         config: Every setting.
@@ -99,6 +101,8 @@ class DebiasingResult:
     candidates: tuple[CandidateSummary, ...]
     evaluations: dict[str, dict[str, GroupEvaluation]]
     clustering: Clustering
+    class_names: tuple[str, ...]
+    cells: tuple[CellAccuracy, ...]
     history: tuple[MaskHistoryEntry, ...]
     seconds: dict[str, float]
     config: RunConfig

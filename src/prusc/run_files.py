@@ -38,7 +38,8 @@ def write_clustering(folder: RunFolder, clustering: Clustering, val_cluster_ids:
     ]
     folder.write_csv("clusters.csv", pd.concat(tables))
     tensors = {"train": clustering.cluster_ids, "val": val_cluster_ids, "centres": clustering.centres}
-    folder.write_json("stages/clustering.json", [dataclasses.asdict(trial) for trial in clustering.trials])
+    trials = [dataclasses.asdict(trial) for trial in clustering.trials]
+    folder.write_json("stages/clustering.json", {"trials": trials, "is_distinct": clustering.is_distinct})
     folder.write_tensors("stages/clustering.safetensors", tensors)
 
 
@@ -47,8 +48,9 @@ def read_clustering(folder: RunFolder) -> tuple[Clustering, Tensor] | None:
     if not folder.has("stages/clustering.safetensors"):
         return None
     tensors = folder.read_tensors("stages/clustering.safetensors")
-    trials = tuple(ClusterCountTrial(**trial) for trial in folder.read_json("stages/clustering.json"))
-    return Clustering(tensors["train"], tensors["centres"], trials), tensors["val"]
+    stored = folder.read_json("stages/clustering.json")
+    trials = tuple(ClusterCountTrial(**trial) for trial in stored["trials"])
+    return Clustering(tensors["train"], tensors["centres"], trials, stored["is_distinct"]), tensors["val"]
 
 
 def write_debiasing_set(folder: RunFolder, debiasing_set: DebiasingSet, data: Data) -> None:
@@ -181,7 +183,9 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, num_
             "density": result.mask.density,
             "density_per_layer": result.mask.density_per_layer,
             "num_clusters": result.clustering.num_clusters,
+            "clusters_are_distinct": result.clustering.is_distinct,
             "cluster_trials": trials,
+            "cells": [dataclasses.asdict(cell) for cell in result.cells],
             "seconds": result.seconds,
             "results": {
                 name: {split: evaluation_to_dict(evaluation) for split, evaluation in splits.items()}

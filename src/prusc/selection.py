@@ -7,11 +7,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from prusc.config import SelectionConfig
 from prusc.debiasing_set import cell_ids
 
 Verdict = Literal["improved", "no-shortcut", "shortcut-only"]
 
-SELECTION_RULE = "lowest smoothed accuracy over the cells (class x cluster) of the validation split"
+SELECTION_RULE = (
+    "lowest smoothed accuracy over the cells (class x cluster) of the validation split, or over its classes where the "
+    "clusters are not distinct"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +44,57 @@ class SelectionScore:
     mean_accuracy: float
 
 
+@dataclass(frozen=True)
+class CellAccuracy:
+    """A cell (class x cluster) of the validation split, before and after.
+
+    Attributes:
+        label: Class.
+        cluster: Cluster.
+        num_samples: Validation samples that judge; at least 1.
+        before: Accuracy of the original network in [0, 1].
+        after: Accuracy of the one that is handed back.
+    """
+
+    label: int
+    cluster: int
+    num_samples: int
+    before: float
+    after: float
+
+
+def measure_cells(
+    *,
+    before: Int[Tensor, " samples"],
+    after: Int[Tensor, " samples"],
+    labels: Int[Tensor, " samples"],
+    cluster_ids: Int[Tensor, " samples"],
+) -> tuple[CellAccuracy, ...]:
+    """Compare two networks cell by cell.
+
+    Args:
+        before: Predictions of the original network.
+        after: Predictions of the other.
+        labels: Class of each validation sample.
+        cluster_ids: Cluster of each validation sample.
+
+    Returns:
+        The cells that have samples, cluster by cluster, the largest of each cluster first.
+    """
+    cells = []
+    for cluster, label in torch.stack([cluster_ids, labels], dim=1).unique(dim=0).tolist():
+        inside = (cluster_ids == cluster) & (labels == label)
+        accuracies = [(p[inside] == label).double().mean().item() for p in (before, after)]
+        cells.append(CellAccuracy(label, cluster, int(inside.sum()), *accuracies))
+    return tuple(sorted(cells, key=lambda cell: (cell.cluster, -cell.num_samples)))
+
+
 def make_pseudo_groups(
     labels: Int[Tensor, " samples"],
     cluster_ids: Int[Tensor, " samples"],
     *,
     num_clusters: int,
-    min_size: int = 10,
+    config: SelectionConfig,
 ) -> PseudoGroups:
     """Number the cells, and put the small cells of each class together.
 
@@ -55,7 +104,7 @@ def make_pseudo_groups(
         labels: Class of each validation sample.
         cluster_ids: Cluster of each validation sample.
         num_clusters: Number of clusters.
-        min_size: Cells with fewer samples are small.
+        config: Says which cells are small.
 
     Returns:
         The pseudo-groups; each sample is in one.
@@ -63,7 +112,7 @@ def make_pseudo_groups(
     cells = cell_ids(labels, cluster_ids, num_clusters)
     sizes = torch.bincount(cells)
     # The number of a class's rest is one that no cell has.
-    merged = torch.where(sizes[cells] >= min_size, cells, int(sizes.numel()) + labels)
+    merged = torch.where(sizes[cells] >= config.min_cell_size, cells, int(sizes.numel()) + labels)
     _, ids, merged_sizes = merged.unique(return_inverse=True, return_counts=True)
     return PseudoGroups(ids, merged_sizes)
 
@@ -72,8 +121,7 @@ def score_predictions(
     predictions: Int[Tensor, " samples"],
     labels: Int[Tensor, " samples"],
     pseudo_groups: PseudoGroups,
-    *,
-    prior_strength: float = 10.0,
+    config: SelectionConfig,
 ) -> SelectionScore:
     """Smooth each pseudo-group's accuracy towards their mean, and take the lowest.
 
@@ -81,7 +129,7 @@ def score_predictions(
         predictions: Predicted class of each validation sample.
         labels: Class of each validation sample.
         pseudo_groups: Of the same samples.
-        prior_strength: How many samples the mean counts for.
+        config: Says how many samples the mean counts for.
 
     Returns:
         The score and what it comes from.
@@ -89,8 +137,8 @@ def score_predictions(
     right = (predictions == labels).double()
     sums = _group_sums(right, pseudo_groups)
     mean = (sums / pseudo_groups.sizes).mean()
-    smoothed = (sums + prior_strength * mean) / (pseudo_groups.sizes + prior_strength)
-    return SelectionScore(score=smoothed.min().item(), mean_accuracy=mean.item())
+    smoothed = (sums + config.prior_strength * mean) / (pseudo_groups.sizes + config.prior_strength)
+    return SelectionScore(smoothed.min().item(), mean.item())
 
 
 def _group_sums(values: Float[Tensor, " samples"], pseudo_groups: PseudoGroups) -> Float[Tensor, " groups"]:
@@ -103,8 +151,7 @@ def find_verdict(
     after: Int[Tensor, " samples"],
     labels: Int[Tensor, " samples"],
     pseudo_groups: PseudoGroups,
-    num_errors: float = 2.0,
-    even: float = 0.8,
+    config: SelectionConfig,
 ) -> Verdict:
     """Decide whether the chosen network is better than the original, and why not if it is not.
 
@@ -116,19 +163,19 @@ def find_verdict(
         after: Predictions of the chosen one.
         labels: Class of each validation sample.
         pseudo_groups: Of the same samples.
-        num_errors: How many standard errors of the paired difference the mean has to rise by.
-        even: An original whose worst pseudo-group reaches this share of the mean fails on none.
+        config: How much is asked for.
 
     Returns:
-        The verdict.
+        The verdict; ``shortcut-only`` if the original does worse than guessing on some pseudo-group.
     """
-    old, new = (score_predictions(p, labels, pseudo_groups) for p in (before, after))
+    old, new = (score_predictions(p, labels, pseudo_groups, config) for p in (before, after))
     difference = (after == labels).double() - (before == labels).double()
     sizes = pseudo_groups.sizes.double()
     mean = _group_sums(difference, pseudo_groups) / sizes
     squares = _group_sums(difference.square(), pseudo_groups) / sizes
     # Each group's mean has the variance of its samples; the groups are independent.
     error = ((squares - mean.square()) / sizes).sum().sqrt() / len(sizes)
-    if new.score > old.score and mean.mean() > num_errors * error:
+    if new.score > old.score and mean.mean().item() > config.num_errors * error.item():
         return "improved"
-    return "no-shortcut" if old.score >= even * old.mean_accuracy else "shortcut-only"
+    accuracies = _group_sums((before == labels).double(), pseudo_groups) / sizes
+    return "shortcut-only" if accuracies.min().item() < 1 / len(labels.unique()) else "no-shortcut"

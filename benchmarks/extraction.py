@@ -1,0 +1,141 @@
+"""How fast representations are extracted, against the bare forward pass of the same network.
+
+* bare: the network in evaluation and inference mode, called on float batches that lie ready in memory, results dropped.
+* extraction: `prusc.representations.extract_representations` on the stored images: taking the batches (uint8, in
+  memory), moving and normalising them, the network, the tap at the head, representations and logits of the whole split.
+
+Both see the same number of images in batches of the same size, in turn, round by round; `ratio_to_bare_forward` is the
+median over the rounds of the quotient of their rates (images per second), extraction over bare. It is that of the first
+case; the others are printed only. In the last one the images are JPEG files, decoded as they are needed by two loader
+processes: with as many cores as loader processes and threads together decoding takes its share of the same cores, so
+that case says what it costs, not what the loader adds.
+
+    python benchmarks/extraction.py
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from interleaved import describe, interleave, median_ratio
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from prusc.config import RuntimeConfig
+from prusc.data.images import ImageFiles
+from prusc.data.table import Split
+from prusc.data.transforms import InputTransform
+from prusc.masks import module_modes
+from prusc.models import build_model, call_model, find_head, to_device
+from prusc.representations import extract_representations
+from prusc.runtime import Runtime
+
+NUM_CLASSES = 2
+TRANSFORM = InputTransform(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True)
+class Case:
+    model: str
+    image_size: int
+    channels_last: bool
+    from_files: bool = False
+
+    @property
+    def title(self) -> str:
+        layout = "channels-last" if self.channels_last else "contiguous"
+        return f"{self.model}, {self.image_size} px, {layout}, {'JPEG files' if self.from_files else 'in memory'}"
+
+
+CASES = (
+    Case("resnet18", 64, channels_last=False),
+    Case("mobilenetv2_100", 96, channels_last=False),
+    Case("resnet18", 64, channels_last=True),
+    Case("resnet18", 64, channels_last=False, from_files=True),
+)
+
+
+def measure(case: Case, arguments: argparse.Namespace, folder: Path) -> float:
+    """Time one case and print it; return the ratio of the rates."""
+    runtime = Runtime(
+        RuntimeConfig(
+            device=arguments.device,
+            precision=arguments.precision,
+            channels_last=case.channels_last,
+            eval_batch_size=arguments.batch_size,
+        )
+    )
+    generator = torch.Generator().manual_seed(0)
+    size = case.image_size
+    images = torch.randint(256, (arguments.num_images, 3, size, size), dtype=torch.uint8, generator=generator)
+    inputs: Tensor | Dataset[Tensor] = images
+    if case.from_files:
+        inputs = ImageFiles(write_jpegs(images, folder), size)
+    split = Split(inputs, torch.zeros(len(images), dtype=torch.long), None, tuple(map(str, range(len(images)))))
+    model = runtime.place(build_model(case.model, NUM_CLASSES, generator=generator))
+    head_name = find_head(model, TRANSFORM(images[:2]).to(runtime.device), NUM_CLASSES)
+
+    variants = {
+        "bare": bare_variant(model, images, runtime),
+        "extraction": lambda: extract_representations(model, head_name, split, TRANSFORM, runtime),
+    }
+    seconds = interleave(variants, arguments.repeats, warmup=2)
+    ratio = median_ratio(seconds, "bare", "extraction")
+    print(f"\n{case.title}: {len(images)} images in batches of {arguments.batch_size}")
+    for name in seconds:
+        print(f"  {name:<11} {describe(seconds, name)}   {len(images) / min(seconds[name]):8.0f} images/s at best")
+    print(f"  rate of extraction / rate of the bare forward pass = {ratio:.4f}")
+    return ratio
+
+
+def bare_variant(model: nn.Module, images: Tensor, runtime: Runtime) -> Callable[[], None]:
+    """Return a pass over the images as ready float batches."""
+    batches = [
+        to_device(TRANSFORM(batch), runtime.device, channels_last=runtime.config.channels_last)
+        for batch in images.split(runtime.config.eval_batch_size)
+    ]
+
+    def run() -> None:
+        with torch.inference_mode(), module_modes(model, False), runtime.autocast():
+            for batch in batches:
+                call_model(model, batch)
+        if runtime.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return run
+
+
+def write_jpegs(images: Tensor, folder: Path) -> tuple[Path, ...]:
+    """Write smooth images of four times the area, as photographs are larger than what a network takes."""
+    paths = []
+    for index, image in enumerate(images):
+        small = Image.fromarray(image[:, ::8, ::8].permute(1, 2, 0).contiguous().numpy())
+        paths.append(folder / f"{index}.jpg")
+        small.resize((2 * image.shape[2], 2 * image.shape[1]), Image.Resampling.BICUBIC).save(paths[-1], quality=90)
+    return tuple(paths)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--num-images", type=int, default=512)
+    parser.add_argument("--batch-size", type=int, default=RuntimeConfig().eval_batch_size)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("32-true", "bf16-mixed", "16-mixed"), default="32-true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    where = torch.cuda.get_device_name() if arguments.device == "cuda" else f"CPU, {arguments.threads} threads"
+    print(f"{where}, {arguments.precision}, torch {torch.__version__}")
+    with tempfile.TemporaryDirectory() as folder:
+        ratios = [measure(case, arguments, Path(folder)) for case in CASES]
+    print(json.dumps({"ratio_to_bare_forward": round(ratios[0], 5)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Run many settings of prusc, each in a run folder of its own, and turn the folders into rows and tables."""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tomli_w
+
+from prusc.config import RunConfig, config_to_dict
+
+ROOT = Path(__file__).resolve().parents[1]
+FAMILIES = {
+    "erm": "before (ERM)",
+    "last_layer": "control: last layer refitted",
+    "finetune_all": "control: all weights fine-tuned",
+    "subnetwork": "after: chosen network",
+}
+"""Rows of a table, by their name in ``metrics.json``."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One setting with one seed.
+
+    Attributes:
+        name: What the rows are called.
+        config: Every setting, the seed among them.
+    """
+
+    name: str
+    config: RunConfig
+
+    def folder(self, out: Path) -> Path:
+        """Return where the run is written."""
+        return out / re.sub(r"[^\w.]+", "-", self.name).strip("-") / f"seed-{self.config.seed}"
+
+
+def run_all(experiments: Sequence[Experiment], out: Path, workers: int) -> None:
+    """Run what has not been run yet, some at a time; a run that fails stops the rest.
+
+    Args:
+        experiments: What to run.
+        out: Parent of the run folders; a finished one is not run again, an unfinished one is resumed.
+        workers: How many run at once; they share the cores.
+    """
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    todo = [e for e in experiments if not (e.folder(out) / "metrics.json").is_file()]
+    print(f"{len(experiments)} runs, {len(experiments) - len(todo)} finished before", flush=True)
+
+    def run(experiment: Experiment) -> None:
+        folder = experiment.folder(out)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        settings = folder.with_suffix(".toml")
+        settings.write_text(tomli_w.dumps(config_to_dict(experiment.config)), "utf-8")
+        command = [sys.executable, "-m", "prusc", "run", "--config", str(settings), "--out", str(folder)]
+        environment = {**os.environ, "OMP_NUM_THREADS": threads}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{folder}: exit code {done.returncode}\n{done.stderr[-3000:]}")
+        print(f"finished {experiment.name}, seed {experiment.config.seed}", flush=True)
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(run, todo))
+
+
+def read_rows(experiments: Iterable[Experiment], out: Path) -> pd.DataFrame:
+    """Return one row per run and network: what was chosen and its figures on the test split.
+
+    Args:
+        experiments: All of them finished.
+        out: Parent of the run folders.
+    """
+    rows: list[dict[str, Any]] = []
+    for experiment in experiments:
+        folder = experiment.folder(out)
+        metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+        candidates = pd.read_csv(folder / "candidates.csv").set_index("name")
+        for family, splits in metrics["results"].items():
+            test = splits["test"]
+            worst = min((g for g in test["groups"] if g["accuracy"] is not None), key=lambda group: group["accuracy"])
+            chosen = metrics["chosen"][family]
+            rows.append(
+                {
+                    "experiment": experiment.name,
+                    "seed": experiment.config.seed,
+                    "network": family,
+                    "chosen": chosen,
+                    "density": candidates.density[chosen],
+                    "score": candidates.score[chosen],
+                    "average_accuracy": test["average_accuracy"],
+                    "worst_group_accuracy": test["worst_group_accuracy"],
+                    "ci95_low": test["worst_group_ci95"][0],
+                    "ci95_high": test["worst_group_ci95"][1],
+                    "num_samples_worst_group": worst["num_samples"],
+                    "regret": regret(candidates, chosen) if family == "subnetwork" else None,
+                    "num_clusters": metrics["num_clusters"],
+                    "verdict": metrics["verdict"],
+                    "seconds": round(sum(metrics["seconds"].values())),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def regret(candidates: pd.DataFrame, chosen: str) -> float:
+    """Return by how much the best candidate's worst group on the test split exceeds the chosen one's.
+
+    Args:
+        candidates: ``candidates.csv`` of a run that evaluated its candidates, by name; the control that fine-tunes all
+            weights is no candidate.
+        chosen: Name of the chosen one.
+    """
+    possible = candidates[candidates.family != "finetune_all"].test_worst_group_accuracy
+    return float(possible.max() - possible[chosen])
+
+
+def percent(value: float) -> str:
+    """Return a share as a percentage."""
+    return f"{100 * value:.1f}"
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """Return mean and standard deviation (ddof 1) in percent."""
+    return f"{percent(statistics.mean(values))} ({percent(statistics.stdev(values))})"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def seeds_table(rows: pd.DataFrame) -> str:
+    """Return the table of one experiment: each network's average and worst group, over seeds and for each one."""
+    seeds = sorted(rows.seed.unique())
+    lines = []
+    for family, title in FAMILIES.items():
+        own = rows[rows.network == family].sort_values("seed")
+        each = [
+            f"{percent(row.worst_group_accuracy)} [{percent(row.ci95_low)}, {percent(row.ci95_high)}]"
+            for row in own.itertuples()
+        ]
+        figures = [mean_and_deviation(own.average_accuracy), mean_and_deviation(own.worst_group_accuracy)]
+        lines.append([title, *figures, *each])
+    header = ["network", "average, mean (sd)", "worst group, mean (sd)", *(f"seed {seed}" for seed in seeds)]
+    return table(header, lines)
+
+
+def insert(path: Path, name: str, text: str) -> None:
+    """Replace what stands in a Markdown file between ``<!-- name -->`` and ``<!-- end of name -->``.
+
+    Args:
+        path: The file.
+        name: Which place.
+        text: What to put there.
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    old = path.read_text("utf-8")
+    if begin not in old or end not in old:
+        raise SystemExit(f"{path} has no place {begin} ... {end}")
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    path.write_text(pattern.sub(lambda _: f"{begin}\n{text}\n{end}", old), "utf-8")

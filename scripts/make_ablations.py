@@ -1,0 +1,125 @@
+"""Change one setting at a time, and write docs/ablations.md's table.
+
+    python scripts/make_ablations.py                # everything, in runs/ablations; finished runs are kept
+    python scripts/make_ablations.py --tables-only  # the table alone, from docs/data/ablations.csv
+
+The seeds are none of those of docs/results.md. What a change is worth is judged by the validation cells, as the choice
+within a run is; the test figures stand beside, to see how far that can be trusted. All arms of a seed start from the
+same trained network, unless they change the training itself.
+"""
+
+import argparse
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from experiments import ROOT, Experiment, insert, mean_and_deviation, read_rows, run_all, table
+
+from prusc.config import RunConfig
+from prusc.run_folder import RunFolder
+
+ABLATIONS = ROOT / "docs" / "data" / "ablations.csv"
+SEEDS = (20, 21, 22)
+BASE = "defaults"
+
+ARMS: dict[str, dict[str, dict[str, Any]]] = {
+    BASE: {},
+    "beta 0 (no contrast)": {"masks": {"beta": 0.0}},
+    "beta 0.1": {"masks": {"beta": 0.1}},
+    "start 1": {"masks": {"initial_logit": 1.0}},
+    "start 2": {"masks": {"initial_logit": 2.0}},
+    "mask rate 0.03": {"masks": {"learning_rate": 0.03}},
+    "mask rate 0.2": {"masks": {"learning_rate": 0.2}},
+    "sparsity 0": {"masks": {"sparsity": 0.0}},
+    "sparsity 3": {"masks": {"sparsity": 3.0}},
+    "negatives of the whole cluster": {"masks": {"negatives": "cluster"}},
+    "first convolution not masked": {"masks": {"exclude": ("encoder.0.*",)}},
+    "BatchNorm not re-estimated": {"masks": {"reestimate_batch_norm": False}},
+    "K 8": {"clustering": {"num_clusters": 8}},
+    "K 16": {"clustering": {"num_clusters": 16}},
+    "clusters of the final network": {"clustering": {"checkpoint": None}},
+    "clusters of epoch 5": {"clustering": {"checkpoint": 5}},
+    "de-biasing set from validation": {"debiasing_set": {"split": "val"}},
+    "draws by the square root of a cell's size": {"debiasing_set": {"cell_exponent": 0.5}},
+    "no fine-tuning": {"finetune": {"learning_rates": ()}},
+    "no new head": {"finetune": {"head_l2": ()}},
+    "published mask settings": {
+        "masks": {
+            "beta": 0.1,
+            "initial_logit": 1.5,
+            "learning_rate": 0.01,
+            "sparsity_term": "sum-of-logits",
+            "sparsity": 1e-8,
+            "negatives": "cluster",
+            "batch_size": 64,
+        }
+    },
+    "ERM of 8 epochs with flips": {"erm": {"epochs": 8, "flip": True}},
+}
+
+
+def make_config(arm: str, seed: int) -> RunConfig:
+    """Return the settings of one arm."""
+    config = RunConfig(seed=seed, evaluate_candidates=True)
+    parts = {part: replace(getattr(config, part), **changes) for part, changes in ARMS[arm].items()}
+    return replace(config, **parts)
+
+
+def share_training(arm: Experiment, base: Experiment, out: Path) -> None:
+    """Let an arm that does not change the training resume from the trained network of the base."""
+    if arm.config.erm != base.config.erm or arm.folder(out).exists():
+        return
+    folder = RunFolder(arm.folder(out))
+    folder.open(arm.config, force=False)
+    (folder.path / "checkpoints").mkdir()
+    # The trained network comes last: with it the stage counts as finished.
+    for source in [*sorted(base.folder(out).glob("checkpoints/*")), base.folder(out) / "erm.safetensors"]:
+        (folder.path / source.relative_to(base.folder(out))).hardlink_to(source)
+
+
+def make_table(rows: pd.DataFrame) -> str:
+    """Return one row per arm: score on validation cells, and test figures of what was chosen."""
+    lines = []
+    for arm in ARMS:
+        own = rows[(rows.experiment == arm) & (rows.network == "subnetwork")].sort_values("seed")
+        if own.empty:
+            continue
+        lines.append(
+            [
+                arm,
+                mean_and_deviation(own.score),
+                mean_and_deviation(own.average_accuracy),
+                mean_and_deviation(own.worst_group_accuracy),
+                ", ".join(f"{100 * value:.1f}" for value in own.worst_group_accuracy),
+                f"{statistics.mean(own.density):.2f}",
+                f"{statistics.mean(own.regret):.3f}",
+            ]
+        )
+    header = ["changed", "score on validation cells", "average", "worst group", "each seed", "kept", "regret"]
+    return table(header, lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "ablations")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--tables-only", action="store_true")
+    options = parser.parse_args(arguments)
+    if not options.tables_only:
+        arms = {arm: [Experiment(arm, make_config(arm, seed)) for seed in SEEDS] for arm in ARMS}
+        run_all(arms[BASE], options.out, options.workers)
+        for own in arms.values():
+            for experiment, base in zip(own, arms[BASE], strict=True):
+                share_training(experiment, base, options.out)
+        everything = [experiment for own in arms.values() for experiment in own]
+        run_all(everything, options.out, options.workers)
+        ABLATIONS.parent.mkdir(exist_ok=True)
+        read_rows(everything, options.out).to_csv(ABLATIONS, index=False, float_format="%.6g")
+    insert(ROOT / "docs" / "ablations.md", "ablations", make_table(pd.read_csv(ABLATIONS)))
+
+
+if __name__ == "__main__":
+    main()

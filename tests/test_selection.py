@@ -1,0 +1,102 @@
+import pytest
+import torch
+from torch import Tensor
+
+from prusc.config import SelectionConfig
+from prusc.selection import PseudoGroups, find_verdict, make_pseudo_groups, measure_cells, score_predictions
+from tests.networks import generator
+
+CONFIG = SelectionConfig()
+
+
+def cells(sizes: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Labels and cluster ids of cells of these sizes [class][cluster], in mixed order."""
+    labels = torch.cat([torch.full((sum(row),), label) for label, row in enumerate(sizes)])
+    cluster_ids = torch.cat([torch.full((size,), cluster) for row in sizes for cluster, size in enumerate(row)])
+    order = torch.randperm(len(labels), generator=generator(0))
+    return labels[order], cluster_ids[order]
+
+
+def predict(labels: Tensor, cluster_ids: Tensor, accuracy: list[list[float]]) -> Tensor:
+    """Predictions for two classes that are right for just this share of each cell [class][cluster]."""
+    predictions = labels.clone()
+    for label, row in enumerate(accuracy):
+        for cluster, share in enumerate(row):
+            inside = ((labels == label) & (cluster_ids == cluster)).nonzero()[:, 0]
+            wrong = inside[round(share * len(inside)) :]
+            predictions[wrong] = 1 - label
+    return predictions
+
+
+def groups_of(labels: Tensor, cluster_ids: Tensor, config: SelectionConfig = CONFIG) -> PseudoGroups:
+    return make_pseudo_groups(labels, cluster_ids, num_clusters=int(cluster_ids.max()) + 1, config=config)
+
+
+def test_small_cells_of_one_class_are_put_together() -> None:
+    labels, cluster_ids = cells([[50, 4, 3], [9, 60, 10]])
+    groups = groups_of(labels, cluster_ids)
+    found = {(tuple(labels[groups.ids == i].unique().tolist()), int(groups.sizes[i])) for i in range(5)}
+    assert found == {((0,), 7), ((0,), 50), ((1,), 9), ((1,), 10), ((1,), 60)}
+    assert torch.equal(torch.bincount(groups.ids), groups.sizes)
+
+
+def test_the_score_is_the_lowest_accuracy_drawn_towards_the_mean() -> None:
+    labels, cluster_ids = cells([[100, 20], [20, 100]])
+    accuracy = [[1.0, 0.25], [0.5, 0.9]]
+    config = SelectionConfig(prior_strength=5)
+    groups = groups_of(labels, cluster_ids, config)
+    found = score_predictions(predict(labels, cluster_ids, accuracy), labels, groups, config)
+    mean = (1.0 + 0.25 + 0.5 + 0.9) / 4
+    assert found.mean_accuracy == pytest.approx(mean)
+    assert found.score == pytest.approx((20 * 0.25 + 5 * mean) / 25)
+    unsmoothed = SelectionConfig(prior_strength=0)
+    predictions = predict(labels, cluster_ids, accuracy)
+    assert score_predictions(predictions, labels, groups, unsmoothed).score == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        # The worst cells are served better.
+        ([[0.99, 0.2], [0.2, 0.99]], [[0.85, 0.8], [0.8, 0.85]], "improved"),
+        # Better on average over the cells, but the worst one is worse.
+        ([[0.8, 0.6], [0.6, 0.8]], [[0.9, 0.9], [0.5, 0.9]], "no-shortcut"),
+        # Nothing rose.
+        ([[0.9, 0.85], [0.85, 0.9]], [[0.9, 0.85], [0.85, 0.9]], "no-shortcut"),
+        # The original does worse than guessing on two cells, and the candidate just guesses.
+        ([[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.5], [0.5, 0.5]], "shortcut-only"),
+    ],
+)
+def test_verdicts(before: list[list[float]], after: list[list[float]], verdict: str) -> None:
+    labels, cluster_ids = cells([[950, 60], [60, 950]])
+    found = find_verdict(
+        before=predict(labels, cluster_ids, before),
+        after=predict(labels, cluster_ids, after),
+        labels=labels,
+        pseudo_groups=groups_of(labels, cluster_ids),
+        config=CONFIG,
+    )
+    assert found == verdict
+
+
+def test_a_rise_within_chance_is_no_improvement() -> None:
+    labels, cluster_ids = cells([[950, 10], [10, 950]])
+    before = predict(labels, cluster_ids, [[0.9, 0.5], [0.5, 0.9]])
+    after = predict(labels, cluster_ids, [[0.85, 0.7], [0.5, 0.9]])
+    arguments = {"before": before, "after": after, "labels": labels, "pseudo_groups": groups_of(labels, cluster_ids)}
+    assert find_verdict(**arguments, config=CONFIG) != "improved"  # type: ignore[arg-type]
+    lenient = SelectionConfig(num_errors=0)
+    after = predict(labels, cluster_ids, [[0.85, 0.7], [0.7, 0.9]])
+    assert find_verdict(**{**arguments, "after": after}, config=lenient) == "improved"  # type: ignore[arg-type]
+
+
+def test_cells_are_compared_one_by_one() -> None:
+    labels, cluster_ids = cells([[40, 10], [0, 20]])
+    before = predict(labels, cluster_ids, [[1.0, 0.2], [0.0, 0.5]])
+    after = predict(labels, cluster_ids, [[0.9, 0.7], [0.0, 0.75]])
+    found = measure_cells(before=before, after=after, labels=labels, cluster_ids=cluster_ids)
+    assert [(c.label, c.cluster, c.num_samples, c.before, c.after) for c in found] == [
+        (0, 0, 40, 1.0, 0.9),
+        (1, 1, 20, 0.5, 0.75),
+        (0, 1, 10, 0.2, 0.7),
+    ]
