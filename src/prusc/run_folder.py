@@ -71,8 +71,7 @@ class RunFolder:
                     f"run folder {self.path} holds a run with other settings ({'; '.join(differing[:5])}); name "
                     "another folder with --out, or throw that run away with --force"
                 )
-        with self._explained():
-            self.stages.mkdir(parents=True, exist_ok=True)
+        # The settings come first: whatever is in a folder without them is taken for somebody else's.
         self.write_toml(CONFIG, config_to_dict(config))
 
     def read_config(self) -> RunConfig:
@@ -153,13 +152,12 @@ class RunFolder:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except (OSError, safetensors.SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise RunFolderError(
-                f"run folder {self.path} cannot be written: {error.strerror or error}; free some space, or name a "
-                "folder that you may write to with --out"
+                f"run folder {self.path} cannot be written: {reason}; free some space, or name a folder that you may "
+                "write to with --out"
             ) from error
-        except safetensors.SafetensorError as error:
-            raise RunFolderError(f"run folder {self.path} cannot be written: {error}") from error
 
 
 def read_config(path: Path) -> RunConfig:
