@@ -97,20 +97,27 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except PruscError as error:
         errors.print(f"prusc: {error}", style="red", markup=False, highlight=False)
         return 2
+    except OSError as error:
+        # Where no reader explains it: a folder that may not be entered, a name that is too long.
+        errors.print(f"prusc: {error}; check the name and your permissions", style="red", markup=False, highlight=False)
+        return 2
+    except SystemExit as stop:
+        # tyro exits by itself after its help and its errors.
+        return int(stop.code or 0)
     except KeyboardInterrupt:
         errors.print("prusc: interrupted; the same command goes on with the stage that it was in", markup=False)
         return 130
 
 
 def _run(arguments: Sequence[str]) -> int:
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
+    if arguments and arguments[0] not in (*_COMMANDS, "-h", "--help"):
         raise ConfigError(
             f"unknown command {arguments[0]!r}{nearest_names(arguments[0], _COMMANDS)}; "
             f"commands: {', '.join(_COMMANDS)}"
         )
     if not arguments or arguments[0] != "run":
         print(f"usage: prusc {{{','.join(_COMMANDS)}}} [OPTIONS]; prusc run --help lists the options")
-        return 0 if arguments and arguments[0] in ("-h", "--help") else 2
+        return 0 if arguments else 2
     base = _config_file(arguments)
     default = _RunCommand(
         out=Path("runs/prusc"), force=False, config=base, run=RunConfig() if base is None else read_config(base)

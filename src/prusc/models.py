@@ -2,6 +2,7 @@
 
 import pickle
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -92,7 +93,7 @@ def check_model_name(name: str) -> None:
         return
     known = [*_OWN_MODELS, *_torchvision_names(), *timm.list_models()]
     raise ConfigError(
-        f"unknown model {name!r}{nearest_names(name, known)} Known are 'small-cnn', timm's names (list them with "
+        f"unknown model {name!r}{nearest_names(name, known)}; known are 'small-cnn', timm's names (list them with "
         "python -c \"import timm; print(timm.list_models())\") and 'torchvision/' before torchvision's"
     )
 
@@ -144,22 +145,29 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content: Any = safetensors.torch.load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                # PyTorch asks to report the pickle protocol of a file that is refused anyway.
+                warnings.simplefilter("ignore")
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"weight file {path} is damaged or holds Python objects besides tensors, and is not opened, since reading "
             "those could run code; save the plain state dict, best with safetensors.torch.save_file"
         ) from error
     except _DAMAGE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise ModelError(
-            f"weight file {path} cannot be read ({reason}); expected safetensors or a PyTorch state dict"
+            f"weight file {path} cannot be read ({reason}); expected safetensors or a PyTorch state dict: save or copy "
+            "it again"
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ModelError(f"weight file {path} holds {type(content).__name__} and no state dict of tensors")
+        raise ModelError(
+            f"weight file {path} holds {type(content).__name__} and no state dict of tensors; save model.state_dict(), "
+            "best with safetensors.torch.save_file"
+        )
     return {_without_prefix(str(name)): tensor for name, tensor in content.items()}
 
 
@@ -179,7 +187,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
         new_head: Allow the weights of the head to be of another number of classes; the head then keeps its own.
 
     Raises:
-        ModelError: If keys are missing, left over, or of another shape.
+        ModelError: If keys are missing, left over, or of another shape, or values are not finite.
     """
     own = model.state_dict()
     missing = [name for name in own if name not in weights and not name.endswith("num_batches_tracked")]
@@ -188,15 +196,31 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
     if new_head and len({name.rpartition(".")[0] for name in reshaped}) == 1:
         # One layer of another number of rows is a head for other classes; anything else is another network.
         reshaped = [name for name in reshaped if own[name].shape[1:] != weights[name].shape[1:]]
+    shapes = [f"{name} {list(weights[name].shape)} instead of {list(own[name].shape)}" for name in reshaped]
     problems = [
-        f"{kind} {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"
-        for kind, names in (("missing:", missing), ("not in the model:", unexpected), ("of another shape:", reshaped))
+        f"{kind} {_first_few(names)}"
+        for kind, names in (("missing:", missing), ("not in the model:", unexpected), ("of another shape:", shapes))
         if names
     ]
     if problems:
-        raise ModelError(f"{source} does not fit {type(model).__name__}; {'; '.join(problems)}")
+        raise ModelError(
+            f"{source} does not fit {type(model).__name__}; {'; '.join(problems)}; name the model that it was saved "
+            "from"
+        )
     usable = {name: weights[name] for name in own if name in weights and own[name].shape == weights[name].shape}
+    parameters = dict(model.named_parameters())
+    # A buffer may well hold an infinity: the mask of an attention does.
+    broken = [k for k, v in usable.items() if bool((~v.isfinite() if k in parameters else v.isnan()).any())]
+    if broken:
+        raise ModelError(
+            f"{source} holds values that are not finite, in {_first_few(broken)}; take a checkpoint from before its "
+            "training went astray"
+        )
     model.load_state_dict(usable, strict=False)
+
+
+def _first_few(names: list[str]) -> str:
+    return f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"
 
 
 def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False) -> Any:

@@ -95,7 +95,7 @@ def debias(
     if data is None:
         data = load_run_data(config, progress)
     is_trained = model is not None or config.trained is not None
-    network = copy.deepcopy(model) if model is not None else build_run_model(config, data.num_classes, weights)
+    network = copy.deepcopy(model) if model is not None else build_run_model(config, data, weights)
     # Only now: an error in the data or the weights must leave no folder behind.
     if folder is not None:
         folder.open(config, force=force)

@@ -71,8 +71,7 @@ class RunFolder:
                     f"run folder {self.path} holds a run with other settings ({'; '.join(differing[:5])}); name "
                     "another folder with --out, or throw that run away with --force"
                 )
-        with self._explained():
-            self.stages.mkdir(parents=True, exist_ok=True)
+        # The settings come first: whatever is in a folder without them is taken for somebody else's.
         self.write_toml(CONFIG, config_to_dict(config))
 
     def read_config(self) -> RunConfig:
@@ -153,13 +152,12 @@ class RunFolder:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except (OSError, safetensors.SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise RunFolderError(
-                f"run folder {self.path} cannot be written: {error.strerror or error}; free some space, or name a "
-                "folder that you may write to with --out"
+                f"run folder {self.path} cannot be written: {reason}; free some space, or name a folder that you may "
+                "write to with --out"
             ) from error
-        except safetensors.SafetensorError as error:
-            raise RunFolderError(f"run folder {self.path} cannot be written: {error}") from error
 
 
 def read_config(path: Path) -> RunConfig:
@@ -198,7 +196,8 @@ def read_cluster_csv(path: Path, labels: Tensor) -> Tensor:
         DataError: If a column or row is missing, doubled or wrong.
     """
     try:
-        table = pd.read_csv(path)
+        # As text, so that an error shows a cell as the file has it.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise DataError(f"cluster file {path} cannot be read as CSV: {str(error).splitlines()[0]}") from error
     wanted = ["index", "label", "cluster_assign"]
@@ -207,31 +206,33 @@ def read_cluster_csv(path: Path, labels: Tensor) -> Tensor:
         raise DataError(f"cluster file {path} lacks the columns {missing}; it has {list(table.columns)}")
     if "split" in table.columns:
         table = table[table["split"] == "train"]
+    rows = table.index.to_numpy() + 2
+    columns: dict[str, Tensor] = {}
     for name in wanted:
         numbers = pd.to_numeric(table[name], errors="coerce")
         bad = numbers.isna() | (numbers % 1 != 0) | (numbers < 0)
         if bad.any():
-            row = int(bad.to_numpy().argmax())
+            first = int(bad.to_numpy().argmax())
             raise DataError(
-                f"cluster file {path}, row {row + 2}, column {name!r}: {table[name].iloc[row]!r} is no whole number "
-                "of at least 0"
+                f"cluster file {path}, row {rows[first]}, column {name!r}: {table[name].iloc[first]!r} is no whole "
+                "number of at least 0"
             )
-    index = torch.tensor(table["index"].to_numpy(dtype="int64"))
+        columns[name] = torch.tensor(numbers.to_numpy(dtype="int64"))
+    index, given = columns["index"], columns["label"]
     if not torch.equal(index.sort().values, torch.arange(len(labels))):
         raise DataError(
             f"cluster file {path} must name each of the {len(labels)} training samples once, as index 0 to "
             f"{len(labels) - 1}; it has {len(index)} rows, {len(index.unique())} different indices"
         )
-    given = torch.tensor(table["label"].to_numpy(dtype="int64"))
     differing = given != labels[index]
     if bool(differing.any()):
-        row = int(differing.nonzero()[0, 0])
+        first = int(differing.nonzero()[0, 0])
         raise DataError(
-            f"cluster file {path}, row {row + 2}: label {int(given[row])} for sample {int(index[row])}, whose class is "
-            f"{int(labels[index[row]])}; was the file made for other data?"
+            f"cluster file {path}, row {rows[first]}: label {int(given[first])} for sample {int(index[first])}, whose "
+            f"class is {int(labels[index[first]])}; was the file made for other data?"
         )
     cluster_ids = torch.empty(len(labels), dtype=torch.long)
-    cluster_ids[index] = torch.tensor(table["cluster_assign"].to_numpy(dtype="int64"))
+    cluster_ids[index] = columns["cluster_assign"]
     return cluster_ids
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributed import all_gather_into_tensor
 
 from prusc.config import RuntimeConfig
+from prusc.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -23,19 +24,27 @@ class Runtime:
 
     Args:
         config: Device, precision and layout.
+
+    Raises:
+        ConfigError: If this machine does not have the device.
     """
 
     def __init__(self, config: RuntimeConfig | None = None) -> None:
         self.config = config or RuntimeConfig()
         num_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         num_processes = int(os.environ.get("WORLD_SIZE", "1"))
-        self.fabric = Fabric(
-            accelerator=self.config.device,
-            devices=num_local,
-            num_nodes=max(num_processes // num_local, 1),
-            strategy="ddp" if num_processes > 1 else "auto",
-            precision=self.config.precision,
-        )
+        try:
+            self.fabric = Fabric(
+                accelerator=self.config.device,
+                devices=num_local,
+                num_nodes=max(num_processes // num_local, 1),
+                strategy="ddp" if num_processes > 1 else "auto",
+                precision=self.config.precision,
+            )
+        except RuntimeError as error:
+            raise ConfigError(
+                f"runtime.device {self.config.device!r} cannot be used: {error} Choose one that is there, or 'auto'"
+            ) from error
         if num_processes > 1:
             self.fabric.launch()
 

@@ -1,3 +1,5 @@
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from prusc.data.batches import _check_indices, iterate_batches, take_inputs
 from prusc.data.images import ImageFiles
@@ -38,6 +40,15 @@ class SlowAtFirst(Numbers):
 
     def __getitem__(self, index: int) -> Any:
         time.sleep(0.1 if index < 4 else 0)
+        return super().__getitem__(index)
+
+
+class Interrupted(Numbers):
+    """Sends its loader process what Ctrl-C sends to every process of a terminal."""
+
+    def __getitem__(self, index: int) -> Any:
+        if get_worker_info() is not None:
+            os.kill(os.getpid(), signal.SIGINT)
         return super().__getitem__(index)
 
 
@@ -128,6 +139,12 @@ def test_an_error_of_an_item_keeps_its_type_and_its_message(num_workers: int) ->
     with pytest.raises(DataError) as caught:
         list(batches)
     assert str(caught.value) == "item 7 is bad; mend it"
+
+
+def test_ctrl_c_is_left_to_the_process_that_began_the_loaders() -> None:
+    batches = iterate_batches(Interrupted(), torch.arange(6), batch_size=3, num_workers=2)
+    assert numbers(batches) == [[0, 1, 2], [3, 4, 5]]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 @WORKERS

@@ -1,6 +1,8 @@
 """Batches of inputs in a given order, from memory or through loader processes."""
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -100,10 +102,25 @@ def _iterate_dataset(dataset: Dataset[Any], indices: Tensor, batch_size: int, nu
         # A loader without a generator of its own draws from the global one.
         generator=torch.Generator().manual_seed(0),
     )
-    for batch in loader:
+    with _interrupts_held_back():
+        batches = iter(loader)
+    for batch in batches:
         if isinstance(batch, _Failure):
             raise batch.error
         yield batch
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let Ctrl-C wait; processes that are begun meanwhile never get it, for to end them is this process's business."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(frozen=True)

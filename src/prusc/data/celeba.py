@@ -108,7 +108,10 @@ def load_celeba(
         )
 
     # Empty splits and the like come to light before minutes of decoding, not after.
-    assemble(ImageFiles(paths, image_size))
+    try:
+        assemble(ImageFiles(paths, image_size))
+    except DataError as error:
+        raise DataError(f"{error} (from {partitioned.path} and {labelled.path})") from error
     return assemble(
         load_image_inputs(
             paths, image_size, memory_limit_bytes=memory_limit_bytes, num_threads=num_threads, progress=progress

@@ -96,7 +96,8 @@ class Data:
         if int((present > 0).sum()) < 2:
             raise DataError(
                 f"data set {self.name!r}: the training split holds one class only "
-                f"({self.class_names[int(present.argmax())]!r}); a classifier needs at least two"
+                f"({self.class_names[int(present.argmax())]!r}); a classifier needs at least two: choose "
+                "other classes or add samples"
             )
 
     @property
