@@ -76,12 +76,15 @@ def read_rows(experiments: Iterable[Experiment], out: Path) -> pd.DataFrame:
     """Return one row per run and network: what was chosen and its figures on the test split.
 
     Args:
-        experiments: All of them finished.
+        experiments: Those that are not finished are left out, and named.
         out: Parent of the run folders.
     """
     rows: list[dict[str, Any]] = []
     for experiment in experiments:
         folder = experiment.folder(out)
+        if not (folder / "metrics.json").is_file():
+            print(f"not run: {experiment.name}, seed {experiment.config.seed}")
+            continue
         metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
         candidates = pd.read_csv(folder / "candidates.csv").set_index("name")
         for family, splits in metrics["results"].items():

@@ -44,7 +44,7 @@ def celeba_configs(base: RunConfig) -> list[RunConfig]:
         model="torchvision/mobilenet_v2",
         weights=Path(folder) / "weights" / "mobilenet_v2-b0353104.pth",
         data_options=DataConfig(image_size=96),
-        erm=ERMConfig(epochs=4, batch_size=64, learning_rate=5e-4, flip=True),
+        erm=ERMConfig(epochs=4, batch_size=64, learning_rate=1e-3, flip=True),
     )
     return [replace(config, seed=seed) for seed in range(3)]
 

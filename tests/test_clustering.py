@@ -51,6 +51,15 @@ def test_the_silhouette_picks_the_obvious_number(true_number: int) -> None:
     assert inertias == sorted(inertias, reverse=True)
 
 
+def test_where_nothing_stands_apart_the_largest_number_is_taken_and_said_so() -> None:
+    noise = torch.randn(300, 8, generator=generator(0))
+    clustering = cluster(noise, None, candidates=(2, 3, 6))
+    assert not clustering.is_distinct
+    assert clustering.num_clusters == 6
+    assert cluster(noise, None, candidates=(2, 3, 6), min_silhouette=-1.0).is_distinct
+    assert cluster(bundles(3)[0], None, candidates=(2, 3, 6)).is_distinct
+
+
 def test_the_figures_of_every_trial_are_right() -> None:
     vectors, ids = bundles(3)
     trial = cluster(vectors, 3).trials[0]

@@ -75,9 +75,9 @@ def test_every_setting_survives_toml() -> None:
 
 
 def test_a_setting_that_is_none_though_its_default_is_not_stays_none() -> None:
-    config = RunConfig(clustering=ClusteringConfig(num_clusters=None))
-    assert RunConfig().clustering.num_clusters is not None
-    assert through_toml(config).clustering.num_clusters is None
+    config = RunConfig(clustering=ClusteringConfig(checkpoint=None))
+    assert RunConfig().clustering.checkpoint is not None
+    assert through_toml(config).clustering.checkpoint is None
 
 
 def test_absent_settings_have_their_defaults() -> None:

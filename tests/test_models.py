@@ -56,6 +56,15 @@ def test_a_generator_decides_the_random_weights() -> None:
     assert not torch.equal(first.head.weight, other.head.weight)
 
 
+def test_a_name_of_torchvision_takes_torchvision_weights_and_their_normalisation() -> None:
+    model = build_model("torchvision/mobilenet_v2", NUM_CLASSES, generator=generator(1))
+    load_weights(model, mobilenet_v2().state_dict(), source="file", new_head=False)
+    assert type(model) is torchvision.models.MobileNetV2
+    assert model_normalisation("torchvision/mobilenet_v2") == model_normalisation("resnet18")
+    with pytest.raises(ConfigError, match="did you mean torchvision/mobilenet_v2"):
+        build_model("torchvision/mobilenetv2", NUM_CLASSES, generator=generator(1))
+
+
 def test_any_name_of_timm_builds_a_network() -> None:
     state = torch.get_rng_state()
     first, again = (build_model("mobilenetv3_small_050", 5, generator=generator(1)) for _ in range(2))

@@ -13,7 +13,14 @@ import pytest
 import torch
 
 from prusc import RunConfig, debias
-from prusc.config import ERMConfig, FinetuneConfig, MaskConfig, RuntimeConfig
+from prusc.config import (
+    ClusteringConfig,
+    DebiasingSetConfig,
+    ERMConfig,
+    FinetuneConfig,
+    MaskConfig,
+    RuntimeConfig,
+)
 from prusc.data import Data, load_fashion_stickers
 from prusc.models import SmallCNN
 from prusc.run_folder import read_config
@@ -114,3 +121,22 @@ def test_a_given_network_is_not_changed() -> None:
     result = debias(model, small_data(), SMALL)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert type(result.model) is SmallCNN
+
+
+def test_a_trained_network_is_clustered_as_it_is_and_may_be_judged_on_half_of_validation(tmp_path: Path) -> None:
+    trained = debias(data=small_data(), config=SMALL).erm
+    config = replace(SMALL, debiasing_set=DebiasingSetConfig(split="val"))
+    out = tmp_path / "run"
+    result = debias(trained, small_data(), config, out=out)
+    assert sum(cell.num_samples for cell in result.cells) == 200
+    assert "the final network" in (out / "log.txt").read_text()
+    assert not (out / "checkpoints").exists()
+
+
+def test_where_clusters_are_not_distinct_the_classes_judge(tmp_path: Path) -> None:
+    config = replace(SMALL, clustering=ClusteringConfig(min_silhouette=1.0))
+    out = tmp_path / "run"
+    result = debias(data=small_data(), config=config, out=out)
+    assert not result.clustering.is_distinct
+    assert "4 pseudo-groups" in (out / "log.txt").read_text()
+    assert json.loads((out / "metrics.json").read_text())["clusters_are_distinct"] is False
