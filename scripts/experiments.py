@@ -16,15 +16,10 @@ import pandas as pd
 import tomli_w
 
 from prusc.config import RunConfig, config_to_dict
+from prusc.result import FAMILY_TITLES
+from prusc.run_files import evaluation_from_dict
 
 ROOT = Path(__file__).resolve().parents[1]
-FAMILIES = {
-    "erm": "before (ERM)",
-    "last_layer": "control: last layer refitted",
-    "finetune_all": "control: all weights fine-tuned",
-    "subnetwork": "after: chosen network",
-}
-"""Rows of a table, by their name in ``metrics.json``."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +83,7 @@ def read_rows(experiments: Iterable[Experiment], out: Path) -> pd.DataFrame:
         metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
         candidates = pd.read_csv(folder / "candidates.csv").set_index("name")
         for family, splits in metrics["results"].items():
-            test = splits["test"]
-            worst = min((g for g in test["groups"] if g["accuracy"] is not None), key=lambda group: group["accuracy"])
+            test = evaluation_from_dict(splits["test"])
             chosen = metrics["chosen"][family]
             rows.append(
                 {
@@ -99,11 +93,11 @@ def read_rows(experiments: Iterable[Experiment], out: Path) -> pd.DataFrame:
                     "chosen": chosen,
                     "density": candidates.density[chosen],
                     "score": candidates.score[chosen],
-                    "average_accuracy": test["average_accuracy"],
-                    "worst_group_accuracy": test["worst_group_accuracy"],
-                    "ci95_low": test["worst_group_ci95"][0],
-                    "ci95_high": test["worst_group_ci95"][1],
-                    "num_samples_worst_group": worst["num_samples"],
+                    "average_accuracy": test.average_accuracy,
+                    "worst_group_accuracy": test.worst_group_accuracy,
+                    "ci95_low": test.worst_group_ci95[0],
+                    "ci95_high": test.worst_group_ci95[1],
+                    "num_samples_worst_group": test.worst_group.num_samples,
                     "regret": regret(candidates, chosen) if family == "subnetwork" else None,
                     "num_clusters": metrics["num_clusters"],
                     "verdict": metrics["verdict"],
@@ -145,7 +139,7 @@ def seeds_table(rows: pd.DataFrame) -> str:
     """Return the table of one experiment: each network's average and worst group, over seeds and for each one."""
     seeds = sorted(rows.seed.unique())
     lines = []
-    for family, title in FAMILIES.items():
+    for family, title in FAMILY_TITLES.items():
         own = rows[rows.network == family].sort_values("seed")
         each = [
             f"{percent(row.worst_group_accuracy)} [{percent(row.ci95_low)}, {percent(row.ci95_high)}]"

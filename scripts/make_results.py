@@ -15,9 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from experiments import FAMILIES, ROOT, Experiment, insert, percent, read_rows, run_all, seeds_table, table
+from experiments import ROOT, Experiment, insert, percent, read_rows, run_all, seeds_table, table
 
 from prusc.config import DataConfig, ERMConfig, RunConfig
+from prusc.result import FAMILY_TITLES
 
 RESULTS = ROOT / "docs" / "data" / "results.csv"
 NO_SHORTCUT, ONLY_SHORTCUT = "fashion-stickers, correlation 0.25", "fashion-stickers, correlation 0.995"
@@ -72,7 +73,7 @@ def describe_choice(rows: pd.DataFrame) -> str:
     for control in ("last_layer", "finetune_all"):
         differences = after.worst_group_accuracy.to_numpy() - by_network[control].worst_group_accuracy.to_numpy()
         points = ", ".join(f"{100 * value:+.1f}" for value in differences)
-        title = FAMILIES[control].removeprefix("control: ")
+        title = FAMILY_TITLES[control].removeprefix("control: ")
         lines.append(
             f"Worst group of the chosen network minus that of the control ({title}), in points: mean "
             f"{100 * differences.mean():+.1f} ({points})."
@@ -91,10 +92,10 @@ def verdicts_table(rows: pd.DataFrame) -> str:
         figures = own.set_index("network")
         cells = [
             f"{percent(figures.average_accuracy[family])} / {percent(figures.worst_group_accuracy[family])}"
-            for family in FAMILIES
+            for family in FAMILY_TITLES
         ]
         lines.append([str(name), str(seed), *cells, figures.verdict.iloc[0], figures.chosen["subnetwork"]])
-    return table(["data", "seed", *FAMILIES.values(), "verdict", "handed back"], lines)
+    return table(["data", "seed", *FAMILY_TITLES.values(), "verdict", "handed back"], lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -95,31 +95,37 @@ class Candidate:
         return network
 
 
-def try_candidates(
-    base: nn.Module, name: str, mask: BinaryMask, setting: Setting, *, kinds: tuple[str, ...]
-) -> list[Candidate]:
-    """Judge a network as it is, with refitted heads and with trained weights.
+def try_heads(base: nn.Module, name: str, mask: BinaryMask, setting: Setting) -> list[Candidate]:
+    """Judge a network as it is and with refitted heads.
 
     Args:
         base: The dense network or one with a mask applied; on the runtime's device, not changed.
         name: What to call it.
         mask: Which weights it keeps.
         setting: What every candidate is made with and judged on.
-        kinds: Which of ``as-is``, ``head`` and ``weights`` to try.
 
     Returns:
         All of them; of each kind the best by score has its state.
     """
     val = setting.represent(base, setting.data.val)
     test = setting.represent(base, setting.data.test) if setting.config.evaluate_candidates else None
-    found: list[Candidate] = []
-    if "as-is" in kinds:
-        found.append(_judge(name, "as-is", mask, base, val.logits, None if test is None else test.logits, setting))
-    if "head" in kinds:
-        found += _keep_best(_heads(base, name, mask, val, test, setting))
-    if "weights" in kinds:
-        found += _keep_best(_trained(base, name, mask, setting))
-    return found
+    as_is = _judge(name, "as-is", mask, base, val.logits, None if test is None else test.logits, setting)
+    return [as_is, *_keep_best(_heads(base, name, mask, val, test, setting))]
+
+
+def try_training(base: nn.Module, name: str, mask: BinaryMask, setting: Setting) -> list[Candidate]:
+    """Judge a network after training its surviving weights.
+
+    Args:
+        base: As in `try_heads`.
+        name: What to call it.
+        mask: Which weights it keeps.
+        setting: What every candidate is made with and judged on.
+
+    Returns:
+        All of them; the best by score has its state.
+    """
+    return _keep_best(_trained(base, name, mask, setting))
 
 
 def _heads(

@@ -16,17 +16,11 @@ from rich.table import Table
 from prusc.config import RunConfig
 from prusc.errors import ConfigError, PruscError, nearest_names
 from prusc.pipeline import debias
-from prusc.result import VERDICT_TEXTS, DebiasingResult
+from prusc.result import FAMILY_TITLES, VERDICT_TEXTS, DebiasingResult
 from prusc.run_folder import read_config
 from prusc.runtime import is_main_process
 
 _COMMANDS = ("run",)
-_ROW_NAMES = {
-    "erm": "before (ERM)",
-    "last_layer": "control: last layer refitted",
-    "finetune_all": "control: all weights fine-tuned",
-    "subnetwork": "after",
-}
 
 
 @dataclass(frozen=True)
@@ -142,7 +136,7 @@ def _config_file(arguments: Sequence[str]) -> Path | None:
 
 def _print_clusters(result: DebiasingResult, console: Console) -> None:
     """Show the clusters that gave the shortcut away: in each one, its main class and the samples of the others."""
-    table = Table(title="Clusters, on the validation split without group labels; accuracies in %, before -> after")
+    table = Table(title="Clusters of the validation split; accuracies in %, before -> after")
     for name in ("cluster", "main class", "samples", "accuracy", "other samples", "accuracy"):
         table.add_column(name, justify="left" if name == "main class" else "right")
     for cluster, (main, *others) in groupby(result.cells, key=lambda cell: cell.cluster):
@@ -167,7 +161,7 @@ def _print_result(result: DebiasingResult, out: Path) -> None:
         test = splits["test"]
         low, high = test.worst_group_ci95
         table.add_row(
-            _ROW_NAMES[name],
+            FAMILY_TITLES[name],
             f"{100 * test.average_accuracy:.1f}",
             f"{100 * test.balanced_accuracy:.1f}",
             f"{100 * test.worst_group_accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]",

@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from prusc.candidates import Candidate, Setting, try_candidates
+from prusc.candidates import Candidate, Setting, try_heads, try_training
 from prusc.clustering import Clustering, cluster_representations, given_clustering
 from prusc.config import RunConfig
 from prusc.data import Data, InputTransform
@@ -23,7 +23,7 @@ from prusc.debiasing_set import build_debiasing_set, cell_ids
 from prusc.errors import RunFolderError
 from prusc.evaluation import evaluate_groups
 from prusc.mask_learning import LearnedMasks, learn_masks
-from prusc.masks import whole_mask
+from prusc.masks import BinaryMask, whole_mask
 from prusc.models import find_head, to_device
 from prusc.progress import Progress, SilentProgress
 from prusc.representations import extract_representations
@@ -49,7 +49,6 @@ StoredT = TypeVar("StoredT")
 
 _ERM_NAME = "erm.safetensors"
 _NUM_STATISTICS_BATCHES = 20
-_QUICK = ("as-is", "head")
 
 
 def debias(
@@ -142,13 +141,14 @@ class _Run:
         masked: dict[int, list[Candidate]] = {}
         for step in learned.masks:
             with self.stage(f"candidates@{step}"):
-                make = partial(self.try_mask, model, learned, step, setting, _QUICK)
+                make = partial(self.try_mask, try_heads, model, learned, step, setting)
                 masked[step] = self.cached(f"mask-{step}", make)
-        # Training takes far longer than a new head: it is spent on the most promising mask.
-        step = max(masked, key=lambda step: max(candidate.score for candidate in masked[step]))
-        with self.stage(f"weights@{step}"):
-            make = partial(self.try_mask, model, learned, step, setting, ("weights",))
-            masked[step] += self.cached(f"mask-{step}-weights", make)
+        if self.config.finetune.learning_rates:
+            # Training takes far longer than a new head: it is spent on the most promising mask.
+            step = max(masked, key=lambda step: max(candidate.score for candidate in masked[step]))
+            with self.stage(f"weights@{step}"):
+                make = partial(self.try_mask, try_training, model, learned, step, setting)
+                masked[step] += self.cached(f"mask-{step}-weights", make)
         with self.stage("evaluation"):
             result = self.finish(model, setting, clustering, learned, dense, list(chain(*masked.values())))
         if self.folder is not None:
@@ -315,15 +315,20 @@ class _Run:
 
     def try_dense(self, model: nn.Module, setting: Setting) -> list[Candidate]:
         """Return the candidates without a mask."""
-        kinds = (*_QUICK, "weights") if self.config.controls else _QUICK
         config = self.config.masks
         mask = whole_mask(model, include=config.include, exclude=config.exclude)
-        return try_candidates(model, "dense", mask, setting, kinds=kinds)
+        found = try_heads(model, "dense", mask, setting)
+        return found + try_training(model, "dense", mask, setting) if self.config.controls else found
 
     def try_mask(
-        self, model: nn.Module, learned: LearnedMasks, step: int, setting: Setting, kinds: tuple[str, ...]
+        self,
+        attempt: Callable[[nn.Module, str, BinaryMask, Setting], list[Candidate]],
+        model: nn.Module,
+        learned: LearnedMasks,
+        step: int,
+        setting: Setting,
     ) -> list[Candidate]:
-        """Return the candidates with one mask."""
+        """Return the candidates that an attempt makes of the network with one mask."""
         mask = learned.masks[step]
         generator = stage_generator(self.config.seed, "batch norm statistics")
         batches = [
@@ -331,7 +336,7 @@ class _Run:
             for _ in range(_NUM_STATISTICS_BATCHES if self.config.masks.reestimate_batch_norm else 0)
         ]
         base = extract_subnetwork(model, mask, setting.source, batches, self.transform, self.runtime)
-        return try_candidates(base, f"mask@{step}", mask, setting, kinds=kinds)
+        return attempt(base, f"mask@{step}", mask, setting)
 
     def finish(
         self,
@@ -355,10 +360,11 @@ class _Run:
             name: {split: setting.represent(network, self.data.splits[split]).predictions for split in ("val", "test")}
             for name, network in networks.items()
         }
+        judged_labels = self.data.val.labels[setting.judged]
         verdict = find_verdict(
             before=predictions["erm"]["val"][setting.judged],
             after=predictions["subnetwork"]["val"][setting.judged],
-            labels=self.data.val.labels[setting.judged],
+            labels=judged_labels,
             pseudo_groups=setting.pseudo_groups,
             config=self.config.selection,
         )
@@ -387,7 +393,7 @@ class _Run:
             cells=measure_cells(
                 before=predictions["erm"]["val"][setting.judged],
                 after=predictions["subnetwork"]["val"][setting.judged],
-                labels=self.data.val.labels[setting.judged],
+                labels=judged_labels,
                 cluster_ids=setting.judged_cluster_ids,
             ),
             history=learned.history,
@@ -417,8 +423,6 @@ class _Run:
             candidates = make()
             if self.folder is not None:
                 write_candidates(self.folder, name, candidates)
-        if not candidates:
-            return []
         best = max(candidates, key=lambda candidate: candidate.score)
         self.say(f"tried {len(candidates)} candidates of {name}; best {best.name}, score {best.score:.3f}")
         return candidates

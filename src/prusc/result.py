@@ -16,6 +16,14 @@ from prusc.selection import CellAccuracy, Verdict
 # What the candidates of the dense network are called, by what was fitted.
 DENSE_FAMILIES = {"as-is": "erm", "head": "last_layer", "weights": "finetune_all"}
 
+# What tables call the networks of a run.
+FAMILY_TITLES = {
+    "erm": "before (ERM)",
+    "last_layer": "control: last layer refitted",
+    "finetune_all": "control: all weights fine-tuned",
+    "subnetwork": "after",
+}
+
 VERDICT_TEXTS: dict[Verdict, str] = {
     "improved": "the chosen network serves the worst cells better; the result is that network",
     "no-shortcut": (
