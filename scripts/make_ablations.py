@@ -63,7 +63,7 @@ ARMS: dict[str, dict[str, dict[str, Any]]] = {
 
 def make_config(arm: str, seed: int) -> RunConfig:
     """Return the settings of one arm."""
-    config = RunConfig(seed=seed, evaluate_candidates=True)
+    config = RunConfig(seed=seed, evaluate_candidates=True, controls=False)
     parts = {part: replace(getattr(config, part), **changes) for part, changes in ARMS[arm].items()}
     return replace(config, **parts)
 

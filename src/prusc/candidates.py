@@ -1,7 +1,7 @@
 """Stage 8: try what could follow a mask (or no mask), on equal terms for the subnetwork and for the controls."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,7 +19,7 @@ from prusc.models import get_head
 from prusc.progress import Progress
 from prusc.representations import Representations, extract_representations
 from prusc.runtime import Runtime, stage_generator
-from prusc.selection import PseudoGroups, score_predictions
+from prusc.selection import PseudoGroups, SelectionScore, choose, score_predictions
 from prusc.training import train_weights
 
 
@@ -33,6 +33,7 @@ class Setting:
         source: The split that the de-biasing set draws from.
         debiasing_set: How it draws.
         pseudo_groups: Cells of the validation split.
+        tolerance: Of the choice: how many standard errors count as no difference.
         judged: Indices of the validation samples that judge; those that the de-biasing set draws from do not.
         judged_cluster_ids: Cluster of each of them.
         transform: Normalisation.
@@ -47,6 +48,7 @@ class Setting:
     source: Split
     debiasing_set: DebiasingSet
     pseudo_groups: PseudoGroups
+    tolerance: float
     judged: Tensor
     judged_cluster_ids: Tensor
     transform: InputTransform
@@ -59,11 +61,16 @@ class Setting:
         """Run a network over a split."""
         return extract_representations(model, self.head_name, split, self.transform, self.runtime)
 
-    def score(self, val_predictions: Tensor) -> float:
+    def score(self, val_predictions: Tensor) -> SelectionScore:
         """Judge a network by its predictions for the whole validation split."""
         judged = self.judged
         labels = self.data.val.labels[judged]
-        return score_predictions(val_predictions[judged], labels, self.pseudo_groups, self.config.selection).score
+        return score_predictions(val_predictions[judged], labels, self.pseudo_groups, self.config.selection)
+
+    def choose(self, candidates: Sequence["Candidate"]) -> "Candidate":
+        """Choose among candidates, the plainest first; those whose state was not kept cannot be chosen."""
+        kept = [candidate for candidate in candidates if candidate.state]
+        return kept[choose([SelectionScore(c.score, c.score_error) for c in kept], self.tolerance)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,15 +82,18 @@ class Candidate:
         kind: ``as-is``, ``head`` or ``weights``: what was fitted after the mask.
         mask: Which weights it keeps.
         score: What the selection rule thinks of it.
+        score_error: Standard error of that.
         val_average_accuracy: On the validation split.
         test: Figures on the test split, where they were asked for.
-        state: Its state dict, on the CPU; empty if it did not have to be kept.
+        state: Its state dict, on the CPU; empty if it did not have to be kept. Networks that differ in the head alone
+            share all other tensors.
     """
 
     name: str
     kind: str
     mask: BinaryMask
     score: float
+    score_error: float
     val_average_accuracy: float
     test: GroupEvaluation | None
     state: Mapping[str, Tensor]
@@ -105,12 +115,13 @@ def try_heads(base: nn.Module, name: str, mask: BinaryMask, setting: Setting) ->
         setting: What every candidate is made with and judged on.
 
     Returns:
-        All of them; of each kind the best by score has its state.
+        The network as it is, then the heads, the most strongly regularised first.
     """
     val = setting.represent(base, setting.data.val)
     test = setting.represent(base, setting.data.test) if setting.config.evaluate_candidates else None
-    as_is = _judge(name, "as-is", mask, base, val.logits, None if test is None else test.logits, setting)
-    return [as_is, *_keep_best(_heads(base, name, mask, val, test, setting))]
+    state = {key: value.detach().cpu().clone() for key, value in base.state_dict().items()}
+    as_is = _judge(name, "as-is", mask, state, val.logits, None if test is None else test.logits, setting)
+    return [as_is, *_heads(base, as_is, val, test, setting)]
 
 
 def try_training(base: nn.Module, name: str, mask: BinaryMask, setting: Setting) -> list[Candidate]:
@@ -129,16 +140,18 @@ def try_training(base: nn.Module, name: str, mask: BinaryMask, setting: Setting)
 
 
 def _heads(
-    base: nn.Module, name: str, mask: BinaryMask, val: Representations, test: Representations | None, setting: Setting
+    base: nn.Module, as_is: Candidate, val: Representations, test: Representations | None, setting: Setting
 ) -> Iterator[Candidate]:
     """Yield the base with its head refitted on the de-biasing set, for every strength of regularisation."""
-    l2s = setting.config.finetune.head_l2
+    l2s = sorted(setting.config.finetune.head_l2, reverse=True)
     source = setting.represent(base, setting.source) if l2s else None
     # The head is fitted anew, so none of its weights is pruned any more.
     head_weight = f"{setting.head_name}.weight"
-    whole_head = BinaryMask(
-        {key: torch.ones_like(kept) if key == head_weight else kept for key, kept in mask.tensors.items()}
+    mask = BinaryMask(
+        {key: torch.ones_like(kept) if key == head_weight else kept for key, kept in as_is.mask.tensors.items()}
     )
+    model = copy.deepcopy(base)
+    head = get_head(model, setting.head_name)
     for l2 in l2s:
         assert source is not None
         weight, bias = fit_head(
@@ -148,17 +161,18 @@ def _heads(
             num_classes=setting.data.num_classes,
             l2=l2,
         )
-        model = copy.deepcopy(base)
-        set_head(get_head(model, setting.head_name), weight, bias)
-        yield _judge(
-            f"{name}/head(l2={l2:g})",
-            "head",
-            whole_head,
-            model,
-            val.values @ weight.T + bias,
-            None if test is None else test.values @ weight.T + bias,
-            setting,
-        )
+        set_head(head, weight, bias)
+        if f"{setting.head_name}.bias" not in as_is.state:
+            bias = torch.zeros_like(bias)
+        state = {key: _shared(value.detach().cpu(), as_is.state[key]) for key, value in model.state_dict().items()}
+        val_logits = val.values @ weight.T + bias
+        test_logits = None if test is None else test.values @ weight.T + bias
+        yield _judge(f"{as_is.name}/head(l2={l2:g})", "head", mask, state, val_logits, test_logits, setting)
+
+
+def _shared(value: Tensor, original: Tensor) -> Tensor:
+    """Return the original where it is the same, so that networks that differ in little take little memory."""
+    return original if torch.equal(value, original) else value.clone()
 
 
 def _trained(base: nn.Module, name: str, mask: BinaryMask, setting: Setting) -> Iterator[Candidate]:
@@ -184,7 +198,8 @@ def _trained(base: nn.Module, name: str, mask: BinaryMask, setting: Setting) -> 
         )
         val = setting.represent(model, setting.data.val)
         test = setting.represent(model, setting.data.test) if setting.config.evaluate_candidates else None
-        yield _judge(full_name, "weights", mask, model, val.logits, None if test is None else test.logits, setting)
+        state = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+        yield _judge(full_name, "weights", mask, state, val.logits, None if test is None else test.logits, setting)
 
 
 def _advance(progress: Progress, task: str, total: int, step: int, _loss: float) -> None:
@@ -195,22 +210,24 @@ def _judge(
     name: str,
     kind: str,
     mask: BinaryMask,
-    model: nn.Module,
+    state: Mapping[str, Tensor],
     val_logits: Tensor,
     test_logits: Tensor | None,
     setting: Setting,
 ) -> Candidate:
     predictions = val_logits.argmax(dim=1)
+    judged = setting.score(predictions)
     return Candidate(
         name=name,
         kind=kind,
         mask=mask,
-        score=setting.score(predictions),
+        score=judged.score,
+        score_error=judged.error,
         val_average_accuracy=(predictions == setting.data.val.labels).double().mean().item(),
         test=None
         if test_logits is None
         else evaluate_groups(test_logits.argmax(dim=1), setting.data.test, setting.data),
-        state={key: value.detach().cpu().clone() for key, value in model.state_dict().items()},
+        state=state,
     )
 
 

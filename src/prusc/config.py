@@ -84,8 +84,8 @@ class ClusteringConfig:
         from_csv: Clusters of the training split from elsewhere, with columns index, label, cluster_assign.
         num_restarts: Starts of k-means per K; the best one counts.
         silhouette_samples: Samples that the silhouette is computed on.
-        min_silhouette: Clusters with a lower one are not distinct (Kaufman and Rousseeuw 1990 read values up to 0.5 as
-            weak structure): the classes judge then instead of the cells, and of the K to try the largest is taken.
+        min_silhouette: Clusters with a lower one are not distinct (Kaufman and Rousseeuw 1990 call a structure strong
+            above 0.7): the classes judge then instead of the cells, and of the K to try the largest is taken.
     """
 
     num_clusters: int | None = None
@@ -94,7 +94,7 @@ class ClusteringConfig:
     from_csv: Path | None = None
     num_restarts: int = 4
     silhouette_samples: int = 2000
-    min_silhouette: float = 0.5
+    min_silhouette: float = 0.7
 
     def __post_init__(self) -> None:
         for k in self.candidates if self.num_clusters is None else (self.num_clusters,):
@@ -212,17 +212,22 @@ class SelectionConfig:
     Attributes:
         min_cell_size: Cells with fewer samples are put together, class by class.
         prior_strength: How many samples the mean over the cells counts for in the accuracy of each.
-        num_errors: How many standard errors the mean over the cells has to rise by to count as better.
+        tolerance: Where the classes judge, for want of distinct clusters: so many standard errors below the best score
+            count as no difference, and the plainest such network is chosen: the original before new heads, strongly
+            regularised before weakly, these before masks, and trained weights last. Cells judge without it.
+        significance: Chance of taking luck for an improvement of the mean over the cells, over all candidates together.
     """
 
     min_cell_size: int = 10
     prior_strength: float = 10.0
-    num_errors: float = 2.0
+    tolerance: float = 1.0
+    significance: float = 0.05
 
     def __post_init__(self) -> None:
         _require(self.min_cell_size >= 1, "selection.min_cell_size", self.min_cell_size, "at least 1")
         _require(self.prior_strength >= 0, "selection.prior_strength", self.prior_strength, "at least 0")
-        _require(self.num_errors >= 0, "selection.num_errors", self.num_errors, "at least 0")
+        _require(self.tolerance >= 0, "selection.tolerance", self.tolerance, "at least 0")
+        _require(0 < self.significance < 1, "selection.significance", self.significance, "in (0, 1)")
 
 
 @dataclass(frozen=True)

@@ -282,6 +282,7 @@ class _Run:
             source=split,
             debiasing_set=debiasing_set,
             pseudo_groups=pseudo_groups,
+            tolerance=0.0 if clustering.is_distinct else config.selection.tolerance,
             judged=judged,
             judged_cluster_ids=val_cluster_ids[judged],
             transform=self.transform,
@@ -350,11 +351,12 @@ class _Run:
         """Choose, evaluate and write."""
         erm = dense[0]
         families = {name: [c for c in dense if c.kind == kind] for kind, name in DENSE_FAMILIES.items()}
+        masked = sorted(masked, key=lambda candidate: candidate.kind == "weights")
         families["subnetwork"] = [erm, *families["last_layer"], *masked]
         shown = [name for name, members in families.items() if members]
         if not self.config.controls:
             shown = ["erm", "subnetwork"]
-        best = {name: max(families[name], key=lambda candidate: candidate.score) for name in shown}
+        best = {name: setting.choose(families[name]) for name in shown}
         networks = {name: candidate.restore(model) for name, candidate in best.items()}
         predictions = {
             name: {split: setting.represent(network, self.data.splits[split]).predictions for split in ("val", "test")}
@@ -366,6 +368,7 @@ class _Run:
             after=predictions["subnetwork"]["val"][setting.judged],
             labels=judged_labels,
             pseudo_groups=setting.pseudo_groups,
+            num_candidates=len(families["subnetwork"]) - 1,
             config=self.config.selection,
         )
         if verdict != "improved":

@@ -46,6 +46,7 @@ class CandidateSummary:
         family: ``erm``, ``last_layer``, ``finetune_all`` or ``subnetwork``.
         density: Share of the masked weights that it keeps.
         score: What the selection rule thinks of it, on validation cells.
+        score_error: Standard error of that.
         val_average_accuracy: On the validation split.
         test: Figures on the test split, if the run was asked to measure its own choice.
     """
@@ -54,6 +55,7 @@ class CandidateSummary:
     family: str
     density: float
     score: float
+    score_error: float
     val_average_accuracy: float
     test: GroupEvaluation | None = None
 
@@ -74,6 +76,7 @@ def summarise(candidates: Sequence[Candidate], families: Mapping[str, str]) -> t
             family=families.get(candidate.kind, "subnetwork"),
             density=candidate.mask.density,
             score=candidate.score,
+            score_error=candidate.score_error,
             val_average_accuracy=candidate.val_average_accuracy,
             test=candidate.test,
         )

@@ -99,19 +99,29 @@ def write_candidates(folder: RunFolder, name: str, candidates: list[Candidate]) 
     """Write the candidates of one base network under ``stages/``."""
     summaries = []
     tensors: dict[str, Tensor] = {}
+    # Networks that differ in the head alone share all other tensors, here as in memory.
+    keys: dict[int, str] = {}
+    shared: dict[str, str] = {}
     for index, candidate in enumerate(candidates):
         summaries.append(
             {
                 "name": candidate.name,
                 "kind": candidate.kind,
                 "score": candidate.score,
+                "score_error": candidate.score_error,
                 "val_average_accuracy": candidate.val_average_accuracy,
                 "test": None if candidate.test is None else evaluation_to_dict(candidate.test),
             }
         )
-        tensors |= {f"{index}/mask/{key}": kept for key, kept in candidate.mask.tensors.items()}
-        tensors |= {f"{index}/state/{key}": value for key, value in candidate.state.items()}
-    folder.write_json(f"stages/{name}.json", summaries)
+        for what, own in (("mask", candidate.mask.tensors), ("state", candidate.state)):
+            for tensor_name, tensor in own.items():
+                key = f"{index}/{what}/{tensor_name}"
+                first = keys.setdefault(id(tensor), key)
+                if first == key:
+                    tensors[key] = tensor
+                else:
+                    shared[key] = first
+    folder.write_json(f"stages/{name}.json", {"candidates": summaries, "shared": shared})
     folder.write_tensors(f"stages/{name}.safetensors", tensors)
 
 
@@ -119,8 +129,10 @@ def read_candidates(folder: RunFolder, name: str) -> list[Candidate] | None:
     """Read what `write_candidates` wrote, if it came to its end."""
     if not folder.has(f"stages/{name}.safetensors"):
         return None
+    stored = folder.read_json(f"stages/{name}.json")
+    tensors = folder.read_tensors(f"stages/{name}.safetensors")
     parts: dict[tuple[int, str], dict[str, Tensor]] = {}
-    for key, tensor in folder.read_tensors(f"stages/{name}.safetensors").items():
+    for key, tensor in (tensors | {key: tensors[first] for key, first in stored["shared"].items()}).items():
         index, what, tensor_name = key.split("/", 2)
         parts.setdefault((int(index), what), {})[tensor_name] = tensor
     return [
@@ -129,11 +141,12 @@ def read_candidates(folder: RunFolder, name: str) -> list[Candidate] | None:
             kind=summary["kind"],
             mask=BinaryMask(parts.get((index, "mask"), {})),
             score=summary["score"],
+            score_error=summary["score_error"],
             val_average_accuracy=summary["val_average_accuracy"],
             test=None if summary["test"] is None else evaluation_from_dict(summary["test"]),
             state=parts.get((index, "state"), {}),
         )
-        for index, summary in enumerate(folder.read_json(f"stages/{name}.json"))
+        for index, summary in enumerate(stored["candidates"])
     ]
 
 

@@ -1,6 +1,8 @@
 """Choose among networks by the cells of a validation split: no group label, no test sample."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 import torch
@@ -13,8 +15,8 @@ from prusc.debiasing_set import cell_ids
 Verdict = Literal["improved", "no-shortcut", "shortcut-only"]
 
 SELECTION_RULE = (
-    "lowest smoothed accuracy over the cells (class x cluster) of the validation split, or over its classes where the "
-    "clusters are not distinct"
+    "highest score: the lowest smoothed accuracy over the cells (class x cluster) of the validation split; where the "
+    "clusters are not distinct, over its classes, and of all that score as well within the tolerance the plainest"
 )
 
 
@@ -37,11 +39,11 @@ class SelectionScore:
 
     Attributes:
         score: Smoothed accuracy of the worst pseudo-group, in [0, 1].
-        mean_accuracy: Mean over the pseudo-groups.
+        error: Its standard error.
     """
 
     score: float
-    mean_accuracy: float
+    error: float
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,9 @@ def score_predictions(
 ) -> SelectionScore:
     """Smooth each pseudo-group's accuracy towards their mean, and take the lowest.
 
+    The smoothed accuracy is the mean, and the standard error the deviation, of a beta distribution that began with
+    ``prior_strength`` samples at the mean over the pseudo-groups.
+
     Args:
         predictions: Predicted class of each validation sample.
         labels: Class of each validation sample.
@@ -137,8 +142,29 @@ def score_predictions(
     right = (predictions == labels).double()
     sums = _group_sums(right, pseudo_groups)
     mean = (sums / pseudo_groups.sizes).mean()
-    smoothed = (sums + config.prior_strength * mean) / (pseudo_groups.sizes + config.prior_strength)
-    return SelectionScore(smoothed.min().item(), mean.item())
+    strengths = pseudo_groups.sizes + config.prior_strength
+    smoothed = (sums + config.prior_strength * mean) / strengths
+    worst = int(smoothed.argmin())
+    score = smoothed[worst].item()
+    return SelectionScore(score, (score * (1 - score) / (strengths[worst].item() + 1)) ** 0.5)
+
+
+def choose(scores: Sequence[SelectionScore], tolerance: float) -> int:
+    """Find the plainest network that is as good as the best one.
+
+    Args:
+        scores: Of at least one network, the plainest first.
+        tolerance: How many standard errors of the best score count as no difference; with 0 the best one is chosen.
+
+    Returns:
+        Its index.
+
+    References:
+        Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3, for the rule of one standard error.
+    """
+    best = max(scores, key=lambda score: score.score)
+    lowest = best.score - tolerance * best.error
+    return next(index for index, score in enumerate(scores) if score.score >= lowest)
 
 
 def _group_sums(values: Float[Tensor, " samples"], pseudo_groups: PseudoGroups) -> Float[Tensor, " groups"]:
@@ -151,19 +177,21 @@ def find_verdict(
     after: Int[Tensor, " samples"],
     labels: Int[Tensor, " samples"],
     pseudo_groups: PseudoGroups,
+    num_candidates: int,
     config: SelectionConfig,
 ) -> Verdict:
     """Decide whether the chosen network is better than the original, and why not if it is not.
 
     Better means: the worst pseudo-group's smoothed accuracy rose, and so did the mean over pseudo-groups, by more than
-    chance explains.
+    the luckiest of so many candidates would by chance (Bonferroni's bound, one-sided).
 
     Args:
         before: Predictions of the original network.
         after: Predictions of the chosen one.
         labels: Class of each validation sample.
         pseudo_groups: Of the same samples.
-        config: How much is asked for.
+        num_candidates: Among how many the chosen one was chosen, at least 1.
+        config: How much chance is allowed.
 
     Returns:
         The verdict; ``shortcut-only`` if the original does worse than guessing on some pseudo-group.
@@ -175,7 +203,8 @@ def find_verdict(
     squares = _group_sums(difference.square(), pseudo_groups) / sizes
     # Each group's mean has the variance of its samples; the groups are independent.
     error = ((squares - mean.square()) / sizes).sum().sqrt() / len(sizes)
-    if new.score > old.score and mean.mean().item() > config.num_errors * error.item():
+    num_errors = NormalDist().inv_cdf(1 - config.significance / num_candidates)
+    if new.score > old.score and mean.mean().item() > num_errors * error.item():
         return "improved"
     accuracies = _group_sums((before == labels).double(), pseudo_groups) / sizes
     return "shortcut-only" if accuracies.min().item() < 1 / len(labels.unique()) else "no-shortcut"
