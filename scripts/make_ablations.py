@@ -3,23 +3,34 @@
     python scripts/make_ablations.py                # everything, in runs/ablations; finished runs are kept
     python scripts/make_ablations.py --tables-only  # the table alone, from docs/data/ablations.csv
 
-The seeds are none of those of docs/results.md. What a change is worth is judged by the validation cells, as the choice
-within a run is; the test figures stand beside, to see how far that can be trusted. All arms of a seed start from the
-same trained network, unless they change the training itself.
+The seeds are none of those of docs/results.md. What a change is worth is judged by validation cells, as the choice
+within a run is, and for all arms by those of the defaults' clusters; the test figures stand beside, to see how far that
+can be trusted. All arms of a seed start from the same trained network, unless they change the training itself.
 """
 
 import argparse
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from experiments import ROOT, Experiment, insert, mean_and_deviation, read_rows, run_all, table
+from safetensors.torch import load_file
 
 from prusc.config import RunConfig
+from prusc.data import Data, InputTransform
+from prusc.data.batches import take_inputs
+from prusc.models import find_head
+from prusc.progress import SilentProgress
+from prusc.representations import extract_representations
 from prusc.run_folder import RunFolder
+from prusc.run_inputs import build_run_model, load_run_data
+from prusc.runtime import Runtime
+from prusc.selection import make_pseudo_groups, score_predictions
 
 ABLATIONS = ROOT / "docs" / "data" / "ablations.csv"
 SEEDS = (20, 21, 22)
@@ -80,17 +91,47 @@ def share_training(arm: Experiment, base: Experiment, out: Path) -> None:
         (folder.path / source.relative_to(base.folder(out))).hardlink_to(source)
 
 
+@cache
+def data_of(seed: int) -> Data:
+    """Return the data that every arm of a seed has."""
+    return load_run_data(make_config(BASE, seed), SilentProgress())
+
+
+def score_on_cells(arm: Experiment, base: Experiment, out: Path) -> float | None:
+    """Judge what an arm chose by the cells of the defaults' clusters, those of the arm may be others.
+
+    Returns:
+        The score; ``None`` if the arm has learned from validation samples.
+    """
+    config = arm.config
+    if config.debiasing_set.split == "val":
+        return None
+    data = data_of(config.seed)
+    model = build_run_model(config, data, None)
+    model.load_state_dict(load_file(arm.folder(out) / "model.safetensors"))
+    transform = InputTransform(data.mean, data.std)
+    head_name = find_head(model, transform(take_inputs(data.train.inputs, torch.arange(2))), data.num_classes)
+    found = extract_representations(model, head_name, data.val, transform, Runtime(config.runtime))
+    clusters = pd.read_csv(base.folder(out) / "clusters.csv")
+    cluster_ids = torch.from_numpy(clusters[clusters.split == "val"].cluster_assign.to_numpy(copy=True))
+    groups = make_pseudo_groups(
+        data.val.labels, cluster_ids, num_clusters=int(clusters.cluster_assign.max()) + 1, config=config.selection
+    )
+    return score_predictions(found.predictions, data.val.labels, groups, config.selection).score
+
+
 def make_table(rows: pd.DataFrame) -> str:
     """Return one row per arm: score on validation cells, and test figures of what was chosen."""
+    of_arm = {arm: rows[rows.experiment == arm].sort_values("seed") for arm in ARMS}
     lines = []
-    for arm in ARMS:
-        own = rows[(rows.experiment == arm) & (rows.network == "subnetwork")].sort_values("seed")
-        if own.empty:
-            continue
+    for arm, own in of_arm.items():
+        scores = own.score_on_cells
+        differences = scores.to_numpy() - of_arm[BASE].score_on_cells.to_numpy()
         lines.append(
             [
                 arm,
-                mean_and_deviation(own.score),
+                "" if scores.hasnans else mean_and_deviation(scores),
+                "" if scores.hasnans or arm == BASE else ", ".join(f"{100 * value:+.1f}" for value in differences),
                 mean_and_deviation(own.average_accuracy),
                 mean_and_deviation(own.worst_group_accuracy),
                 ", ".join(f"{100 * value:.1f}" for value in own.worst_group_accuracy),
@@ -98,8 +139,8 @@ def make_table(rows: pd.DataFrame) -> str:
                 f"{statistics.mean(own.regret):.3f}",
             ]
         )
-    header = ["changed", "score on validation cells", "average", "worst group", "each seed", "kept", "regret"]
-    return table(header, lines)
+    header = ["changed", "score on cells", "against the defaults", "average", "worst group", "each seed", "kept"]
+    return table([*header, "regret"], lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -116,8 +157,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 share_training(experiment, base, options.out)
         everything = [experiment for own in arms.values() for experiment in own]
         run_all(everything, options.out, options.workers)
+        rows = read_rows(everything, options.out)
+        rows = rows[rows.network == "subnetwork"]
+        rows["score_on_cells"] = [
+            score_on_cells(experiment, base, options.out)
+            for own in arms.values()
+            for experiment, base in zip(own, arms[BASE], strict=True)
+        ]
         ABLATIONS.parent.mkdir(exist_ok=True)
-        read_rows(everything, options.out).to_csv(ABLATIONS, index=False, float_format="%.6g")
+        rows.to_csv(ABLATIONS, index=False, float_format="%.6g")
     insert(ROOT / "docs" / "ablations.md", "ablations", make_table(pd.read_csv(ABLATIONS)))
 
 
