@@ -1,20 +1,17 @@
 """The main job: from a network that takes shortcuts to one that does without them, stage by stage."""
 
 import copy
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from prusc.candidates import Candidate, Setting, try_heads, try_training
+from prusc.choice import choose_networks
 from prusc.clustering import Clustering, cluster_representations, given_clustering
 from prusc.config import RunConfig
 from prusc.data import Data, InputTransform
@@ -29,10 +26,8 @@ from prusc.progress import Progress, SilentProgress
 from prusc.representations import extract_representations
 from prusc.result import DENSE_FAMILIES, VERDICT_TEXTS, DebiasingResult, summarise
 from prusc.run_files import (
-    read_candidates,
     read_clustering,
     read_masks,
-    write_candidates,
     write_clustering,
     write_debiasing_set,
     write_masks,
@@ -40,12 +35,11 @@ from prusc.run_files import (
 )
 from prusc.run_folder import RunFolder, read_cluster_csv
 from prusc.run_inputs import build_run_model, load_run_data, read_run_weights
+from prusc.run_stages import RunStages
 from prusc.runtime import Runtime, stage_generator
-from prusc.selection import find_verdict, make_pseudo_groups, measure_cells
+from prusc.selection import make_pseudo_groups
 from prusc.subnetwork import extract_subnetwork
 from prusc.training import epoch_batches, num_epoch_batches, train_weights
-
-StoredT = TypeVar("StoredT")
 
 _ERM_NAME = "erm.safetensors"
 _NUM_STATISTICS_BATCHES = 20
@@ -112,9 +106,8 @@ class _Run:
     progress: Progress
 
     def __post_init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        if self.folder is not None and self.folder.has("stages/seconds.json"):
-            self.seconds = self.folder.read_json("stages/seconds.json")
+        self.stages = RunStages(self.folder, self.runtime, self.progress)
+        self.say = self.stages.say
         mean, std = self.data.mean, self.data.std
         erm = self.config.erm
         self.transform = InputTransform(mean, std)
@@ -126,30 +119,30 @@ class _Run:
             f"data {self.data.name}: {', '.join(f'{len(s)} {n}' for n, s in self.data.splits.items())} samples of "
             f"{self.data.num_classes} classes"
         )
-        with self.stage("erm"):
+        with self.stages.stage("erm"):
             model, checkpoints = self.train_or_load(network, is_trained=is_trained)
         sample = to_device(take_inputs(self.data.train.inputs, torch.arange(2)), self.runtime.device)
         head_name = find_head(model, self.transform(sample), self.data.num_classes)
-        with self.stage("clustering"):
+        with self.stages.stage("clustering"):
             clustering, val_cluster_ids = self.cluster(model, checkpoints, head_name)
-        with self.stage("debiasing_set"):
+        with self.stages.stage("debiasing_set"):
             setting = self.build_setting(head_name, clustering, val_cluster_ids)
-        with self.stage("masks"):
+        with self.stages.stage("masks"):
             learned = self.learn(model, setting)
-        with self.stage("controls"):
-            dense = self.cached("dense", lambda: self.try_dense(model, setting))
+        with self.stages.stage("controls"):
+            dense = self.stages.cached("dense", lambda: self.try_dense(model, setting))
         masked: dict[int, list[Candidate]] = {}
         for step in learned.masks:
-            with self.stage(f"candidates@{step}"):
+            with self.stages.stage(f"candidates@{step}"):
                 make = partial(self.try_mask, try_heads, model, learned, step, setting)
-                masked[step] = self.cached(f"mask-{step}", make)
+                masked[step] = self.stages.cached(f"mask-{step}", make)
         if self.config.finetune.learning_rates:
             # Training takes far longer than a new head: it is spent on the most promising mask.
             step = max(masked, key=lambda step: max(candidate.score for candidate in masked[step]))
-            with self.stage(f"weights@{step}"):
+            with self.stages.stage(f"weights@{step}"):
                 make = partial(self.try_mask, try_training, model, learned, step, setting)
-                masked[step] += self.cached(f"mask-{step}-weights", make)
-        with self.stage("evaluation"):
+                masked[step] += self.stages.cached(f"mask-{step}-weights", make)
+        with self.stages.stage("evaluation"):
             result = self.finish(model, setting, clustering, learned, dense, list(chain(*masked.values())))
         if self.folder is not None:
             self.folder.close()
@@ -163,7 +156,7 @@ class _Run:
     ) -> tuple[nn.Module, Mapping[int, Mapping[str, Tensor]]]:
         """Return the ERM network and its epoch checkpoints, by epoch."""
         model = self.runtime.place(network)
-        stored = self.stored(partial(_read_if_there, name=_ERM_NAME))
+        stored = self.stages.stored(partial(_read_if_there, name=_ERM_NAME))
         if stored is not None:
             if is_trained and any(not torch.equal(v.cpu(), stored[k]) for k, v in model.state_dict().items()):
                 where = "" if self.folder is None else f" {self.folder.path}"
@@ -219,7 +212,7 @@ class _Run:
         self, model: nn.Module, checkpoints: Mapping[int, Mapping[str, Tensor]], head_name: str
     ) -> tuple[Clustering, Tensor]:
         """Return the clustering of the training split and the nearest cluster of each validation sample."""
-        stored = self.stored(read_clustering)
+        stored = self.stages.stored(read_clustering)
         if stored is not None:
             return stored
         config, data = self.config.clustering, self.data
@@ -294,7 +287,7 @@ class _Run:
 
     def learn(self, model: nn.Module, setting: Setting) -> LearnedMasks:
         """Return the masks along the path of mask learning."""
-        learned = self.stored(read_masks)
+        learned = self.stages.stored(read_masks)
         if learned is None:
             config = self.config.masks
             learned = learn_masks(
@@ -349,111 +342,46 @@ class _Run:
         masked: list[Candidate],
     ) -> DebiasingResult:
         """Choose, evaluate and write."""
-        erm = dense[0]
-        families = {name: [c for c in dense if c.kind == kind] for kind, name in DENSE_FAMILIES.items()}
-        masked = sorted(masked, key=lambda candidate: candidate.kind == "weights")
-        families["subnetwork"] = [erm, *families["last_layer"], *masked]
-        shown = [name for name, members in families.items() if members]
-        if not self.config.controls:
-            shown = ["erm", "subnetwork"]
-        best = {name: setting.choose(families[name]) for name in shown}
-        networks = {name: candidate.restore(model) for name, candidate in best.items()}
-        predictions = {
-            name: {split: setting.represent(network, self.data.splits[split]).predictions for split in ("val", "test")}
-            for name, network in networks.items()
-        }
-        judged_labels = self.data.val.labels[setting.judged]
-        verdict = find_verdict(
-            before=predictions["erm"]["val"][setting.judged],
-            after=predictions["subnetwork"]["val"][setting.judged],
-            labels=judged_labels,
-            pseudo_groups=setting.pseudo_groups,
-            num_candidates=len(families["subnetwork"]) - 1,
-            config=self.config.selection,
-        )
-        if verdict != "improved":
-            best["subnetwork"], networks["subnetwork"] = erm, networks["erm"]
-            predictions["subnetwork"] = predictions["erm"]
-        evaluations = {
-            name: {
-                split: evaluate_groups(predictions[name][split], self.data.splits[split], self.data)
-                for split in ("val", "test")
-            }
-            for name in shown
-        }
-        self.say(f"chosen: {best['subnetwork'].name}, density {best['subnetwork'].mask.density:.2f}")
-        self.say(f"verdict: {verdict}: {VERDICT_TEXTS[verdict]}")
+        choice = choose_networks(model, setting, dense, masked)
+        chosen = choice.candidates["subnetwork"]
+        self.say(f"chosen: {chosen.name}, density {chosen.mask.density:.2f}")
+        self.say(f"verdict: {choice.verdict}: {VERDICT_TEXTS[choice.verdict]}")
         result = DebiasingResult(
-            model=networks["subnetwork"],
-            erm=networks["erm"],
-            mask=best["subnetwork"].mask,
-            verdict=verdict,
-            chosen={name: best[name].name for name in shown},
+            model=choice.networks["subnetwork"],
+            erm=choice.networks["erm"],
+            mask=chosen.mask,
+            verdict=choice.verdict,
+            chosen={name: candidate.name for name, candidate in choice.candidates.items()},
             candidates=summarise(dense, DENSE_FAMILIES) + summarise(masked, {}),
-            evaluations=evaluations,
+            evaluations={
+                name: {
+                    split: evaluate_groups(found, self.data.splits[split], self.data)
+                    for split, found in predictions.items()
+                }
+                for name, predictions in choice.predictions.items()
+            },
             clustering=clustering,
             class_names=self.data.class_names,
-            cells=measure_cells(
-                before=predictions["erm"]["val"][setting.judged],
-                after=predictions["subnetwork"]["val"][setting.judged],
-                labels=judged_labels,
-                cluster_ids=setting.judged_cluster_ids,
-            ),
+            cells=choice.cells,
             history=learned.history,
-            seconds=self.seconds,
+            seconds=self.stages.seconds,
             config=self.config,
         )
         if self.folder is not None:
-            self.write(self.folder, result)
+            self.folder.write_tensors("mask.safetensors", result.mask.tensors)
+            self.folder.write_tensors("model.safetensors", result.model.state_dict())
+            # Last of all: a folder that holds it is a finished run.
+            write_result(self.folder, result, self.data, num_processes=self.runtime.num_processes)
         return result
-
-    # ------------------------------------------------------------------------------------------------ helpers
-
-    def write(self, folder: RunFolder, result: DebiasingResult) -> None:
-        """Write the files of a finished run, ``metrics.json`` last."""
-        folder.write_tensors("mask.safetensors", result.mask.tensors)
-        folder.write_tensors("model.safetensors", result.model.state_dict())
-        write_result(folder, result, self.data, num_processes=self.runtime.num_processes)
-
-    def stored(self, read: Callable[[RunFolder], StoredT | None]) -> StoredT | None:
-        """Return to every process what a stage left in the run folder, if it came to its end."""
-        return self.runtime.broadcast(None if self.folder is None else read(self.folder))
-
-    def cached(self, name: str, make: Callable[[], list[Candidate]]) -> list[Candidate]:
-        """Return the candidates of a base network, from disk where they were made before."""
-        candidates = self.stored(partial(read_candidates, name=name))
-        if candidates is None:
-            candidates = make()
-            if self.folder is not None:
-                write_candidates(self.folder, name, candidates)
-        best = max(candidates, key=lambda candidate: candidate.score)
-        self.say(f"tried {len(candidates)} candidates of {name}; best {best.name}, score {best.score:.3f}")
-        return candidates
 
     def stored_checkpoints(self) -> Mapping[int, Mapping[str, Tensor]]:
         """Read the checkpoint that the clusters need."""
         epoch = self.config.clustering.checkpoint
         if epoch is None:
             return {}
-        checkpoint = self.stored(partial(RunFolder.read_tensors, name=_checkpoint_name(epoch)))
+        checkpoint = self.stages.stored(partial(RunFolder.read_tensors, name=_checkpoint_name(epoch)))
         assert checkpoint is not None, "called for a run that has a folder"
         return {epoch: checkpoint}
-
-    def say(self, text: str) -> None:
-        """Tell a line to whoever watches, and to ``log.txt``."""
-        self.progress.say(text)
-        if self.folder is not None:
-            self.folder.append_log(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}")
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Measure a stage; a stage that was finished before keeps the time it took then."""
-        begin = time.perf_counter()
-        yield
-        if name not in self.seconds:
-            self.seconds[name] = round(time.perf_counter() - begin, 3)
-            if self.folder is not None:
-                self.folder.write_json("stages/seconds.json", self.seconds)
 
 
 def _checkpoint_name(epoch: int) -> str:
