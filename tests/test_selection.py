@@ -65,6 +65,17 @@ def test_the_score_is_the_lowest_accuracy_drawn_towards_the_mean() -> None:
     assert score_predictions(predictions, labels, groups, unsmoothed).score == pytest.approx(0.25)
 
 
+def test_classes_are_judged_by_their_mean() -> None:
+    labels, cluster_ids = cells([[100, 20], [20, 60]])
+    groups = make_pseudo_groups(labels, None, num_clusters=2, config=CONFIG)
+    assert not groups.are_cells
+    assert torch.equal(groups.sizes, torch.tensor([120, 80]))
+    predictions = predict(labels, cluster_ids, [[0.9, 0.9], [0.5, 0.5]])
+    found = score_predictions(predictions, labels, groups, CONFIG)
+    assert found.score == pytest.approx((0.9 + 0.5) / 2)
+    assert found.error == pytest.approx((0.9 * 0.1 / 120 + 0.5 * 0.5 / 80) ** 0.5 / 2)
+
+
 def test_the_plainest_of_those_that_score_as_well_is_chosen() -> None:
     scores = [SelectionScore(s, 0.02) for s in (0.80, 0.885, 0.90, 0.89)]
     assert choose(scores, tolerance=0.0) == 2

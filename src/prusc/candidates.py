@@ -32,8 +32,7 @@ class Setting:
         head_name: Module name of the head.
         source: The split that the de-biasing set draws from.
         debiasing_set: How it draws.
-        pseudo_groups: Cells of the validation split.
-        tolerance: Of the choice: how many standard errors count as no difference.
+        pseudo_groups: Cells of the validation split, or its classes.
         judged: Indices of the validation samples that judge; those that the de-biasing set draws from do not.
         judged_cluster_ids: Cluster of each of them.
         transform: Normalisation.
@@ -48,7 +47,6 @@ class Setting:
     source: Split
     debiasing_set: DebiasingSet
     pseudo_groups: PseudoGroups
-    tolerance: float
     judged: Tensor
     judged_cluster_ids: Tensor
     transform: InputTransform
@@ -70,7 +68,8 @@ class Setting:
     def choose(self, candidates: Sequence["Candidate"]) -> "Candidate":
         """Choose among candidates, the plainest first; those whose state was not kept cannot be chosen."""
         kept = [candidate for candidate in candidates if candidate.state]
-        return kept[choose([SelectionScore(c.score, c.score_error) for c in kept], self.tolerance)]
+        tolerance = 0.0 if self.pseudo_groups.are_cells else self.config.selection.tolerance
+        return kept[choose([SelectionScore(c.score, c.score_error) for c in kept], tolerance)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -212,9 +212,9 @@ class SelectionConfig:
     Attributes:
         min_cell_size: Cells with fewer samples are put together, class by class.
         prior_strength: How many samples the mean over the cells counts for in the accuracy of each.
-        tolerance: Where the classes judge, for want of distinct clusters: so many standard errors below the best score
-            count as no difference, and the plainest such network is chosen: the original before new heads, strongly
-            regularised before weakly, these before masks, and trained weights last. Cells judge without it.
+        tolerance: Where the classes judge, for want of distinct clusters: so many standard errors below the best mean
+            accuracy over the classes count as no difference, and the plainest such network is chosen: the original
+            before new heads, strongly regularised before weakly, these before masks, and trained weights last.
         significance: Chance of taking luck for an improvement of the mean over the cells, over all candidates together.
     """
 

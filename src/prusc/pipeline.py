@@ -257,10 +257,9 @@ class _Run:
         )
         if self.folder is not None:
             write_debiasing_set(self.folder, debiasing_set, data)
-        judging_ids = val_cluster_ids if clustering.is_distinct else torch.zeros_like(val_cluster_ids)
         pseudo_groups = make_pseudo_groups(
             data.val.labels[judged],
-            judging_ids[judged],
+            val_cluster_ids[judged] if clustering.is_distinct else None,
             num_clusters=clustering.num_clusters,
             config=config.selection,
         )
@@ -275,7 +274,6 @@ class _Run:
             source=split,
             debiasing_set=debiasing_set,
             pseudo_groups=pseudo_groups,
-            tolerance=0.0 if clustering.is_distinct else config.selection.tolerance,
             judged=judged,
             judged_cluster_ids=val_cluster_ids[judged],
             transform=self.transform,

@@ -15,22 +15,24 @@ from prusc.debiasing_set import cell_ids
 Verdict = Literal["improved", "no-shortcut", "shortcut-only"]
 
 SELECTION_RULE = (
-    "highest score: the lowest smoothed accuracy over the cells (class x cluster) of the validation split; where the "
-    "clusters are not distinct, over its classes, and of all that score as well within the tolerance the plainest"
+    "highest of the lowest smoothed accuracies over the cells (class x cluster) of the validation split; where the "
+    "clusters are not distinct, the plainest network within the tolerance of the highest mean accuracy over its classes"
 )
 
 
 @dataclass(frozen=True, eq=False)
 class PseudoGroups:
-    """The cells of a validation split, small ones put together.
+    """The cells of a validation split, small ones put together; or its classes.
 
     Attributes:
         ids: Pseudo-group of each sample.
         sizes: Samples per pseudo-group.
+        are_cells: Whether they are cells.
     """
 
     ids: Int[Tensor, " samples"]
     sizes: Int[Tensor, " groups"]
+    are_cells: bool
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class SelectionScore:
     """What the rule thinks of one network.
 
     Attributes:
-        score: Smoothed accuracy of the worst pseudo-group, in [0, 1].
+        score: Smoothed accuracy of the worst cell, or mean accuracy over the classes; in [0, 1].
         error: Its standard error.
     """
 
@@ -93,7 +95,7 @@ def measure_cells(
 
 def make_pseudo_groups(
     labels: Int[Tensor, " samples"],
-    cluster_ids: Int[Tensor, " samples"],
+    cluster_ids: Int[Tensor, " samples"] | None,
     *,
     num_clusters: int,
     config: SelectionConfig,
@@ -104,19 +106,22 @@ def make_pseudo_groups(
 
     Args:
         labels: Class of each validation sample.
-        cluster_ids: Cluster of each validation sample.
+        cluster_ids: Cluster of each validation sample; without them the classes are the pseudo-groups.
         num_clusters: Number of clusters.
         config: Says which cells are small.
 
     Returns:
         The pseudo-groups; each sample is in one.
     """
+    if cluster_ids is None:
+        _, ids, sizes = labels.unique(return_inverse=True, return_counts=True)
+        return PseudoGroups(ids, sizes, are_cells=False)
     cells = cell_ids(labels, cluster_ids, num_clusters)
     sizes = torch.bincount(cells)
     # The number of a class's rest is one that no cell has.
     merged = torch.where(sizes[cells] >= config.min_cell_size, cells, int(sizes.numel()) + labels)
     _, ids, merged_sizes = merged.unique(return_inverse=True, return_counts=True)
-    return PseudoGroups(ids, merged_sizes)
+    return PseudoGroups(ids, merged_sizes, are_cells=True)
 
 
 def score_predictions(
@@ -125,10 +130,10 @@ def score_predictions(
     pseudo_groups: PseudoGroups,
     config: SelectionConfig,
 ) -> SelectionScore:
-    """Smooth each pseudo-group's accuracy towards their mean, and take the lowest.
+    """Judge by the worst cell, or by the mean over the classes.
 
-    The smoothed accuracy is the mean, and the standard error the deviation, of a beta distribution that began with
-    ``prior_strength`` samples at the mean over the pseudo-groups.
+    A cell's accuracy is smoothed towards the mean over the cells: it is the mean, and its standard error the deviation,
+    of a beta distribution that began with ``prior_strength`` samples at that mean.
 
     Args:
         predictions: Predicted class of each validation sample.
@@ -137,16 +142,28 @@ def score_predictions(
         config: Says how many samples the mean counts for.
 
     Returns:
-        The score and what it comes from.
+        The score.
     """
-    right = (predictions == labels).double()
-    sums = _group_sums(right, pseudo_groups)
+    if pseudo_groups.are_cells:
+        smoothed = _smoothed_accuracies(predictions, labels, pseudo_groups, config)
+        worst = int(smoothed.argmin())
+        score = smoothed[worst].item()
+        strength = pseudo_groups.sizes[worst].item() + config.prior_strength
+        return SelectionScore(score, (score * (1 - score) / (strength + 1)) ** 0.5)
+    accuracies = _group_sums((predictions == labels).double(), pseudo_groups) / pseudo_groups.sizes
+    variances = accuracies * (1 - accuracies) / pseudo_groups.sizes
+    return SelectionScore(accuracies.mean().item(), variances.sum().sqrt().item() / len(accuracies))
+
+
+def _smoothed_accuracies(
+    predictions: Int[Tensor, " samples"],
+    labels: Int[Tensor, " samples"],
+    pseudo_groups: PseudoGroups,
+    config: SelectionConfig,
+) -> Float[Tensor, " groups"]:
+    sums = _group_sums((predictions == labels).double(), pseudo_groups)
     mean = (sums / pseudo_groups.sizes).mean()
-    strengths = pseudo_groups.sizes + config.prior_strength
-    smoothed = (sums + config.prior_strength * mean) / strengths
-    worst = int(smoothed.argmin())
-    score = smoothed[worst].item()
-    return SelectionScore(score, (score * (1 - score) / (strengths[worst].item() + 1)) ** 0.5)
+    return (sums + config.prior_strength * mean) / (pseudo_groups.sizes + config.prior_strength)
 
 
 def choose(scores: Sequence[SelectionScore], tolerance: float) -> int:
@@ -196,7 +213,7 @@ def find_verdict(
     Returns:
         The verdict; ``shortcut-only`` if the original does worse than guessing on some pseudo-group.
     """
-    old, new = (score_predictions(p, labels, pseudo_groups, config) for p in (before, after))
+    old, new = (_smoothed_accuracies(p, labels, pseudo_groups, config).min() for p in (before, after))
     difference = (after == labels).double() - (before == labels).double()
     sizes = pseudo_groups.sizes.double()
     mean = _group_sums(difference, pseudo_groups) / sizes
@@ -204,7 +221,7 @@ def find_verdict(
     # Each group's mean has the variance of its samples; the groups are independent.
     error = ((squares - mean.square()) / sizes).sum().sqrt() / len(sizes)
     num_errors = NormalDist().inv_cdf(1 - config.significance / num_candidates)
-    if new.score > old.score and mean.mean().item() > num_errors * error.item():
+    if bool(new > old) and mean.mean().item() > num_errors * error.item():
         return "improved"
     accuracies = _group_sums((before == labels).double(), pseudo_groups) / sizes
     return "shortcut-only" if accuracies.min().item() < 1 / len(labels.unique()) else "no-shortcut"
