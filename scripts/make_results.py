@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 from experiments import ROOT, Experiment, insert, percent, read_rows, run_all, seeds_table, table
 
-from prusc.config import DataConfig, ERMConfig, FinetuneConfig, MaskConfig, RunConfig
+from prusc.config import ClusteringConfig, DataConfig, ERMConfig, FinetuneConfig, MaskConfig, RunConfig
 from prusc.result import FAMILY_TITLES
 
 RESULTS = ROOT / "docs" / "data" / "results.csv"
@@ -46,6 +46,8 @@ def celeba_configs(base: RunConfig) -> list[RunConfig]:
         weights=Path(folder) / "weights" / "mobilenet_v2-b0353104.pth",
         data_options=DataConfig(image_size=96),
         erm=ERMConfig(epochs=4, batch_size=64, learning_rate=1e-3, flip=True),
+        # Trained from ImageNet, the network has no early epoch that shows more than the last one.
+        clustering=ClusteringConfig(checkpoint=None),
         masks=MaskConfig(batch_size=64, learning_rate=0.05, initial_logit=1.0),
         finetune=FinetuneConfig(batch_size=64),
     )

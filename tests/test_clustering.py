@@ -60,6 +60,17 @@ def test_where_nothing_stands_apart_the_largest_number_is_taken_and_said_so() ->
     assert cluster(bundles(3)[0], None, candidates=(2, 3, 6)).is_distinct
 
 
+def test_a_given_number_does_not_hide_that_something_stands_apart() -> None:
+    vectors, _ = bundles(3)
+    clustering = cluster(vectors, 12, candidates=(2, 3, 6))
+    assert clustering.num_clusters == 12
+    silhouettes = {trial.num_clusters: trial.silhouette for trial in clustering.trials}
+    assert list(silhouettes) == [12, 2, 3, 6]
+    assert silhouettes[12] is not None
+    assert silhouettes[12] < 0.7
+    assert clustering.is_distinct
+
+
 def test_the_figures_of_every_trial_are_right() -> None:
     vectors, ids = bundles(3)
     trial = cluster(vectors, 3).trials[0]

@@ -62,7 +62,7 @@ def cluster_representations(
 
     Args:
         representations: Any scale; zero vectors have no direction and are refused if there are no others.
-        config: K or the candidates for it.
+        config: K, and the candidates for it.
         generator: Decides the starts.
 
     Returns:
@@ -74,13 +74,17 @@ def cluster_representations(
     unit = F.normalize(representations.double(), dim=1).numpy()
     # Directions that differ in the last digits only would give k-means empty clusters.
     num_distinct = len(np.unique(unit.round(6), axis=0))
-    wanted = (config.num_clusters,) if config.num_clusters is not None else config.candidates
+    given = config.num_clusters
+    wanted = config.candidates if given is None else (given,)
     possible = [k for k in wanted if k <= num_distinct]
     if not possible:
         raise DataError(
             f"clustering into {min(wanted)} clusters needs as many distinct representations; {len(unit)} samples have "
             f"{num_distinct}: lower clustering.num_clusters, or look for a network that maps all images to one point"
         )
+    if given is not None:
+        # Whether anything stands apart is a property of the representations, not of the K that somebody asks for.
+        possible += [k for k in config.candidates if k <= num_distinct and k != given]
     seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
     order = torch.randperm(len(unit), generator=generator)[: config.silhouette_samples].numpy()
     found: dict[int, KMeans] = {}
@@ -96,10 +100,9 @@ def cluster_representations(
         trials.append(ClusterCountTrial(k, silhouette, float(fitted.inertia_) / len(unit)))
     best = max(trials, key=_silhouette_or_less)
     is_distinct = _silhouette_or_less(best) >= config.min_silhouette
-    if not is_distinct:
-        # Where nothing stands apart, many small clusters are the safer way to find what differs.
-        best = max(trials, key=lambda trial: trial.num_clusters)
-    centres = F.normalize(torch.from_numpy(found[best.num_clusters].cluster_centers_), dim=1).float()
+    # Where nothing stands apart, many small clusters are the safer way to find what differs.
+    chosen = given or (best.num_clusters if is_distinct else max(possible))
+    centres = F.normalize(torch.from_numpy(found[chosen].cluster_centers_), dim=1).float()
     clustering = Clustering(torch.empty(0, dtype=torch.long), centres, tuple(trials), is_distinct)
     return replace(clustering, cluster_ids=clustering.assign(representations))
 

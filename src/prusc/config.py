@@ -77,15 +77,16 @@ class ClusteringConfig:
 
     Attributes:
         num_clusters: K; chosen by silhouette over `candidates` if not given.
-        candidates: The K to try.
+        candidates: The K to try; also where K is given, to see whether anything stands apart.
         checkpoint: Epoch of the ERM training whose network gives the representations; the final network if not given,
             or if a trained network is given, which has no epochs. A network that has memorised the samples that
             contradict its shortcut no longer shows them.
         from_csv: Clusters of the training split from elsewhere, with columns index, label, cluster_assign.
         num_restarts: Starts of k-means per K; the best one counts.
         silhouette_samples: Samples that the silhouette is computed on.
-        min_silhouette: Clusters with a lower one are not distinct (Kaufman and Rousseeuw 1990 call a structure strong
-            above 0.7): the classes judge then instead of the cells, and of the K to try the largest is taken.
+        min_silhouette: Where no K that is tried has a higher one, the clusters are not distinct (Kaufman and Rousseeuw
+            1990 call a structure strong above 0.7): the classes judge then instead of the cells, and the largest K is
+            taken if none is given.
     """
 
     num_clusters: int | None = None
