@@ -32,7 +32,8 @@ class Setting:
         head_name: Module name of the head.
         source: The split that the de-biasing set draws from.
         debiasing_set: How it draws.
-        pseudo_groups: Cells of the validation split, or its classes.
+        judges: Pseudo-groups of the validation split that judge: its cells, if the clusters are distinct, then its
+            classes, which are asked where the cells find nothing better than the original.
         judged: Indices of the validation samples that judge; those that the de-biasing set draws from do not.
         judged_cluster_ids: Cluster of each of them.
         transform: Normalisation.
@@ -46,7 +47,7 @@ class Setting:
     head_name: str
     source: Split
     debiasing_set: DebiasingSet
-    pseudo_groups: PseudoGroups
+    judges: tuple[PseudoGroups, ...]
     judged: Tensor
     judged_cluster_ids: Tensor
     transform: InputTransform
@@ -59,17 +60,17 @@ class Setting:
         """Run a network over a split."""
         return extract_representations(model, self.head_name, split, self.transform, self.runtime)
 
-    def score(self, val_predictions: Tensor) -> SelectionScore:
+    def score(self, val_predictions: Tensor, judge: PseudoGroups) -> SelectionScore:
         """Judge a network by its predictions for the whole validation split."""
         judged = self.judged
         labels = self.data.val.labels[judged]
-        return score_predictions(val_predictions[judged], labels, self.pseudo_groups, self.config.selection)
+        return score_predictions(val_predictions[judged], labels, judge, self.config.selection)
 
-    def choose(self, candidates: Sequence["Candidate"]) -> "Candidate":
+    def choose(self, candidates: Sequence["Candidate"], judge: PseudoGroups) -> "Candidate":
         """Choose among candidates, the plainest first; those whose state was not kept cannot be chosen."""
         kept = [candidate for candidate in candidates if candidate.state]
-        tolerance = 0.0 if self.pseudo_groups.are_cells else self.config.selection.tolerance
-        return kept[choose([SelectionScore(c.score, c.score_error) for c in kept], tolerance)]
+        scores = [self.score(candidate.val_predictions, judge) for candidate in kept]
+        return kept[choose(scores, 0.0 if judge.are_cells else self.config.selection.tolerance)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +81,8 @@ class Candidate:
         name: Where it comes from.
         kind: ``as-is``, ``head`` or ``weights``: what was fitted after the mask.
         mask: Which weights it keeps.
-        score: What the selection rule thinks of it.
-        score_error: Standard error of that.
+        score: What the first judge thinks of it.
+        val_predictions: Predicted class of each validation sample.
         val_average_accuracy: On the validation split.
         test: Figures on the test split, where they were asked for.
         state: Its state dict, on the CPU; empty if it did not have to be kept. Networks that differ in the head alone
@@ -92,7 +93,7 @@ class Candidate:
     kind: str
     mask: BinaryMask
     score: float
-    score_error: float
+    val_predictions: Tensor
     val_average_accuracy: float
     test: GroupEvaluation | None
     state: Mapping[str, Tensor]
@@ -215,13 +216,12 @@ def _judge(
     setting: Setting,
 ) -> Candidate:
     predictions = val_logits.argmax(dim=1)
-    judged = setting.score(predictions)
     return Candidate(
         name=name,
         kind=kind,
         mask=mask,
-        score=judged.score,
-        score_error=judged.error,
+        score=setting.score(predictions, setting.judges[0]).score,
+        val_predictions=predictions,
         val_average_accuracy=(predictions == setting.data.val.labels).double().mean().item(),
         test=None
         if test_logits is None

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from prusc.candidates import Candidate, Setting
 from prusc.result import DENSE_FAMILIES
-from prusc.selection import CellAccuracy, Verdict, find_verdict, measure_cells
+from prusc.selection import CellAccuracy, PseudoGroups, SelectionScore, Verdict, find_verdict, measure_cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +19,8 @@ class Choice:
         networks: The same as networks.
         predictions: Theirs for the validation and the test split.
         verdict: Whether anything was gained.
+        judged_by: Who decided: ``cells`` or ``classes``.
+        scores: What that judge thinks of every candidate, by name.
         cells: Accuracy of the original and of what is handed back, on the validation samples that judge.
     """
 
@@ -26,13 +28,15 @@ class Choice:
     networks: Mapping[str, nn.Module]
     predictions: Mapping[str, Mapping[str, Tensor]]
     verdict: Verdict
+    judged_by: str
+    scores: Mapping[str, SelectionScore]
     cells: tuple[CellAccuracy, ...]
 
 
 def choose_networks(
     model: nn.Module, setting: Setting, dense: Sequence[Candidate], masked: Sequence[Candidate]
 ) -> Choice:
-    """Choose by the cells of the validation split.
+    """Choose by the first judge that finds something better than the original; if none does, by the first one.
 
     Args:
         model: The original network.
@@ -48,32 +52,46 @@ def choose_networks(
     # The plainest first: what needed no training before what did.
     tried = [*families["last_layer"], *sorted(masked, key=lambda candidate: candidate.kind == "weights")]
     families["subnetwork"] = [erm, *tried]
-    shown = [name for name, members in families.items() if members]
     if not setting.config.controls:
-        shown = ["erm", "subnetwork"]
-    best = {name: setting.choose(families[name]) for name in shown}
+        families = {name: families[name] for name in ("erm", "subnetwork")}
+    judge = setting.judges[0]
+    verdict = _verdict(erm, setting.choose(families["subnetwork"], judge), setting, judge, len(tried))
+    for other in setting.judges[1:]:
+        if verdict != "improved":
+            chosen = setting.choose(families["subnetwork"], other)
+            if _verdict(erm, chosen, setting, other, len(tried)) == "improved":
+                judge, verdict = other, "improved"
+    best = {name: setting.choose(members, judge) for name, members in families.items() if members}
+    if verdict != "improved":
+        best["subnetwork"] = erm
     networks = {name: candidate.restore(model) for name, candidate in best.items()}
     predictions = {
         name: {split: setting.represent(network, setting.data.splits[split]).predictions for split in ("val", "test")}
         for name, network in networks.items()
     }
-    judged = setting.judged
-    labels = setting.data.val.labels[judged]
-    verdict = find_verdict(
-        before=predictions["erm"]["val"][judged],
-        after=predictions["subnetwork"]["val"][judged],
-        labels=labels,
-        pseudo_groups=setting.pseudo_groups,
-        num_candidates=len(tried),
-        config=setting.config.selection,
-    )
-    if verdict != "improved":
-        best["subnetwork"], networks["subnetwork"] = erm, networks["erm"]
-        predictions["subnetwork"] = predictions["erm"]
     cells = measure_cells(
-        before=predictions["erm"]["val"][judged],
-        after=predictions["subnetwork"]["val"][judged],
-        labels=labels,
+        before=predictions["erm"]["val"][setting.judged],
+        after=predictions["subnetwork"]["val"][setting.judged],
+        labels=setting.data.val.labels[setting.judged],
         cluster_ids=setting.judged_cluster_ids,
     )
-    return Choice(best, networks, predictions, verdict, cells)
+    return Choice(
+        candidates=best,
+        networks=networks,
+        predictions=predictions,
+        verdict=verdict,
+        judged_by="cells" if judge.are_cells else "classes",
+        scores={c.name: setting.score(c.val_predictions, judge) for c in (*dense, *masked)},
+        cells=cells,
+    )
+
+
+def _verdict(erm: Candidate, chosen: Candidate, setting: Setting, judge: PseudoGroups, num_candidates: int) -> Verdict:
+    return find_verdict(
+        before=erm.val_predictions[setting.judged],
+        after=chosen.val_predictions[setting.judged],
+        labels=setting.data.val.labels[setting.judged],
+        pseudo_groups=judge,
+        num_candidates=num_candidates,
+        config=setting.config.selection,
+    )

@@ -85,7 +85,7 @@ class ClusteringConfig:
         num_restarts: Starts of k-means per K; the best one counts.
         silhouette_samples: Samples that the silhouette is computed on.
         min_silhouette: Where no K that is tried has a higher one, the clusters are not distinct (Kaufman and Rousseeuw
-            1990 call a structure strong above 0.7): the classes judge then instead of the cells, and the largest K is
+            1990 call a structure strong above 0.7): the classes judge then, not the cells, and the largest K is
             taken if none is given.
     """
 
@@ -213,9 +213,9 @@ class SelectionConfig:
     Attributes:
         min_cell_size: Cells with fewer samples are put together, class by class.
         prior_strength: How many samples the mean over the cells counts for in the accuracy of each.
-        tolerance: Where the classes judge, for want of distinct clusters: so many standard errors below the best mean
-            accuracy over the classes count as no difference, and the plainest such network is chosen: the original
-            before new heads, strongly regularised before weakly, these before masks, and trained weights last.
+        tolerance: Where the classes judge: so many standard errors below the best mean accuracy over them count as no
+            difference, and the plainest such network is chosen: the original before new heads, strongly regularised
+            before weakly, these before masks, and trained weights last.
         significance: Chance of taking luck for an improvement of the mean over the cells, over all candidates together.
     """
 

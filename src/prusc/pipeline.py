@@ -257,23 +257,25 @@ class _Run:
         )
         if self.folder is not None:
             write_debiasing_set(self.folder, debiasing_set, data)
-        pseudo_groups = make_pseudo_groups(
+        make = partial(
+            make_pseudo_groups,
             data.val.labels[judged],
-            val_cluster_ids[judged] if clustering.is_distinct else None,
             num_clusters=clustering.num_clusters,
             config=config.selection,
         )
+        classes, cells = make(None), make(val_cluster_ids[judged])
+        judges = (cells, classes) if clustering.is_distinct else (classes,)
         num_cells = len(cell_ids(split.labels, cluster_ids, clustering.num_clusters).unique())
         self.say(
             f"de-biasing set: {num_cells} cells (class x cluster) of the {config.debiasing_set.split} split; "
-            f"{len(pseudo_groups.sizes)} pseudo-groups of {len(judged)} validation samples judge"
+            f"{len(judges[0].sizes)} pseudo-groups of {len(judged)} validation samples judge"
         )
         return Setting(
             data=data,
             head_name=head_name,
             source=split,
             debiasing_set=debiasing_set,
-            pseudo_groups=pseudo_groups,
+            judges=judges,
             judged=judged,
             judged_cluster_ids=val_cluster_ids[judged],
             transform=self.transform,
@@ -342,15 +344,16 @@ class _Run:
         """Choose, evaluate and write."""
         choice = choose_networks(model, setting, dense, masked)
         chosen = choice.candidates["subnetwork"]
-        self.say(f"chosen: {chosen.name}, density {chosen.mask.density:.2f}")
+        self.say(f"chosen by {choice.judged_by}: {chosen.name}, density {chosen.mask.density:.2f}")
         self.say(f"verdict: {choice.verdict}: {VERDICT_TEXTS[choice.verdict]}")
         result = DebiasingResult(
             model=choice.networks["subnetwork"],
             erm=choice.networks["erm"],
             mask=chosen.mask,
             verdict=choice.verdict,
+            judged_by=choice.judged_by,
             chosen={name: candidate.name for name, candidate in choice.candidates.items()},
-            candidates=summarise(dense, DENSE_FAMILIES) + summarise(masked, {}),
+            candidates=summarise(dense, choice.scores, DENSE_FAMILIES) + summarise(masked, choice.scores, {}),
             evaluations={
                 name: {
                     split: evaluate_groups(found, self.data.splits[split], self.data)

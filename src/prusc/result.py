@@ -11,7 +11,7 @@ from prusc.config import RunConfig
 from prusc.evaluation import GroupEvaluation
 from prusc.mask_learning import MaskHistoryEntry
 from prusc.masks import BinaryMask
-from prusc.selection import CellAccuracy, Verdict
+from prusc.selection import CellAccuracy, SelectionScore, Verdict
 
 # What the candidates of the dense network are called, by what was fitted.
 DENSE_FAMILIES = {"as-is": "erm", "head": "last_layer", "weights": "finetune_all"}
@@ -45,7 +45,7 @@ class CandidateSummary:
         name: Where it comes from, such as ``mask@300/head(l2=0.01)``.
         family: ``erm``, ``last_layer``, ``finetune_all`` or ``subnetwork``.
         density: Share of the masked weights that it keeps.
-        score: What the selection rule thinks of it, on validation cells.
+        score: What the judge that decided thinks of it, on the validation split.
         score_error: Standard error of that.
         val_average_accuracy: On the validation split.
         test: Figures on the test split, if the run was asked to measure its own choice.
@@ -60,11 +60,14 @@ class CandidateSummary:
     test: GroupEvaluation | None = None
 
 
-def summarise(candidates: Sequence[Candidate], families: Mapping[str, str]) -> tuple[CandidateSummary, ...]:
+def summarise(
+    candidates: Sequence[Candidate], scores: Mapping[str, SelectionScore], families: Mapping[str, str]
+) -> tuple[CandidateSummary, ...]:
     """Keep of each candidate what a table shows.
 
     Args:
         candidates: All those of a dense network, or of masked ones.
+        scores: What the judge that decided thinks of each, by name.
         families: Family of each kind; kinds that are not in it are of the family ``subnetwork``.
 
     Returns:
@@ -75,8 +78,8 @@ def summarise(candidates: Sequence[Candidate], families: Mapping[str, str]) -> t
             name=candidate.name,
             family=families.get(candidate.kind, "subnetwork"),
             density=candidate.mask.density,
-            score=candidate.score,
-            score_error=candidate.score_error,
+            score=scores[candidate.name].score,
+            score_error=scores[candidate.name].error,
             val_average_accuracy=candidate.val_average_accuracy,
             test=candidate.test,
         )
@@ -93,6 +96,7 @@ class DebiasingResult:
         erm: The given network.
         mask: Which weights the chosen network keeps; everything if it is not a subnetwork.
         verdict: Whether anything was gained.
+        judged_by: Who decided: ``cells`` or ``classes`` of the validation split.
         chosen: Name of the chosen candidate of each family.
         candidates: Every network that was considered.
         evaluations: For ``erm``, ``subnetwork`` (the chosen network) and the controls, the figures by split.
@@ -108,6 +112,7 @@ class DebiasingResult:
     erm: nn.Module
     mask: BinaryMask
     verdict: Verdict
+    judged_by: str
     chosen: dict[str, str]
     candidates: tuple[CandidateSummary, ...]
     evaluations: dict[str, dict[str, GroupEvaluation]]

@@ -108,11 +108,11 @@ def write_candidates(folder: RunFolder, name: str, candidates: list[Candidate]) 
                 "name": candidate.name,
                 "kind": candidate.kind,
                 "score": candidate.score,
-                "score_error": candidate.score_error,
                 "val_average_accuracy": candidate.val_average_accuracy,
                 "test": None if candidate.test is None else evaluation_to_dict(candidate.test),
             }
         )
+        tensors[f"{index}/val/predictions"] = candidate.val_predictions
         for what, own in (("mask", candidate.mask.tensors), ("state", candidate.state)):
             for tensor_name, tensor in own.items():
                 key = f"{index}/{what}/{tensor_name}"
@@ -141,7 +141,7 @@ def read_candidates(folder: RunFolder, name: str) -> list[Candidate] | None:
             kind=summary["kind"],
             mask=BinaryMask(parts.get((index, "mask"), {})),
             score=summary["score"],
-            score_error=summary["score_error"],
+            val_predictions=parts[index, "val"]["predictions"],
             val_average_accuracy=summary["val_average_accuracy"],
             test=None if summary["test"] is None else evaluation_from_dict(summary["test"]),
             state=parts.get((index, "state"), {}),
@@ -189,6 +189,7 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, num_
             "seed": config.seed,
             "num_processes": num_processes,
             "selection": SELECTION_RULE,
+            "judged_by": result.judged_by,
             "group_labels_used_for": ["evaluation"],
             "verdict": result.verdict,
             "verdict_text": VERDICT_TEXTS[result.verdict],

@@ -15,8 +15,9 @@ from prusc.debiasing_set import cell_ids
 Verdict = Literal["improved", "no-shortcut", "shortcut-only"]
 
 SELECTION_RULE = (
-    "highest of the lowest smoothed accuracies over the cells (class x cluster) of the validation split; where the "
-    "clusters are not distinct, the plainest network within the tolerance of the highest mean accuracy over its classes"
+    "cells: highest of the lowest smoothed accuracies over the cells (class x cluster) of the validation split; where "
+    "the clusters are not distinct, or the cells find nothing better than the original, classes: the plainest network "
+    "within the tolerance of the highest mean accuracy over the classes"
 )
 
 
