@@ -117,6 +117,7 @@ OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (ERMConfig, {"batch_size": 1}),
     (ERMConfig, {"learning_rate": 0.0}),
     (ERMConfig, {"learning_rate": float("nan")}),
+    (ERMConfig, {"learning_rate": 3e37}),
     (ERMConfig, {"weight_decay": -1.0}),
     (ERMConfig, {"min_crop_scale": 0.0}),
     (ERMConfig, {"min_crop_scale": 1.1}),

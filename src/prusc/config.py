@@ -19,6 +19,11 @@ def _require(condition: bool, name: str, value: object, expected: str) -> None:
         raise ConfigError(f"{name} must be {expected}, found {value!r}")
 
 
+def _require_rate(name: str, rate: float) -> None:
+    # Far beyond any use; on a larger one an optimiser overflows.
+    _require(0 < rate <= 1e30, name, rate, "in (0, 1e30]")
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """Where the images come from.
@@ -66,7 +71,7 @@ class ERMConfig:
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "erm.epochs", self.epochs, "at least 1")
         _require(self.batch_size >= 2, "erm.batch_size", self.batch_size, "at least 2")
-        _require(self.learning_rate > 0, "erm.learning_rate", self.learning_rate, "greater than 0")
+        _require_rate("erm.learning_rate", self.learning_rate)
         _require(self.weight_decay >= 0, "erm.weight_decay", self.weight_decay, "at least 0")
         _require(0 < self.min_crop_scale <= 1, "erm.min_crop_scale", self.min_crop_scale, "in (0, 1]")
 
@@ -165,7 +170,7 @@ class MaskConfig:
     def __post_init__(self) -> None:
         _require(self.steps >= 1, "masks.steps", self.steps, "at least 1")
         _require(self.batch_size >= 2, "masks.batch_size", self.batch_size, "at least 2")
-        _require(self.learning_rate > 0, "masks.learning_rate", self.learning_rate, "greater than 0")
+        _require_rate("masks.learning_rate", self.learning_rate)
         _require(self.mask_temperature > 0, "masks.mask_temperature", self.mask_temperature, "greater than 0")
         _require(self.beta >= 0, "masks.beta", self.beta, "at least 0")
         _require(
@@ -200,7 +205,7 @@ class FinetuneConfig:
         for l2 in self.head_l2:
             _require(l2 > 0, "finetune.head_l2", l2, "greater than 0")
         for rate in self.learning_rates:
-            _require(rate > 0, "finetune.learning_rates", rate, "greater than 0")
+            _require_rate("finetune.learning_rates", rate)
         _require(self.steps >= 1, "finetune.steps", self.steps, "at least 1")
         _require(self.batch_size >= 2, "finetune.batch_size", self.batch_size, "at least 2")
         _require(self.weight_decay >= 0, "finetune.weight_decay", self.weight_decay, "at least 0")
