@@ -173,8 +173,8 @@ def _print_result(result: DebiasingResult, out: Path) -> None:
     console.print(table)
     console.print(f"{result.verdict}: {VERDICT_TEXTS[result.verdict]}", markup=False, highlight=False)
     console.print(
-        f"{100 * result.mask.density:.0f} % of the weights kept; chosen on clusters of the validation split; group "
-        f"labels were used for evaluation only. Run folder: {out}",
+        f"{100 * result.mask.density:.0f} % of the weights kept; chosen by the {result.judged_by} of the validation "
+        f"split; group labels were used for evaluation only. Run folder: {out}",
         markup=False,
         highlight=False,
     )

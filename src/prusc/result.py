@@ -25,7 +25,7 @@ FAMILY_TITLES = {
 }
 
 VERDICT_TEXTS: dict[Verdict, str] = {
-    "improved": "the chosen network serves the worst cells better; the result is that network",
+    "improved": "the chosen network serves the worst cells (or classes) better; the result is that network",
     "no-shortcut": (
         "the original is better than guessing everywhere and nothing serves its worst cells better: it has no shortcut "
         "to lose, or one that these data never contradict; the result is the original network"
