@@ -21,9 +21,11 @@ def bundles(num_bundles: int, per_bundle: int = 30, dim: int = 6, seed: int = 0)
     return vectors * (torch.rand(len(ids), 1, generator=source) * 100 + 0.01), ids
 
 
-def cluster(vectors: Tensor, num_clusters: int | None = None, seed: int = 0, **settings: object) -> Clustering:
+def cluster(
+    vectors: Tensor, num_clusters: int | None = None, seed: int = 0, num_classes: int = 1, **settings: object
+) -> Clustering:
     config = ClusteringConfig(num_clusters=num_clusters, **settings)  # type: ignore[arg-type]
-    return cluster_representations(vectors, config, generator=generator(seed))
+    return cluster_representations(vectors, config, num_classes=num_classes, generator=generator(seed))
 
 
 def same_partition(first: Tensor, second: Tensor) -> bool:
@@ -54,10 +56,21 @@ def test_the_silhouette_picks_the_obvious_number(true_number: int) -> None:
 def test_where_nothing_stands_apart_the_largest_number_is_taken_and_said_so() -> None:
     noise = torch.randn(300, 8, generator=generator(0))
     clustering = cluster(noise, None, candidates=(2, 3, 6))
-    assert not clustering.is_distinct
+    assert clustering.structure == "weak"
     assert clustering.num_clusters == 6
-    assert cluster(noise, None, candidates=(2, 3, 6), min_silhouette=-1.0).is_distinct
-    assert cluster(bundles(3)[0], None, candidates=(2, 3, 6)).is_distinct
+    lenient = cluster(noise, None, candidates=(2, 3, 6), strong_silhouette=0.9, weak_silhouette=-1.0)
+    assert (lenient.structure, lenient.num_clusters) == ("reasonable", 6)
+    assert cluster(bundles(3)[0], None, candidates=(2, 3, 6)).structure == "strong"
+
+
+def test_clusters_that_may_be_the_classes_are_no_strong_structure() -> None:
+    vectors, _ = bundles(3)
+    # Three bundles of three classes: they stand apart because the classes do.
+    of_three_classes = cluster(vectors, None, candidates=(2, 3, 6), num_classes=3)
+    assert of_three_classes.structure != "strong"
+    assert of_three_classes.num_clusters == 6
+    assert cluster(vectors, None, candidates=(2, 3, 6), num_classes=2).structure == "strong"
+    assert cluster(vectors, None, candidates=(2, 3), num_classes=3).structure == "strong"
 
 
 def test_a_given_number_does_not_hide_that_something_stands_apart() -> None:
@@ -68,7 +81,7 @@ def test_a_given_number_does_not_hide_that_something_stands_apart() -> None:
     assert list(silhouettes) == [12, 2, 3, 6]
     assert silhouettes[12] is not None
     assert silhouettes[12] < 0.7
-    assert clustering.is_distinct
+    assert clustering.structure == "strong"
 
 
 def test_the_figures_of_every_trial_are_right() -> None:

@@ -133,10 +133,10 @@ def test_a_trained_network_is_clustered_as_it_is_and_may_be_judged_on_half_of_va
     assert not (out / "checkpoints").exists()
 
 
-def test_where_clusters_are_not_distinct_the_classes_judge(tmp_path: Path) -> None:
-    config = replace(SMALL, clustering=ClusteringConfig(min_silhouette=1.0))
+def test_where_the_structure_is_weak_the_classes_judge_alone(tmp_path: Path) -> None:
+    config = replace(SMALL, clustering=ClusteringConfig(strong_silhouette=1.0, weak_silhouette=1.0))
     out = tmp_path / "run"
     result = debias(data=small_data(), config=config, out=out)
-    assert not result.clustering.is_distinct
+    assert (result.clustering.structure, result.judged_by) == ("weak", "classes")
     assert "4 pseudo-groups" in (out / "log.txt").read_text()
-    assert json.loads((out / "metrics.json").read_text())["clusters_are_distinct"] is False
+    assert json.loads((out / "metrics.json").read_text())["cluster_structure"] == "weak"

@@ -32,8 +32,8 @@ class Setting:
         head_name: Module name of the head.
         source: The split that the de-biasing set draws from.
         debiasing_set: How it draws.
-        judges: Pseudo-groups of the validation split that judge: its cells, if the clusters are distinct, then its
-            classes, which are asked where the cells find nothing better than the original.
+        judges: Pseudo-groups of the validation split that judge, its cells and its classes; the second is asked where
+            the first finds nothing better than the original.
         judged: Indices of the validation samples that judge; those that the de-biasing set draws from do not.
         judged_cluster_ids: Cluster of each of them.
         transform: Normalisation.

@@ -1,6 +1,7 @@
 """Stage 3: cosine k-means over the representations of all classes together."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from torch.nn import functional as F
 
 from prusc.config import ClusteringConfig
 from prusc.errors import DataError
+
+Structure = Literal["strong", "reasonable", "weak"]
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,13 @@ class Clustering:
         cluster_ids: Cluster of each clustered sample, in ``[0, num_clusters)``.
         centres: Unit vectors.
         trials: The figures of every number of clusters that was tried.
-        is_distinct: Whether the clusters stand apart enough to say something beyond the class.
+        structure: How far clusters stand apart that are more than the classes, in the words of Kaufman and Rousseeuw.
     """
 
     cluster_ids: Int[Tensor, " samples"]
     centres: Float[Tensor, "clusters dim"]
     trials: tuple[ClusterCountTrial, ...]
-    is_distinct: bool
+    structure: Structure
 
     @property
     def num_clusters(self) -> int:
@@ -56,13 +59,18 @@ class Clustering:
 
 
 def cluster_representations(
-    representations: Float[Tensor, "samples dim"], config: ClusteringConfig, *, generator: torch.Generator
+    representations: Float[Tensor, "samples dim"],
+    config: ClusteringConfig,
+    *,
+    num_classes: int,
+    generator: torch.Generator,
 ) -> Clustering:
     """Cluster representations by their direction.
 
     Args:
         representations: Any scale; zero vectors have no direction and are refused if there are no others.
         config: K, and the candidates for it.
+        num_classes: That many clusters, or fewer, may stand apart because the classes do.
         generator: Decides the starts.
 
     Returns:
@@ -70,6 +78,9 @@ def cluster_representations(
 
     Raises:
         DataError: If there are fewer distinct directions than clusters.
+
+    References:
+        Kaufman and Rousseeuw 1990, "Finding Groups in Data", for what a silhouette says about the structure.
     """
     unit = F.normalize(representations.double(), dim=1).numpy()
     # Directions that differ in the last digits only would give k-means empty clusters.
@@ -98,17 +109,24 @@ def cluster_representations(
             silhouette = float(silhouette_score(unit[order], sample_ids, metric="cosine"))
         found[k] = fitted
         trials.append(ClusterCountTrial(k, silhouette, float(fitted.inertia_) / len(unit)))
-    best = max(trials, key=_silhouette_or_less)
-    is_distinct = _silhouette_or_less(best) >= config.min_silhouette
-    # Where nothing stands apart, many small clusters are the safer way to find what differs.
-    chosen = given or (best.num_clusters if is_distinct else max(possible))
+    beyond_classes = [trial for trial in trials if trial.num_clusters > num_classes] or trials
+    structure = _name_structure(max(map(_silhouette_or_less, beyond_classes)), config)
+    # Where nothing stands far apart, many small clusters are the safer way to find what differs.
+    best = max(trials, key=_silhouette_or_less).num_clusters if structure == "strong" else max(possible)
+    chosen = given or best
     centres = F.normalize(torch.from_numpy(found[chosen].cluster_centers_), dim=1).float()
-    clustering = Clustering(torch.empty(0, dtype=torch.long), centres, tuple(trials), is_distinct)
+    clustering = Clustering(torch.empty(0, dtype=torch.long), centres, tuple(trials), structure)
     return replace(clustering, cluster_ids=clustering.assign(representations))
 
 
 def _silhouette_or_less(trial: ClusterCountTrial) -> float:
     return -2.0 if trial.silhouette is None else trial.silhouette
+
+
+def _name_structure(silhouette: float, config: ClusteringConfig) -> Structure:
+    if silhouette >= config.strong_silhouette:
+        return "strong"
+    return "reasonable" if silhouette >= config.weak_silhouette else "weak"
 
 
 def given_clustering(representations: Float[Tensor, "samples dim"], cluster_ids: Int[Tensor, " samples"]) -> Clustering:
@@ -119,9 +137,9 @@ def given_clustering(representations: Float[Tensor, "samples dim"], cluster_ids:
         cluster_ids: Cluster of each sample, at least 0; ids that nobody has are closed up.
 
     Returns:
-        The clustering, taken as distinct; its ids are those given, closed up.
+        The clustering, its structure taken as strong; its ids are those given, closed up.
     """
     distinct, closed = cluster_ids.unique(return_inverse=True)
     unit = F.normalize(representations, dim=1)
     centres = torch.zeros(len(distinct), unit.shape[1]).index_add_(0, closed, unit)
-    return Clustering(closed, F.normalize(centres, dim=1), (), is_distinct=True)
+    return Clustering(closed, F.normalize(centres, dim=1), (), "strong")

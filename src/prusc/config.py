@@ -89,9 +89,11 @@ class ClusteringConfig:
         from_csv: Clusters of the training split from elsewhere, with columns index, label, cluster_assign.
         num_restarts: Starts of k-means per K; the best one counts.
         silhouette_samples: Samples that the silhouette is computed on.
-        min_silhouette: Where no K that is tried has a higher one, the clusters are not distinct (Kaufman and Rousseeuw
-            1990 call a structure strong above 0.7): the classes judge then, not the cells, and the largest K is
-            taken if none is given.
+        strong_silhouette: From this one on, at some K above the number of classes, the structure of the clusters is
+            strong: K is the one with the best silhouette, and the cells judge before the classes. Else K is the
+            largest of the candidates, and the classes judge first.
+        weak_silhouette: Below this one the structure is weak, and the classes judge alone. Both thresholds are those
+            of Kaufman and Rousseeuw 1990.
     """
 
     num_clusters: int | None = None
@@ -100,7 +102,8 @@ class ClusteringConfig:
     from_csv: Path | None = None
     num_restarts: int = 4
     silhouette_samples: int = 2000
-    min_silhouette: float = 0.7
+    strong_silhouette: float = 0.7
+    weak_silhouette: float = 0.5
 
     def __post_init__(self) -> None:
         for k in self.candidates if self.num_clusters is None else (self.num_clusters,):
@@ -108,7 +111,8 @@ class ClusteringConfig:
         _require(len(self.candidates) > 0, "clustering.candidates", self.candidates, "at least one number")
         _require(self.num_restarts >= 1, "clustering.num_restarts", self.num_restarts, "at least 1")
         _require(self.silhouette_samples >= 10, "clustering.silhouette_samples", self.silhouette_samples, "at least 10")
-        _require(-1 <= self.min_silhouette <= 1, "clustering.min_silhouette", self.min_silhouette, "in [-1, 1]")
+        ordered = self.weak_silhouette <= self.strong_silhouette
+        _require(ordered, "clustering.weak_silhouette", self.weak_silhouette, "at most strong_silhouette")
 
 
 @dataclass(frozen=True)

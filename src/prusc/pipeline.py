@@ -228,15 +228,16 @@ class _Run:
             clustering = given_clustering(train, read_cluster_csv(config.from_csv, data.train.labels))
         else:
             generator = stage_generator(self.config.seed, "clustering")
-            clustering = cluster_representations(train, config, generator=generator)
+            clustering = cluster_representations(train, config, num_classes=data.num_classes, generator=generator)
         val_cluster_ids = clustering.assign(val)
         if self.folder is not None:
             write_clustering(self.folder, clustering, val_cluster_ids, data)
         sizes = torch.bincount(clustering.cluster_ids, minlength=clustering.num_clusters).tolist()
         how = "given" if config.from_csv is not None else f"of the representations of {which}"
-        judges = "their cells judge" if clustering.is_distinct else "not distinct, so the classes judge, not the cells"
+        judges = {"strong": "cells judge first", "reasonable": "classes judge first", "weak": "the classes judge alone"}
         self.say(
-            f"clusters: {clustering.num_clusters} {how}, of {', '.join(map(str, sizes))} training samples; {judges}"
+            f"clusters: {clustering.num_clusters} {how}, of {', '.join(map(str, sizes))} training samples; "
+            f"{clustering.structure} structure, {judges[clustering.structure]}"
         )
         return clustering, val_cluster_ids
 
@@ -264,7 +265,7 @@ class _Run:
             config=config.selection,
         )
         classes, cells = make(None), make(val_cluster_ids[judged])
-        judges = (cells, classes) if clustering.is_distinct else (classes,)
+        judges = {"strong": (cells, classes), "reasonable": (classes, cells), "weak": (classes,)}[clustering.structure]
         num_cells = len(cell_ids(split.labels, cluster_ids, clustering.num_clusters).unique())
         self.say(
             f"de-biasing set: {num_cells} cells (class x cluster) of the {config.debiasing_set.split} split; "

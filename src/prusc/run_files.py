@@ -39,7 +39,7 @@ def write_clustering(folder: RunFolder, clustering: Clustering, val_cluster_ids:
     folder.write_csv("clusters.csv", pd.concat(tables))
     tensors = {"train": clustering.cluster_ids, "val": val_cluster_ids, "centres": clustering.centres}
     trials = [dataclasses.asdict(trial) for trial in clustering.trials]
-    folder.write_json("stages/clustering.json", {"trials": trials, "is_distinct": clustering.is_distinct})
+    folder.write_json("stages/clustering.json", {"trials": trials, "structure": clustering.structure})
     folder.write_tensors("stages/clustering.safetensors", tensors)
 
 
@@ -50,7 +50,7 @@ def read_clustering(folder: RunFolder) -> tuple[Clustering, Tensor] | None:
     tensors = folder.read_tensors("stages/clustering.safetensors")
     stored = folder.read_json("stages/clustering.json")
     trials = tuple(ClusterCountTrial(**trial) for trial in stored["trials"])
-    return Clustering(tensors["train"], tensors["centres"], trials, stored["is_distinct"]), tensors["val"]
+    return Clustering(tensors["train"], tensors["centres"], trials, stored["structure"]), tensors["val"]
 
 
 def write_debiasing_set(folder: RunFolder, debiasing_set: DebiasingSet, data: Data) -> None:
@@ -197,7 +197,7 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, num_
             "density": result.mask.density,
             "density_per_layer": result.mask.density_per_layer,
             "num_clusters": result.clustering.num_clusters,
-            "clusters_are_distinct": result.clustering.is_distinct,
+            "cluster_structure": result.clustering.structure,
             "cluster_trials": trials,
             "cells": [dataclasses.asdict(cell) for cell in result.cells],
             "seconds": result.seconds,

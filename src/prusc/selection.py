@@ -15,9 +15,10 @@ from prusc.debiasing_set import cell_ids
 Verdict = Literal["improved", "no-shortcut", "shortcut-only"]
 
 SELECTION_RULE = (
-    "cells: highest of the lowest smoothed accuracies over the cells (class x cluster) of the validation split; where "
-    "the clusters are not distinct, or the cells find nothing better than the original, classes: the plainest network "
-    "within the tolerance of the highest mean accuracy over the classes"
+    "cells: highest of the lowest smoothed accuracies over the cells (class x cluster) of the validation split; "
+    "classes: the plainest network within the tolerance of the highest mean accuracy over its classes; which of them "
+    "judges first is up to the structure of the clusters, and the other is asked if nothing better than the original "
+    "is found"
 )
 
 
