@@ -46,6 +46,7 @@ def test_small_cells_of_one_class_are_put_together() -> None:
     found = {(tuple(labels[groups.ids == i].unique().tolist()), int(groups.sizes[i])) for i in range(5)}
     assert found == {((0,), 7), ((0,), 50), ((1,), 9), ((1,), 10), ((1,), 60)}
     assert torch.equal(torch.bincount(groups.ids), groups.sizes)
+    assert sorted(groups.num_cells.tolist()) == [1, 1, 1, 1, 2]
 
 
 def test_the_score_is_the_lowest_accuracy_drawn_towards_the_mean() -> None:
@@ -128,6 +129,17 @@ def test_a_rise_that_the_luckiest_of_many_would_show_is_no_improvement() -> None
     # Each cell's rise of 0.08 has an error of (0.08 * 0.92 / 50)**0.5, the mean over four cells one of 0.0136 at 0.04:
     # 2.95 errors, more than the 1.64 of one candidate or the 2.81 of twenty, less than the 3.29 of a hundred.
     assert [verdict(1), verdict(20), verdict(100)] == ["improved", "improved", "no-shortcut"]
+
+
+def test_small_cells_that_were_put_together_count_as_many() -> None:
+    # Two real clusters, cut into eight: the ones that contradict the class are put together, class by class.
+    labels, cluster_ids = cells([[200] * 4 + [9] * 4, [9] * 4 + [200] * 4])
+    before = predict(labels, cluster_ids, [[1.0] * 4 + [0.0] * 4, [0.0] * 4 + [1.0] * 4])
+    after = predict(labels, cluster_ids, [[0.8] * 4 + [0.67] * 4, [0.67] * 4 + [0.8] * 4])
+    groups = groups_of(labels, cluster_ids)
+    assert sorted(groups.num_cells.tolist()) == [1] * 8 + [4] * 2
+    arguments = {"before": before, "after": after, "labels": labels, "pseudo_groups": groups}
+    assert find_verdict(**arguments, num_candidates=20, config=CONFIG) == "improved"  # type: ignore[arg-type]
 
 
 def test_cells_are_compared_one_by_one() -> None:

@@ -29,11 +29,13 @@ class PseudoGroups:
     Attributes:
         ids: Pseudo-group of each sample.
         sizes: Samples per pseudo-group.
+        num_cells: Cells that were put together in each.
         are_cells: Whether they are cells.
     """
 
     ids: Int[Tensor, " samples"]
     sizes: Int[Tensor, " groups"]
+    num_cells: Int[Tensor, " groups"]
     are_cells: bool
 
 
@@ -117,13 +119,14 @@ def make_pseudo_groups(
     """
     if cluster_ids is None:
         _, ids, sizes = labels.unique(return_inverse=True, return_counts=True)
-        return PseudoGroups(ids, sizes, are_cells=False)
+        return PseudoGroups(ids, sizes, torch.ones_like(sizes), are_cells=False)
     cells = cell_ids(labels, cluster_ids, num_clusters)
     sizes = torch.bincount(cells)
     # The number of a class's rest is one that no cell has.
     merged = torch.where(sizes[cells] >= config.min_cell_size, cells, int(sizes.numel()) + labels)
     _, ids, merged_sizes = merged.unique(return_inverse=True, return_counts=True)
-    return PseudoGroups(ids, merged_sizes, are_cells=True)
+    num_cells = torch.bincount(torch.stack([ids, cells], dim=1).unique(dim=0)[:, 0])
+    return PseudoGroups(ids, merged_sizes, num_cells, are_cells=True)
 
 
 def score_predictions(
@@ -201,8 +204,9 @@ def find_verdict(
 ) -> Verdict:
     """Decide whether the chosen network is better than the original, and why not if it is not.
 
-    Better means: the worst pseudo-group's smoothed accuracy rose, and so did the mean over pseudo-groups, by more than
-    the luckiest of so many candidates would by chance (Bonferroni's bound, one-sided).
+    Better means: the worst pseudo-group's smoothed accuracy rose, and so did the mean over the cells (or classes), by
+    more than the luckiest of so many candidates would by chance (Bonferroni's bound, one-sided). Cells that were put
+    together count as many: else many clusters would hide a gain in small cells behind the cost in large ones.
 
     Args:
         before: Predictions of the original network.
@@ -220,10 +224,12 @@ def find_verdict(
     sizes = pseudo_groups.sizes.double()
     mean = _group_sums(difference, pseudo_groups) / sizes
     squares = _group_sums(difference.square(), pseudo_groups) / sizes
+    shares = pseudo_groups.num_cells / pseudo_groups.num_cells.sum()
+    rise = (shares * mean).sum().item()
     # Each group's mean has the variance of its samples; the groups are independent.
-    error = ((squares - mean.square()) / sizes).sum().sqrt() / len(sizes)
+    error = (shares.square() * (squares - mean.square()) / sizes).sum().sqrt().item()
     num_errors = NormalDist().inv_cdf(1 - config.significance / num_candidates)
-    if bool(new > old) and mean.mean().item() > num_errors * error.item():
+    if bool(new > old) and rise > num_errors * error:
         return "improved"
     accuracies = _group_sums((before == labels).double(), pseudo_groups) / sizes
     return "shortcut-only" if accuracies.min().item() < 1 / len(labels.unique()) else "no-shortcut"
