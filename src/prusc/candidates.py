@@ -68,9 +68,18 @@ class Setting:
 
     def choose(self, candidates: Sequence["Candidate"], judge: PseudoGroups) -> "Candidate":
         """Choose among candidates, the plainest first; those whose state was not kept cannot be chosen."""
-        kept = [candidate for candidate in candidates if candidate.state]
-        scores = [self.score(candidate.val_predictions, judge) for candidate in kept]
-        return kept[choose(scores, 0.0 if judge.are_cells else self.config.selection.tolerance)]
+        tolerance = 0.0 if judge.are_cells else self.config.selection.tolerance
+        of_base: dict[str, list[Candidate]] = {}
+        for candidate in candidates:
+            if candidate.state:
+                of_base.setdefault(candidate.base_name, []).append(candidate)
+        scores = {
+            name: [self.score(candidate.val_predictions, judge) for candidate in own] for name, own in of_base.items()
+        }
+        # First the plainest base, then what to do with it: a heavily pruned network must not decide how strongly the
+        # head of the whole one is regularised.
+        name = list(of_base)[choose([max(own, key=lambda score: score.score) for own in scores.values()], tolerance)]
+        return of_base[name][choose(scores[name], tolerance)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +106,11 @@ class Candidate:
     val_average_accuracy: float
     test: GroupEvaluation | None
     state: Mapping[str, Tensor]
+
+    @property
+    def base_name(self) -> str:
+        """What the base network is called: ``dense``, or by the step of its mask."""
+        return self.name.partition("/")[0]
 
     def restore(self, model: nn.Module) -> nn.Module:
         """Return the candidate as a copy of ``model``, a network of its class."""

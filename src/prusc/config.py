@@ -223,8 +223,8 @@ class SelectionConfig:
         min_cell_size: Cells with fewer samples are put together, class by class.
         prior_strength: How many samples the mean over the cells counts for in the accuracy of each.
         tolerance: Where the classes judge: so many standard errors below the best mean accuracy over them count as no
-            difference, and the plainest such network is chosen: the original before new heads, strongly regularised
-            before weakly, these before masks, and trained weights last.
+            difference. The plainest base network is chosen (whole before pruned), then the plainest that was made of
+            it: as it is before new heads, strongly regularised before weakly, and trained weights last.
         significance: Chance of taking luck for an improvement of the mean over the cells, over all candidates together.
     """
 
