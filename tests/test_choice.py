@@ -17,15 +17,14 @@ from prusc.selection import make_pseudo_groups
 CONFIG = RunConfig(controls=False)
 
 
-def choose_between(labels: Tensor, cluster_ids: Tensor, before: Tensor, after: Tensor) -> Choice:
-    """Choose between two networks with these predictions; cells judge first, then classes."""
-    channels = torch.stack([before, after, torch.zeros_like(before)], dim=1)
+def make_setting(labels: Tensor, cluster_ids: Tensor, channels: Tensor) -> Setting:
+    """Every split has these images of one pixel, channels [N, 3] of 0 and 1; cells judge first, then classes."""
     split = Split((255 * channels)[:, :, None, None].to(torch.uint8), labels, None, tuple(map(str, range(len(labels)))))
     data = Data("test", ("a", "b"), split, split, split, (), (), (0.5,) * 3, (0.5,) * 3, {"name": "test"})
     num_clusters = int(cluster_ids.max()) + 1
     arguments = {"num_clusters": num_clusters, "config": CONFIG.selection}
     transform = InputTransform(data.mean, data.std)
-    setting = Setting(
+    return Setting(
         data=data,
         head_name="1",
         source=split,
@@ -44,18 +43,23 @@ def choose_between(labels: Tensor, cluster_ids: Tensor, before: Tensor, after: T
         runtime=Runtime(CONFIG.runtime),
         progress=SilentProgress(),
     )
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3, 2))
 
-    def candidate(name: str, kind: str, channel: int, predictions: Tensor) -> Candidate:
-        weight = torch.zeros(2, 3)
-        weight[1, channel] = 1.0
-        state = {"1.weight": weight, "1.bias": torch.zeros(2)}
-        mask = BinaryMask({"1.weight": torch.ones(2, 3, dtype=torch.bool)})
-        return Candidate(name, kind, mask, 0.0, predictions, 0.0, None, state)
 
-    return choose_networks(
-        model, setting, [candidate("dense", "as-is", 0, before)], [candidate("mask", "head", 1, after)]
-    )
+def make_candidate(name: str, predictions: Tensor, *, kind: str = "head", channel: int = 0) -> Candidate:
+    """A network that predicts what its channel says."""
+    weight = torch.zeros(2, 3)
+    weight[1, channel] = 1.0
+    mask = BinaryMask({"1.weight": torch.ones(2, 3, dtype=torch.bool)})
+    return Candidate(name, kind, mask, 0.0, predictions, 0.0, None, {"1.weight": weight, "1.bias": torch.zeros(2)})
+
+
+def choose_between(labels: Tensor, cluster_ids: Tensor, before: Tensor, after: Tensor) -> Choice:
+    """Choose between two networks with these predictions."""
+    channels = torch.stack([before, after, torch.zeros_like(before)], dim=1)
+    dense = make_candidate("dense", before, kind="as-is")
+    masked = make_candidate("mask", after, channel=1)
+    setting = make_setting(labels, cluster_ids, channels)
+    return choose_networks(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), setting, [dense], [masked])
 
 
 def test_cells_decide_where_they_find_something_better() -> None:
@@ -87,3 +91,20 @@ def test_the_original_stays_where_no_judge_finds_anything_better() -> None:
     assert (choice.judged_by, choice.verdict) == ("cells", "shortcut-only")
     assert choice.candidates["subnetwork"].name == "dense"
     assert torch.equal(choice.predictions["subnetwork"]["test"], cluster_ids)
+
+
+def test_the_plainest_base_is_chosen_before_what_is_made_of_it() -> None:
+    labels = torch.arange(2000) % 2
+    setting = make_setting(labels, labels, torch.zeros(2000, 3, dtype=torch.long))
+
+    def right_for(share: float) -> Tensor:
+        # Both classes have the same share, so the error of the mean over the classes is about 0.0065.
+        return torch.where(torch.arange(2000) < round(2000 * share), labels, 1 - labels)
+
+    shares = {"dense": 0.8, "dense/strong": 0.898, "dense/weak": 0.902, "mask/head": 0.908}
+    candidates = [make_candidate(name, right_for(share)) for name, share in shares.items()]
+    # The strong head is more than an error below the masked network, but not below the best one of its own base.
+    assert setting.choose(candidates, setting.judges[1]).name == "dense/strong"
+    # A masked network that is clearly better is chosen.
+    candidates.append(make_candidate("mask/better", right_for(0.95)))
+    assert setting.choose(candidates, setting.judges[1]).name == "mask/better"
