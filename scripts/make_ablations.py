@@ -125,6 +125,8 @@ def make_table(rows: pd.DataFrame) -> str:
     of_arm = {arm: rows[rows.experiment == arm].sort_values("seed") for arm in ARMS}
     lines = []
     for arm, own in of_arm.items():
+        if own.empty:
+            continue
         scores = own.score_on_cells
         differences = scores.to_numpy() - of_arm[BASE].score_on_cells.to_numpy()
         lines.append(
