@@ -53,13 +53,13 @@ def test_every_setting_survives_toml() -> None:
         evaluate_candidates=True,
         data_options=DataConfig(0.9, 3, "Blond_Hair", ("Male", "Young"), 64, 1.5),
         erm=ERMConfig(3, 16, 0.5, 0.0, True, 0.25),
-        clustering=ClusteringConfig(None, (3, 5), 2, Path("c.csv"), 1, 10, 0.25),
+        clustering=ClusteringConfig(None, (3, 5), 2, Path("c.csv"), 1, 10, 0.5, 0.25),
         debiasing_set=DebiasingSetConfig("val", 0.5, 3),
         masks=MaskConfig(
             9, 8, 0.2, -1.0, 0.5, 0.0, 0.1, "cluster", "sum-of-logits", 0.0, 2, ("a.*",), ("b", "c"), False
         ),
         finetune=FinetuneConfig((), (), 7, 8, 0.0),
-        selection=SelectionConfig(3, 1.5, 1.0),
+        selection=SelectionConfig(3, 1.5, 2.0, 0.01),
         runtime=RuntimeConfig("cpu", "bf16-mixed", True, 0, 9),
     )
     plain = config_to_dict(config)
@@ -126,6 +126,9 @@ OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (ClusteringConfig, {"num_clusters": None, "candidates": ()}),
     (ClusteringConfig, {"num_restarts": 0}),
     (ClusteringConfig, {"silhouette_samples": 9}),
+    (ClusteringConfig, {"weak_silhouette": 0.8}),
+    (SelectionConfig, {"significance": 0.0}),
+    (SelectionConfig, {"tolerance": -1.0}),
     (DebiasingSetConfig, {"cell_exponent": -0.1}),
     (DebiasingSetConfig, {"cell_exponent": 1.1}),
     (DebiasingSetConfig, {"min_cell_size": 0}),
