@@ -160,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         everything = [experiment for own in arms.values() for experiment in own]
         run_all(everything, options.out, options.workers)
         rows = read_rows(everything, options.out)
-        rows = rows[rows.network == "subnetwork"]
+        rows = rows[rows.network == "subnetwork"].copy()
         rows["score_on_cells"] = [
             score_on_cells(experiment, base, options.out)
             for own in arms.values()

@@ -15,7 +15,7 @@ from prusc.debiasing_set import DebiasingSet
 from prusc.evaluation import GroupEvaluation, evaluate_groups
 from prusc.heads import fit_head, set_head
 from prusc.masks import BinaryMask
-from prusc.models import get_head
+from prusc.models import copy_state, get_head
 from prusc.progress import Progress
 from prusc.representations import Representations, extract_representations
 from prusc.runtime import Runtime, stage_generator
@@ -133,8 +133,7 @@ def try_heads(base: nn.Module, name: str, mask: BinaryMask, setting: Setting) ->
     """
     val = setting.represent(base, setting.data.val)
     test = setting.represent(base, setting.data.test) if setting.config.evaluate_candidates else None
-    state = {key: value.detach().cpu().clone() for key, value in base.state_dict().items()}
-    as_is = _judge(name, "as-is", mask, state, val.logits, None if test is None else test.logits, setting)
+    as_is = _judge(name, "as-is", mask, copy_state(base), val.logits, None if test is None else test.logits, setting)
     return [as_is, *_heads(base, as_is, val, test, setting)]
 
 
@@ -212,8 +211,8 @@ def _trained(base: nn.Module, name: str, mask: BinaryMask, setting: Setting) -> 
         )
         val = setting.represent(model, setting.data.val)
         test = setting.represent(model, setting.data.test) if setting.config.evaluate_candidates else None
-        state = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
-        yield _judge(full_name, "weights", mask, state, val.logits, None if test is None else test.logits, setting)
+        test_logits = None if test is None else test.logits
+        yield _judge(full_name, "weights", mask, copy_state(model), val.logits, test_logits, setting)
 
 
 def _advance(progress: Progress, task: str, total: int, step: int, _loss: float) -> None:

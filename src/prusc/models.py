@@ -223,6 +223,11 @@ def _first_few(names: list[str]) -> str:
     return f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"
 
 
+def copy_state(model: nn.Module) -> dict[str, Tensor]:
+    """Copy a network's state dict to the CPU."""
+    return {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+
+
 def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False) -> Any:
     """Move a batch of inputs, a tensor or a dict of tensors, to a device."""
     if isinstance(inputs, Mapping):

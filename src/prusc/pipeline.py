@@ -21,7 +21,7 @@ from prusc.errors import RunFolderError
 from prusc.evaluation import evaluate_groups
 from prusc.mask_learning import LearnedMasks, learn_masks
 from prusc.masks import BinaryMask, whole_mask
-from prusc.models import find_head, to_device
+from prusc.models import copy_state, find_head, to_device
 from prusc.progress import Progress, SilentProgress
 from prusc.representations import extract_representations
 from prusc.result import DENSE_FAMILIES, VERDICT_TEXTS, DebiasingResult, summarise
@@ -192,7 +192,7 @@ class _Run:
             if self.folder is not None:
                 self.folder.write_tensors(_checkpoint_name(epoch), model.state_dict())
             if epoch == self.config.clustering.checkpoint:
-                checkpoints[epoch] = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+                checkpoints[epoch] = copy_state(model)
 
         train_weights(
             model,
