@@ -1,5 +1,7 @@
 """Which judge decides, on a network that reads its predictions off the image."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -82,6 +84,19 @@ def test_classes_are_asked_where_the_cells_find_nothing_better() -> None:
     assert (choice.judged_by, choice.verdict) == ("classes", "improved")
     assert choice.candidates["subnetwork"].name == "mask"
     assert choice.scores["mask"].score == pytest.approx((0.9 + 0.9) / 2)
+
+
+def test_the_classes_pass_over_the_original_only_beyond_their_tolerance() -> None:
+    # A class mean of 0.9 from 500 samples a class has an error of 0.0095. A rise by more is an improvement, though it
+    # is far from what the luckiest of many candidates would have to show; a rise by less is none.
+    labels = torch.arange(1000) % 2
+    for share, verdict in ((0.885, "improved"), (0.895, "no-shortcut")):
+        before, after = (torch.where(torch.arange(1000) < round(1000 * s), labels, 1 - labels) for s in (share, 0.9))
+        setting = make_setting(labels, labels, torch.stack([before, after, after], dim=1))
+        setting = replace(setting, judges=setting.judges[1:])
+        tried = [make_candidate("dense", before, kind="as-is"), make_candidate("mask", after, channel=1)]
+        choice = choose_networks(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), setting, tried[:1], tried[1:])
+        assert (choice.judged_by, choice.verdict) == ("classes", verdict)
 
 
 def test_the_original_stays_where_no_judge_finds_anything_better() -> None:

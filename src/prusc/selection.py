@@ -204,9 +204,9 @@ def find_verdict(
 ) -> Verdict:
     """Decide whether the chosen network is better than the original, and why not if it is not.
 
-    Better means: the worst pseudo-group's smoothed accuracy rose, and so did the mean over the cells (or classes), by
-    more than the luckiest of so many candidates would by chance (Bonferroni's bound, one-sided). Cells that were put
-    together count as many: else many clusters would hide a gain in small cells behind the cost in large ones.
+    Better means: the worst cell's smoothed accuracy rose, and so did the mean over the cells, by more than the luckiest
+    of so many candidates would by chance (Bonferroni's bound, one-sided). Cells that were put together count as many:
+    else many clusters would hide a gain in small cells behind the cost in large ones.
 
     Args:
         before: Predictions of the original network.
