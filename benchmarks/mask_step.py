@@ -45,7 +45,7 @@ from prusc.data.batches import take_inputs
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
 from prusc.debiasing_set import DebiasingSet, build_debiasing_set
-from prusc.mask_learning import add_sparsity_gradient, mask_optimizer, mask_step
+from prusc.mask_learning import mask_optimizer, mask_step, sparsity_gradient
 from prusc.masks import MaskedModel, module_modes
 from prusc.models import RepresentationTap, build_model, call_model, find_head, to_device
 from prusc.runtime import Runtime
@@ -157,8 +157,8 @@ def per_anchor_variant(setting: Setting) -> Callable[[], None]:
             # The anchors' own part of the gradient is gathered here and goes through the batch's graph once.
             anchors = representations.detach().requires_grad_()
             anchor_losses(masked, tap, anchors, inputs, labels, cluster_ids, setting)
-            torch.autograd.backward([cross_entropy, representations], [None, anchors.grad])
-            add_sparsity_gradient(masked, setting.config)
+            with sparsity_gradient(masked, setting.config):
+                torch.autograd.backward([cross_entropy, representations], [None, anchors.grad])
             optimizer.step()
         synchronize(setting)
 

@@ -12,7 +12,7 @@ from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
 from prusc.debiasing_set import DebiasingSet, build_debiasing_set
 from prusc.errors import ConfigError, DataError, ModelError, TrainingError
-from prusc.mask_learning import LearnedMasks, add_sparsity_gradient, learn_masks, sparsity_term
+from prusc.mask_learning import LearnedMasks, learn_masks, sparsity_gradient, sparsity_term
 from prusc.masks import BinaryMask, MaskedModel
 from prusc.masks.gumbel_sigmoid import _uniform_like
 from prusc.runtime import Runtime
@@ -161,17 +161,26 @@ def test_the_gradient_of_the_sparsity_term_equals_that_of_autograd(weight: float
     source = generator(1)
     for logits in masked.mask_logits:
         logits.data = 3 * torch.randn(logits.shape, generator=source)
-        logits.grad = torch.randn(logits.shape, generator=source)
-    before = [logits.grad.clone() for logits in masked.mask_logits if logits.grad is not None]
-    add_sparsity_gradient(masked, chosen)
+    slopes = [torch.randn(logits.shape, generator=source) for logits in masked.mask_logits]
+
+    def backward() -> None:
+        for logits in masked.mask_logits:
+            logits.grad = None
+        sum((logits * slope).sum() for logits, slope in zip(masked.mask_logits, slopes, strict=True)).backward()
+
+    with sparsity_gradient(masked, chosen):
+        backward()
     twins = {str(i): logits.detach().clone().requires_grad_() for i, logits in enumerate(masked.mask_logits)}
     expected = reference.sparsity_term(twins, chosen)
     assert sparsity_term(masked, chosen).item() == pytest.approx(expected.item(), rel=1e-5)
     (weight * expected).backward()
-    for logits, start, twin in zip(masked.mask_logits, before, twins.values(), strict=True):
-        assert logits.grad is not None
+    for logits, slope, twin in zip(masked.mask_logits, slopes, twins.values(), strict=True):
         assert twin.grad is not None
-        torch.testing.assert_close(logits.grad, start + twin.grad)
+        torch.testing.assert_close(logits.grad, slope + twin.grad)
+    # Once it is closed, a backward pass is an ordinary one again.
+    backward()
+    for logits, slope in zip(masked.mask_logits, slopes, strict=True):
+        torch.testing.assert_close(logits.grad, slope)
 
 
 def test_more_sparsity_prunes_more() -> None:
