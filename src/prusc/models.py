@@ -110,6 +110,12 @@ def model_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]
     return (tuple(config.mean), tuple(config.std)) if config is not None else None
 
 
+def model_image_size(name: str) -> int | None:
+    """Return the side of the square images that a network of timm's was made for, or ``None`` where none is named."""
+    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    return None if config is None or config.input_size is None else int(min(config.input_size[1:]))
+
+
 # What PyTorch's reader raises, depending on where in a file the damage is.
 _DAMAGE = (
     safetensors.SafetensorError,
