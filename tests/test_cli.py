@@ -165,8 +165,8 @@ def test_a_bad_image_that_is_met_late_can_be_put_right(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("rum", "unknown command 'rum'; did you mean run?; commands: run"),
-        ("--seed 1", "unknown command '--seed'; commands: run"),
+        ("rum", "unknown command 'rum'; did you mean run?; commands: run, check"),
+        ("--seed 1", "unknown command '--seed'; commands: run, check"),
         ("run --config", "Missing value for argument '--config'"),
         ("run --data fashion-sticker", "'fashion-sticker' is neither ... did you mean fashion-stickers?; ... CelebA ("),
         ("run --data /", "folder '/' has no layout that prusc knows; expected one of: CelebA (img_align_celeba/"),

@@ -74,7 +74,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(name: str) -> None:
 def test_a_folder_of_no_known_layout_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no layout that prusc knows; expected one of: CelebA \(img_align_celeba/"):
         load_data(str(tmp_path))
-    with pytest.raises(ConfigError, match="nor a folder"):
+    with pytest.raises(ConfigError, match="nor a folder or table"):
         load_data(str(tmp_path / "nowhere"))
 
 

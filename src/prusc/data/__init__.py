@@ -5,8 +5,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from prusc.config import DataConfig
+from prusc.data.assembly import DEFAULT_IMAGE_SIZE as DEFAULT_IMAGE_SIZE
 from prusc.data.assembly import assemble_data
 from prusc.data.celeba import load_celeba as load_celeba
+from prusc.data.check import DataReport as DataReport
+from prusc.data.check import check_data as check_data
 from prusc.data.fashion_stickers import load_fashion_stickers as load_fashion_stickers
 from prusc.data.huggingface import list_dataset
 from prusc.data.images import DEFAULT_MEMORY_LIMIT_BYTES as DEFAULT_MEMORY_LIMIT_BYTES
@@ -21,8 +24,6 @@ from prusc.data.table import SkippedSample as SkippedSample
 from prusc.data.table import Split as Split
 from prusc.data.transforms import InputTransform as InputTransform
 from prusc.errors import ConfigError, nearest_names
-
-DEFAULT_IMAGE_SIZE = 96
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from prusc.data.assembly import assemble_data
+from prusc.data.assembly import DEFAULT_IMAGE_SIZE, assemble_data
 from prusc.data.image_root import ImageRoot
 from prusc.data.images import DEFAULT_MEMORY_LIMIT_BYTES, Progress
 from prusc.data.listing import Listing, Problems
@@ -31,7 +31,7 @@ def load_celeba(
     *,
     target: str = "Blond_Hair",
     attributes: Sequence[str] = ("Male",),
-    image_size: int = 96,
+    image_size: int = DEFAULT_IMAGE_SIZE,
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
     num_threads: int | None = None,
     progress: Progress | None = None,
