@@ -12,7 +12,7 @@ from prusc.data.table import SPLIT_NAMES
 
 
 def is_image_folder(root: Path) -> bool:
-    """Whether a folder has sub-folders for at least two classes, each with an image, perhaps below splits."""
+    """Whether a folder has sub-folders for at least two classes, each with an image in it, perhaps below splits."""
     return root.is_dir() and any(_num_classes(folder) >= 2 for folder, _ in _split_folders(root))
 
 
@@ -101,6 +101,6 @@ def _sub_folders(folder: Path) -> list[Path]:
 
 def _num_classes(folder: Path) -> int:
     return sum(
-        any(path.suffix.lower() in IMAGE_SUFFIXES for path in class_folder.rglob("*"))
+        any(path.suffix.lower() in IMAGE_SUFFIXES for path in class_folder.iterdir())
         for class_folder in _sub_folders(folder)
     )

@@ -89,7 +89,7 @@ LAYOUTS = (
         f"CelebA ({IMAGE_FOLDER}/, {ATTRIBUTE_FILE}.txt or .csv, {PARTITION_FILE}.txt or .csv)",
         _is_celeba,
         list_celeba,
-        ("target", "attributes", "image_size"),
+        ("target", "attributes", *_SPLIT_OPTIONS),
     ),
     Layout(
         "cub",
