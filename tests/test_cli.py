@@ -112,7 +112,7 @@ def cut(root: Path, number: int = 3) -> None:
         (replace(ATTRIBUTES, "3.jpg 1", "3.jpg 2"), f"{ATTRIBUTES}, line 6: ... Blond_Hair is '2'; ... of -1, 0, 1"),
         (replace(PARTITIONS, "3.jpg 0", "3.jpg 3"), f"{PARTITIONS}, line 4: ... partition is '3'; ... one of 0, 1, 2"),
         (replace(ATTRIBUTES, "g -?1", "g 1"), f"one class only ('Blond_Hair') ... choose ... faces/{ATTRIBUTES})"),
-        (replace(PARTITIONS, "g 1", "g 0"), f"'val' has no samples; train, val and test ... (from ... {PARTITIONS}"),
+        (replace(PARTITIONS, "g 0", "g 2"), f"{PARTITIONS} and ... names no samples of the training split; expected"),
     ],
 )
 def test_bad_files_are_named(faces: Path, out: Path, capsys: Capture, change: Change, expected: str) -> None:
