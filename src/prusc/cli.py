@@ -21,6 +21,7 @@ from prusc.pipeline import debias
 from prusc.result import FAMILY_TITLES, VERDICT_TEXTS, DebiasingResult
 from prusc.run_folder import read_config
 from prusc.runtime import is_main_process
+from prusc.user_models import is_function_name
 
 _COMMANDS = ("run", "check")
 
@@ -134,9 +135,14 @@ def _run(arguments: Sequence[str]) -> int:
         print(f"usage: prusc {{{','.join(_COMMANDS)}}} [OPTIONS]; prusc run --help lists the options")
         return 0 if arguments else 2
     base = _config_file(arguments)
-    default = _RunCommand(
-        out=Path("runs/prusc"), force=False, config=base, run=RunConfig() if base is None else read_config(base)
-    )
+    run = RunConfig() if base is None else read_config(base)
+    if is_function_name(run.model) and not any(argument.split("=")[0] == "--model" for argument in arguments):
+        # A settings file may come from anywhere, and importing a module runs its code.
+        raise ConfigError(
+            f"config file {base} names the model {run.model!r}, whose code would be run; if you trust it, give it "
+            f"yourself: --model {run.model}"
+        )
+    default = _RunCommand(out=Path("runs/prusc"), force=False, config=base, run=run)
     command = tyro.cli(_RunCommand, prog="prusc run", args=list(arguments[1:]), default=default)
     console = Console(stderr=True, soft_wrap=True)
     with _ConsoleProgress(console) as progress:

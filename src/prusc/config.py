@@ -326,7 +326,8 @@ class RunConfig:
         data: ``fashion-stickers``, or a folder or table of images of any layout in docs/data.md.
         layout: Name of the layout; recognised if not given.
         skip_bad: Go on without images that cannot be read, and list them in the run folder.
-        model: ``small-cnn``, any name that timm knows, or ``torchvision/NAME``.
+        model: ``small-cnn``, any name that timm knows, ``torchvision/NAME``, or ``module:function`` for a function of
+            yours that is given the number of classes.
         weights: Weights to start training from, such as ImageNet's; the head may be for other classes.
         trained: Weights of a trained classifier; nothing is trained by ERM then.
         seed: Decides everything random.
