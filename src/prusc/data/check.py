@@ -149,6 +149,8 @@ def describe_report(report: DataReport) -> list[str]:
 
 
 def _digest(path: Path) -> bytes | None:
+    if not path.is_file():  # a pipe would be waited for
+        return None
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "blake2b").digest()
