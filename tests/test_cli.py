@@ -1,5 +1,6 @@
 """Bad input through the command: one clear error, exit code 2, no traceback, nothing half-written."""
 
+import json
 import os
 import pickle
 import re
@@ -111,7 +112,7 @@ def cut(root: Path, number: int = 3) -> None:
         (replace(ATTRIBUTES, "3.jpg 1", "3.jpg 2"), f"{ATTRIBUTES}, line 6: ... Blond_Hair is '2'; ... of -1, 0, 1"),
         (replace(PARTITIONS, "3.jpg 0", "3.jpg 3"), f"{PARTITIONS}, line 4: ... partition is '3'; ... one of 0, 1, 2"),
         (replace(ATTRIBUTES, "g -?1", "g 1"), f"one class only ('Blond_Hair') ... choose ... faces/{ATTRIBUTES})"),
-        (replace(PARTITIONS, "g 1", "g 0"), f"'val' has no samples; train, val and test ... (from ... {PARTITIONS}"),
+        (replace(PARTITIONS, "g 0", "g 2"), f"{PARTITIONS} and ... names no samples of the training split; expected"),
     ],
 )
 def test_bad_files_are_named(faces: Path, out: Path, capsys: Capture, change: Change, expected: str) -> None:
@@ -159,14 +160,53 @@ def test_a_bad_image_that_is_met_late_can_be_put_right(
     assert "erm: trained before" in capsys.readouterr().err
 
 
+def test_bad_images_are_skipped_where_that_is_asked_for(faces: Path, out: Path, capsys: Capture) -> None:
+    whole = image(faces, 3).read_bytes()
+    cut(faces, 3)
+    image(faces, 13).unlink()
+    arguments = on_faces(faces, out, "--skip-bad")
+    assert run_command_line(arguments) == 0
+    assert f"skipped 2 images that cannot be read, listed in {out / 'skipped.csv'}" in capsys.readouterr().err
+    rows = (out / "skipped.csv").read_text().splitlines()
+    assert rows[0] == "split,sample_id,problem"
+    assert [row.split(",")[:2] for row in rows[1:]] == [["train", "000003.jpg"], ["test", "000013.jpg"]]
+    assert "is damaged or truncated" in rows[1]
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["data"]["num_skipped"] == 2
+    assert metrics["results"]["erm"]["test"]["num_samples"] == 3
+    # An unfinished run goes on with the same images only: its clusters are numbered by them.
+    (out / "metrics.json").unlink()
+    image(faces, 3).write_bytes(whole)
+    check_refused(capsys, arguments, "was begun with 2 images skipped, now there are 1; put the images back")
+    assert run_command_line([*arguments, "--force"]) == 0
+    assert len((out / "skipped.csv").read_text().splitlines()) == 2
+
+
+def test_several_attributes_have_groups_together_and_each_its_own_worst_group(faces: Path, out: Path) -> None:
+    lines = (faces / ATTRIBUTES).read_text().splitlines()
+    lines = [
+        lines[0],
+        lines[1] + " Young",
+        *(f"{line} {1 - 2 * (number % 3 // 2)}" for number, line in enumerate(lines[2:])),
+    ]
+    (faces / ATTRIBUTES).write_text("\n".join(lines) + "\n")
+    assert run_command_line(on_faces(faces, out, "--data-options.attributes Male Young")) == 0
+    train = json.loads((out / "metrics.json").read_text())["results"]["erm"]["val"]
+    assert len(train["groups"]) == 8
+    assert [attribute["name"] for attribute in train["attributes"]] == ["Male", "Young"]
+    for attribute in train["attributes"]:
+        assert list(attribute["worst_group"]["attributes"]) == [attribute["name"]]
+        assert attribute["worst_group_accuracy"] >= train["worst_group_accuracy"]
+
+
 # ----------------------------------------------------------------------------------------------------------- options
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("rum", "unknown command 'rum'; did you mean run?; commands: run"),
-        ("--seed 1", "unknown command '--seed'; commands: run"),
+        ("rum", "unknown command 'rum'; did you mean run?; commands: run, check"),
+        ("--seed 1", "unknown command '--seed'; commands: run, check"),
         ("run --config", "Missing value for argument '--config'"),
         ("run --data fashion-sticker", "'fashion-sticker' is neither ... did you mean fashion-stickers?; ... CelebA ("),
         ("run --data /", "folder '/' has no layout that prusc knows; expected one of: CelebA (img_align_celeba/"),

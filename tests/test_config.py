@@ -16,6 +16,7 @@ from prusc.config import (
     RunConfig,
     RuntimeConfig,
     SelectionConfig,
+    StickerConfig,
     config_from_dict,
     config_to_dict,
 )
@@ -23,6 +24,7 @@ from prusc.errors import ConfigError, PruscError
 
 PARTS = [
     DataConfig,
+    StickerConfig,
     ERMConfig,
     ClusteringConfig,
     DebiasingSetConfig,
@@ -46,12 +48,32 @@ def test_defaults_survive_toml(kind: type) -> None:
 def test_every_setting_survives_toml() -> None:
     config = RunConfig(
         data="/data/celeba",
+        layout="celeba",
+        skip_bad=True,
         model="resnet18",
         weights=Path("/w/resnet.safetensors"),
         seed=2**63 - 1,
         controls=False,
         evaluate_candidates=True,
-        data_options=DataConfig(0.9, 3, "Blond_Hair", ("Male", "Young"), 64, 1.5),
+        data_options=DataConfig(
+            0.9,
+            3,
+            "Blond_Hair",
+            ("Male", "Young"),
+            64,
+            1.5,
+            ("no", "yes"),
+            "file",
+            "none",
+            "lesion_id",
+            "images",
+            "1pct",
+            0.1,
+            0.3,
+            Path("/land"),
+            Path("/water"),
+            StickerConfig((0.5, 0.1), (0.5,), (0.0,), 0.2, "masks"),
+        ),
         erm=ERMConfig(3, 16, 0.5, 0.0, True, 0.25),
         clustering=ClusteringConfig(None, (3, 5), 2, Path("c.csv"), 1, 10, 0.5, 0.25),
         debiasing_set=DebiasingSetConfig("val", 0.5, 3),
@@ -113,6 +135,8 @@ def test_what_is_wrong_in_a_file_is_named(values: dict[str, Any], message: str) 
 
 OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (DataConfig, {"memory_limit_gib": -1.0}),
+    (StickerConfig, {"train_shares": (0.5, 1.5)}),
+    (StickerConfig, {"size": 0.0}),
     (ERMConfig, {"epochs": 0}),
     (ERMConfig, {"batch_size": 1}),
     (ERMConfig, {"learning_rate": 0.0}),

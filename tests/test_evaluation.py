@@ -73,6 +73,21 @@ def test_it_equals_its_slow_twin(columns: list[int], empty: tuple[int, int, int]
     assert found.num_samples == len(data.test)
 
 
+@pytest.mark.parametrize("columns", [[0, 1], [1], []])
+def test_each_attribute_has_its_own_worst_group(columns: list[int]) -> None:
+    data = make_data()
+    predictions = guesses(data.test)
+    found = evaluate_groups(predictions, data.test, data, combined=columns).attributes
+    assert [attribute.name for attribute in found] == [("colour", "side")[column] for column in columns]
+    for attribute, column in zip(found, columns, strict=True):
+        expected = slow_accuracies(predictions, data.test, [column])
+        assert attribute.worst_group_accuracy == pytest.approx(min(expected.values()))
+        label, value = min(expected, key=lambda group: expected[group])
+        assert attribute.worst_group.label == ("cat", "dog")[label]
+        assert attribute.worst_group.attributes == {attribute.name: (COLOURS, SIDES)[column][value]}
+        assert attribute.worst_group_ci95 == attribute.worst_group.ci95
+
+
 def test_the_figures_differ_from_each_other() -> None:
     # Else the test above could not tell them apart.
     data = make_data()

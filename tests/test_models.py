@@ -1,5 +1,7 @@
+import argparse
 import os
 import pickle
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,26 @@ def test_a_state_dict_in_a_checkpoint_is_found_and_prefixes_are_taken_off(
     path = tmp_path / "checkpoint.pt"
     torch.save({"epoch": 3, key: {prefix + name: value for name, value in STATE.items()}, "best": 0.5}, path)
     assert_same_state(read_weights(path))
+
+
+def test_checkpoints_as_timm_and_lightning_write_them_are_read(tmp_path: Path) -> None:
+    torch.save({"arch": "x", "state_dict": STATE, "args": argparse.Namespace(lr=0.1, mean=[0.5])}, tmp_path / "timm.pt")
+    assert_same_state(read_weights(tmp_path / "timm.pt"))
+    inside = {"criterion.weight": torch.ones(2), **{f"net.{name}": value for name, value in STATE.items()}}
+    lightning = {"epoch": 1, "pytorch-lightning_version": "2.5.0", "state_dict": OrderedDict(inside), "loops": {}}
+    torch.save(lightning | {"hyper_parameters": {"lr": 0.1}, "callbacks": {}}, tmp_path / "last.ckpt")
+    assert_same_state(read_weights(tmp_path / "last.ckpt"), inside)
+
+
+@pytest.mark.parametrize("prefix", ["model.", "net.", "model._orig_mod."])
+def test_weights_under_one_prefix_are_taken_and_the_rest_is_left(prefix: str) -> None:
+    source, model = small_cnn(1), small_cnn(2)
+    weights = {"loss.weight": torch.ones(2), **{prefix + name: value for name, value in source.state_dict().items()}}
+    load_weights(model, weights, source="file", new_head=False)
+    assert_same_state(model.state_dict(), source.state_dict())
+    weights.pop(f"{prefix}head.bias")
+    with pytest.raises(ModelError, match=f"missing: encoder.*not in the model: loss.weight, {prefix}encoder"):
+        load_weights(model, weights, source="file", new_head=False)
 
 
 def test_only_leading_prefixes_are_taken_off(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """The command line: parses, calls, prints; no logic."""
 
+import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -13,14 +14,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
-from prusc.config import RunConfig
+from prusc.config import DataConfig, RunConfig
+from prusc.data.check import check_data, describe_report
 from prusc.errors import ConfigError, PruscError, nearest_names
 from prusc.pipeline import debias
 from prusc.result import FAMILY_TITLES, VERDICT_TEXTS, DebiasingResult
 from prusc.run_folder import read_config
 from prusc.runtime import is_main_process
+from prusc.user_models import is_function_name
 
-_COMMANDS = ("run",)
+_COMMANDS = ("run", "check")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,23 @@ class _RunCommand:
     force: bool
     config: Path | None
     run: Annotated[RunConfig, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class _CheckCommand:
+    """Read a data set once and say what is in it and what is wrong with it; the exit code is 1 if anything is.
+
+    Attributes:
+        data: A folder or table of images.
+        layout: Name of the layout; recognised if not given.
+        format: Text to read, or JSON.
+        data_options: As for run.
+    """
+
+    data: tyro.conf.Positional[str]
+    layout: str | None = None
+    format: Literal["text", "json"] = "text"
+    data_options: DataConfig = field(default_factory=DataConfig)
 
 
 class _ConsoleProgress:
@@ -109,13 +129,20 @@ def _run(arguments: Sequence[str]) -> int:
             f"unknown command {arguments[0]!r}{nearest_names(arguments[0], _COMMANDS)}; "
             f"commands: {', '.join(_COMMANDS)}"
         )
+    if arguments and arguments[0] == "check":
+        return _check(arguments[1:])
     if not arguments or arguments[0] != "run":
         print(f"usage: prusc {{{','.join(_COMMANDS)}}} [OPTIONS]; prusc run --help lists the options")
         return 0 if arguments else 2
     base = _config_file(arguments)
-    default = _RunCommand(
-        out=Path("runs/prusc"), force=False, config=base, run=RunConfig() if base is None else read_config(base)
-    )
+    run = RunConfig() if base is None else read_config(base)
+    if is_function_name(run.model) and not any(argument.split("=")[0] == "--model" for argument in arguments):
+        # A settings file may come from anywhere, and importing a module runs its code.
+        raise ConfigError(
+            f"config file {base} names the model {run.model!r}, whose code would be run; if you trust it, give it "
+            f"yourself: --model {run.model}"
+        )
+    default = _RunCommand(out=Path("runs/prusc"), force=False, config=base, run=run)
     command = tyro.cli(_RunCommand, prog="prusc run", args=list(arguments[1:]), default=default)
     console = Console(stderr=True, soft_wrap=True)
     with _ConsoleProgress(console) as progress:
@@ -123,6 +150,22 @@ def _run(arguments: Sequence[str]) -> int:
     if is_main_process():
         _print_result(result, command.out)
     return 0
+
+
+def _check(arguments: Sequence[str]) -> int:
+    command = tyro.cli(_CheckCommand, prog="prusc check", args=list(arguments))
+    with _ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:
+        report = check_data(
+            command.data,
+            layout=command.layout,
+            progress=lambda done, total: progress.advance("reading images", done, total),
+            **command.data_options.given(),
+        )
+    if command.format == "json":
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        print("\n".join(describe_report(report)))
+    return 0 if report.is_good else 1
 
 
 def _config_file(arguments: Sequence[str]) -> Path | None:

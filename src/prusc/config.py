@@ -25,16 +25,55 @@ def _require_rate(name: str, rate: float) -> None:
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Where the images come from.
+class StickerConfig:
+    """Coloured patches to lay on images that have none, so that there is a shortcut of known strength.
 
     Attributes:
-        correlation: fashion-stickers: share of the training and validation images whose sticker agrees with the class.
-        data_seed: fashion-stickers: decides the splits and the stickers; the run's seed if not given.
-        target: CelebA: the attribute to predict.
-        attributes: CelebA: the attributes held back for evaluation.
-        image_size: Side of the square images in pixels; the data set's own if not given.
+        train_shares: Share of the training images of each class that get one, such as 0.5 0.03; none if not given.
+        val_shares: The same for validation; as in training if not given.
+        test_shares: The same for test; half of each class if not given.
+        size: Mean diameter, as a share of the image's side.
+        mask_folder: Where the masks of lesions lie that stickers keep off, from the data's folder; masks if there is
+            one.
+    """
+
+    train_shares: tuple[float, ...] | None = None
+    val_shares: tuple[float, ...] | None = None
+    test_shares: tuple[float, ...] | None = None
+    size: float = 0.3
+    mask_folder: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("train_shares", "val_shares", "test_shares"):
+            shares = getattr(self, name)
+            _require(all(0 <= share <= 1 for share in shares or ()), f"stickers.{name}", shares, "shares in [0, 1]")
+        _require(0 < self.size < 1, "stickers.size", self.size, "in (0, 1)")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images come from. Which options apply depends on the layout (docs/data.md).
+
+    Attributes:
+        correlation: fashion-stickers and cub: share of the training images whose sticker or background agrees with the
+            class.
+        data_seed: Decides splits, stickers and backgrounds that are made; the run's seed if not given.
+        target: Column or attribute of the class.
+        attributes: Columns or attributes held back for evaluation.
+        image_size: Side of the square images in pixels; what a timm network was made for, else the data set's own, if
+            not given.
         memory_limit_gib: Decoded images are kept in memory up to this size; beyond it they are decoded as needed.
+        classes: Tables: the values that the class may have, in their order; those that occur if not given.
+        file_column: Tables: column that names the image.
+        split_column: Tables: column of the split; none to have splits made although there is one.
+        keep_together: Tables: column such as lesion_id, whose equal values no two splits may share.
+        image_folder: Tables: where the names of the images begin, from the table's folder.
+        variant: aligned-folders: which share of bias-conflicting images, such as 0.5pct.
+        val_share: Share of the images that become validation where that split is missing; 0.2 if not given.
+        test_share: The same for test.
+        land_backgrounds: cub: folder of photographs of land.
+        water_backgrounds: cub: folder of photographs of water.
+        stickers: Patches to lay on the images.
     """
 
     correlation: float | None = None
@@ -43,9 +82,25 @@ class DataConfig:
     attributes: tuple[str, ...] | None = None
     image_size: int | None = None
     memory_limit_gib: float = 4.0
+    classes: tuple[str, ...] | None = None
+    file_column: str | None = None
+    split_column: str | None = None
+    keep_together: str | None = None
+    image_folder: str | None = None
+    variant: str | None = None
+    val_share: float | None = None
+    test_share: float | None = None
+    land_backgrounds: Path | None = None
+    water_backgrounds: Path | None = None
+    stickers: StickerConfig = field(default_factory=StickerConfig)
 
     def __post_init__(self) -> None:
         _require(self.memory_limit_gib >= 0, "memory_limit_gib", self.memory_limit_gib, "at least 0")
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that were given, by name, but for how images get into memory."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "memory_limit_gib"}
+        return {name: value for name, value in values.items() if value is not None and value != StickerConfig()}
 
 
 @dataclass(frozen=True)
@@ -268,8 +323,11 @@ class RunConfig:
     """Everything that decides a run.
 
     Attributes:
-        data: ``fashion-stickers``, or a folder with CelebA's official files.
-        model: ``small-cnn``, any name that timm knows, or ``torchvision/NAME``.
+        data: ``fashion-stickers``, or a folder or table of images of any layout in docs/data.md.
+        layout: Name of the layout; recognised if not given.
+        skip_bad: Go on without images that cannot be read, and list them in the run folder.
+        model: ``small-cnn``, any name that timm knows, ``torchvision/NAME``, or ``module:function`` for a function of
+            yours that is given the number of classes.
         weights: Weights to start training from, such as ImageNet's; the head may be for other classes.
         trained: Weights of a trained classifier; nothing is trained by ERM then.
         seed: Decides everything random.
@@ -286,6 +344,8 @@ class RunConfig:
     """
 
     data: str = "fashion-stickers"
+    layout: str | None = None
+    skip_bad: bool = False
     model: str = "small-cnn"
     weights: Path | None = None
     trained: Path | None = None

@@ -1,7 +1,7 @@
 """Stage 7: accuracy on average, per group and on the worst group. The only reader of group attributes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -33,6 +33,23 @@ class GroupAccuracy:
 
 
 @dataclass(frozen=True)
+class AttributeWorstGroup:
+    """The worst group where one attribute alone makes the groups, the others being left out.
+
+    Attributes:
+        name: The attribute.
+        worst_group_accuracy: Lowest accuracy over class and value of this attribute, where there are samples.
+        worst_group_ci95: 95 % Wilson interval of it.
+        worst_group: The group.
+    """
+
+    name: str
+    worst_group_accuracy: float
+    worst_group_ci95: tuple[float, float]
+    worst_group: GroupAccuracy
+
+
+@dataclass(frozen=True)
 class GroupEvaluation:
     """Accuracies of one network on one split, all in [0, 1].
 
@@ -44,6 +61,7 @@ class GroupEvaluation:
         worst_group_ci95: 95 % Wilson interval of that group's accuracy.
         num_samples: Samples of the split.
         groups: Every combination of class and attribute values, the empty ones too.
+        attributes: For each attribute that makes the groups, its own worst group.
     """
 
     average_accuracy: float
@@ -53,6 +71,7 @@ class GroupEvaluation:
     worst_group_ci95: tuple[float, float]
     num_samples: int
     groups: tuple[GroupAccuracy, ...]
+    attributes: tuple[AttributeWorstGroup, ...] = ()
 
     @property
     def worst_group(self) -> GroupAccuracy:
@@ -100,25 +119,12 @@ def evaluate_groups(
     if split.attributes is None:
         chosen = ()
     right = predictions == split.labels
-    groups: list[GroupAccuracy] = []
-    train_shares: list[float] = []
-    for label, *values in product(range(data.num_classes), *(range(len(data.attribute_values[a])) for a in chosen)):
-        inside = _members(split, label, chosen, values)
-        num_samples, num_right = int(inside.sum()), int(right[inside].sum())
-        groups.append(
-            GroupAccuracy(
-                label=data.class_names[label],
-                attributes={
-                    data.attribute_names[a]: data.attribute_values[a][value]
-                    for a, value in zip(chosen, values, strict=True)
-                },
-                num_samples=num_samples,
-                accuracy=num_right / num_samples if num_samples else None,
-                ci95=wilson_interval(num_right, num_samples) if num_samples else None,
-            )
-        )
-        known = not chosen or data.train.attributes is not None
-        train_shares.append(float(_members(data.train, label, chosen, values).sum()) if known else float(num_samples))
+    groups = _evaluate_each(right, split, data, chosen)
+    known = not chosen or data.train.attributes is not None
+    train_shares = [
+        float(_members(data.train, label, chosen, values).sum()) if known else float(group.num_samples)
+        for group, (label, *values) in zip(groups, _combinations(data, chosen), strict=True)
+    ]
     filled = [(group, share) for group, share in zip(groups, train_shares, strict=True) if group.accuracy is not None]
     accuracies = torch.tensor([group.accuracy for group, _ in filled], dtype=torch.float64)
     shares = torch.tensor([share for _, share in filled], dtype=torch.float64)
@@ -132,8 +138,40 @@ def evaluate_groups(
         worst_group_accuracy=worst.accuracy,
         worst_group_ci95=worst.ci95,
         num_samples=len(split),
-        groups=tuple(groups),
+        groups=groups,
+        attributes=tuple(_evaluate_alone(right, split, data, attribute) for attribute in chosen),
     )
+
+
+def _combinations(data: Data, attributes: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Yield every label with every combination of values of these attributes."""
+    return product(range(data.num_classes), *(range(len(data.attribute_values[a])) for a in attributes))
+
+
+def _evaluate_each(right: Tensor, split: Split, data: Data, attributes: Sequence[int]) -> tuple[GroupAccuracy, ...]:
+    groups: list[GroupAccuracy] = []
+    for label, *values in _combinations(data, attributes):
+        inside = _members(split, label, attributes, values)
+        num_samples, num_right = int(inside.sum()), int(right[inside].sum())
+        groups.append(
+            GroupAccuracy(
+                label=data.class_names[label],
+                attributes={
+                    data.attribute_names[a]: data.attribute_values[a][value]
+                    for a, value in zip(attributes, values, strict=True)
+                },
+                num_samples=num_samples,
+                accuracy=num_right / num_samples if num_samples else None,
+                ci95=wilson_interval(num_right, num_samples) if num_samples else None,
+            )
+        )
+    return tuple(groups)
+
+
+def _evaluate_alone(right: Tensor, split: Split, data: Data, attribute: int) -> AttributeWorstGroup:
+    worst = _worst_group(_evaluate_each(right, split, data, (attribute,)))
+    assert worst.accuracy is not None and worst.ci95 is not None
+    return AttributeWorstGroup(data.attribute_names[attribute], worst.accuracy, worst.ci95, worst)
 
 
 def _worst_group(groups: Sequence[GroupAccuracy]) -> GroupAccuracy:

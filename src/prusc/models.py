@@ -1,5 +1,6 @@
 """Networks: build by name, load weights, find the head and what enters it."""
 
+import argparse
 import pickle
 import struct
 import warnings
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from prusc.errors import ConfigError, ModelError, nearest_names
 from prusc.masks import module_modes
+from prusc.user_models import build_by_function, import_function, is_function_name
 
 
 class SmallCNN(nn.Module):
@@ -60,7 +62,8 @@ def build_model(name: str, num_classes: int, *, generator: torch.Generator) -> n
     """Build a network with random weights.
 
     Args:
-        name: ``"small-cnn"``, any name that timm knows, or ``"torchvision/NAME"``.
+        name: ``"small-cnn"``, any name that timm knows, ``"torchvision/NAME"``, or ``"module:function"``, a function
+            of the user's that is given the number of classes and returns the network. Importing it runs its code.
         num_classes: Outputs of the head.
         generator: Decides the random weights; the global generators are left as they were.
 
@@ -69,10 +72,13 @@ def build_model(name: str, num_classes: int, *, generator: torch.Generator) -> n
 
     Raises:
         ConfigError: If the name is unknown.
+        ModelError: If the user's function fails or returns something else.
     """
     check_model_name(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        if is_function_name(name):
+            return build_by_function(name, num_classes)
         if name in _OWN_MODELS:
             return _OWN_MODELS[name](num_classes)
         model: nn.Module
@@ -89,12 +95,16 @@ def check_model_name(name: str) -> None:
     Raises:
         ConfigError: If the name is unknown.
     """
+    if is_function_name(name):
+        import_function(name)
+        return
     if name in _OWN_MODELS or name in _torchvision_names() or timm.is_model(name):
         return
     known = [*_OWN_MODELS, *_torchvision_names(), *timm.list_models()]
     raise ConfigError(
         f"unknown model {name!r}{nearest_names(name, known)}; known are 'small-cnn', timm's names (list them with "
-        "python -c \"import timm; print(timm.list_models())\") and 'torchvision/' before torchvision's"
+        "python -c \"import timm; print(timm.list_models())\"), 'torchvision/' before torchvision's, and "
+        "'module:function' for one of your own"
     )
 
 
@@ -108,6 +118,12 @@ def model_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]
         return IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
     config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     return (tuple(config.mean), tuple(config.std)) if config is not None else None
+
+
+def model_image_size(name: str) -> int | None:
+    """Return the side of the square images that a network of timm's was made for, or ``None`` where none is named."""
+    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    return None if config is None or config.input_size is None else int(min(config.input_size[1:]))
 
 
 # What PyTorch's reader raises, depending on where in a file the damage is.
@@ -131,7 +147,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Args:
         path: ``*.safetensors``, or a file that ``torch.load(weights_only=True)`` accepts: a state dict, or a dict that
-            holds one under ``state_dict`` or ``model``. The prefixes ``module.`` and ``_orig_mod.`` are taken off.
+            holds one under ``state_dict`` or ``model``, as checkpoints of timm and Lightning do. The prefixes
+            ``module.`` and ``_orig_mod.`` are taken off.
 
     Returns:
         Tensors on the CPU by name.
@@ -145,7 +162,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content: Any = safetensors.torch.load_file(path)
         else:
-            with warnings.catch_warnings():
+            # timm keeps its training arguments beside the weights; they are names and values only.
+            with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
                 # PyTorch asks to report the pickle protocol of a file that is refused anyway.
                 warnings.simplefilter("ignore")
                 content = torch.load(path, map_location="cpu", weights_only=True)
@@ -182,7 +200,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
 
     Args:
         model: Changed in place.
-        weights: State dict.
+        weights: State dict. If all of the network is found under one prefix in it, as in the checkpoint of a Lightning
+            module that holds the network, the rest of it is left.
         source: What to call the weights in an error.
         new_head: Allow the weights of the head to be of another number of classes; the head then keeps its own.
 
@@ -190,6 +209,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
         ModelError: If keys are missing, left over, or of another shape, or values are not finite.
     """
     own = model.state_dict()
+    weights = _inner_weights(own, weights)
     missing = [name for name in own if name not in weights and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in weights if name not in own]
     reshaped = [name for name in own if name in weights and own[name].shape != weights[name].shape]
@@ -217,6 +237,20 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
             "training went astray"
         )
     model.load_state_dict(usable, strict=False)
+
+
+def _inner_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return the part of the weights that has the names of the network, if one prefix holds all of them."""
+    wanted = {name for name in own if not name.endswith("num_batches_tracked")}
+    if wanted <= weights.keys():
+        return weights
+    for prefix in dict.fromkeys(name.partition(".")[0] + "." for name in weights):
+        inner = {
+            _without_prefix(name.removeprefix(prefix)): weights[name] for name in weights if name.startswith(prefix)
+        }
+        if wanted <= inner.keys():
+            return inner
+    return weights
 
 
 def _first_few(names: list[str]) -> str:

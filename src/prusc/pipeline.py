@@ -26,14 +26,16 @@ from prusc.progress import Progress, SilentProgress
 from prusc.representations import extract_representations
 from prusc.result import DENSE_FAMILIES, VERDICT_TEXTS, DebiasingResult, summarise
 from prusc.run_files import (
+    ERM_WEIGHTS,
     read_clustering,
     read_masks,
     write_clustering,
     write_debiasing_set,
     write_masks,
     write_result,
+    write_skipped,
 )
-from prusc.run_folder import RunFolder, read_cluster_csv
+from prusc.run_folder import SKIPPED, RunFolder, read_cluster_csv
 from prusc.run_inputs import build_run_model, load_run_data, read_run_weights
 from prusc.run_stages import RunStages
 from prusc.runtime import Runtime, stage_generator
@@ -41,7 +43,6 @@ from prusc.selection import make_pseudo_groups
 from prusc.subnetwork import extract_subnetwork
 from prusc.training import epoch_batches, num_epoch_batches, train_weights
 
-_ERM_NAME = "erm.safetensors"
 _NUM_STATISTICS_BATCHES = 20
 
 
@@ -92,6 +93,7 @@ def debias(
     # Only now: an error in the data or the weights must leave no folder behind.
     if folder is not None:
         folder.open(config, force=force)
+        write_skipped(folder, data)
     return _Run(config, data, runtime, folder, progress).run(network, is_trained=is_trained)
 
 
@@ -119,6 +121,9 @@ class _Run:
             f"data {self.data.name}: {', '.join(f'{len(s)} {n}' for n, s in self.data.splits.items())} samples of "
             f"{self.data.num_classes} classes"
         )
+        if self.data.skipped:
+            where = "" if self.folder is None else f", listed in {self.folder.path / SKIPPED}"
+            self.say(f"skipped {len(self.data.skipped)} images that cannot be read{where}")
         with self.stages.stage("erm"):
             model, checkpoints = self.train_or_load(network, is_trained=is_trained)
         sample = to_device(take_inputs(self.data.train.inputs, torch.arange(2)), self.runtime.device)
@@ -156,7 +161,7 @@ class _Run:
     ) -> tuple[nn.Module, Mapping[int, Mapping[str, Tensor]]]:
         """Return the ERM network and its epoch checkpoints, by epoch."""
         model = self.runtime.place(network)
-        stored = self.stages.stored(partial(_read_if_there, name=_ERM_NAME))
+        stored = self.stages.stored(partial(_read_if_there, name=ERM_WEIGHTS))
         if stored is not None:
             if is_trained and any(not torch.equal(v.cpu(), stored[k]) for k, v in model.state_dict().items()):
                 where = "" if self.folder is None else f" {self.folder.path}"
@@ -173,7 +178,7 @@ class _Run:
             self.train(model, checkpoints)
         model.load_state_dict(self.runtime.broadcast(model.state_dict()))
         if self.folder is not None:
-            self.folder.write_tensors(_ERM_NAME, model.state_dict())
+            self.folder.write_tensors(ERM_WEIGHTS, model.state_dict())
         return model, checkpoints
 
     def train(self, model: nn.Module, checkpoints: dict[int, Mapping[str, Tensor]]) -> None:

@@ -11,12 +11,16 @@ from prusc.candidates import Candidate
 from prusc.clustering import ClusterCountTrial, Clustering
 from prusc.data.table import Data
 from prusc.debiasing_set import DebiasingSet
-from prusc.evaluation import GroupAccuracy, GroupEvaluation
+from prusc.errors import RunFolderError
+from prusc.evaluation import AttributeWorstGroup, GroupAccuracy, GroupEvaluation
 from prusc.mask_learning import LearnedMasks, MaskHistoryEntry
 from prusc.masks import BinaryMask
 from prusc.result import VERDICT_TEXTS, DebiasingResult
-from prusc.run_folder import FORMAT, METRICS, RunFolder
+from prusc.run_folder import FORMAT, METRICS, SKIPPED, RunFolder
 from prusc.selection import SELECTION_RULE
+
+# The first file that a stage leaves.
+ERM_WEIGHTS = "erm.safetensors"
 
 
 def write_clustering(folder: RunFolder, clustering: Clustering, val_cluster_ids: Tensor, data: Data) -> None:
@@ -157,12 +161,42 @@ def evaluation_to_dict(evaluation: GroupEvaluation) -> dict[str, Any]:
 
 def evaluation_from_dict(values: dict[str, Any]) -> GroupEvaluation:
     """Turn what ``metrics.json`` holds back into figures."""
-    groups = tuple(
-        GroupAccuracy(**{**group, "ci95": None if group["ci95"] is None else tuple(group["ci95"])})
-        for group in values["groups"]
+    low, high = values["worst_group_ci95"]
+    groups = tuple(_group_from_dict(group) for group in values["groups"])
+    attributes = tuple(
+        AttributeWorstGroup(
+            name=attribute["name"],
+            worst_group_accuracy=attribute["worst_group_accuracy"],
+            worst_group_ci95=(attribute["worst_group_ci95"][0], attribute["worst_group_ci95"][1]),
+            worst_group=_group_from_dict(attribute["worst_group"]),
+        )
+        for attribute in values.get("attributes", ())  # runs of before there were any
     )
-    interval = values["worst_group_ci95"]
-    return GroupEvaluation(**{**values, "groups": groups, "worst_group_ci95": (interval[0], interval[1])})
+    return GroupEvaluation(**{**values, "groups": groups, "worst_group_ci95": (low, high), "attributes": attributes})
+
+
+def _group_from_dict(group: dict[str, Any]) -> GroupAccuracy:
+    return GroupAccuracy(**{**group, "ci95": None if group["ci95"] is None else tuple(group["ci95"])})
+
+
+def write_skipped(folder: RunFolder, data: Data) -> None:
+    """Write ``skipped.csv``, the samples that were left out, if there are any.
+
+    Raises:
+        RunFolderError: If the folder belongs to a run that left out others: its stages would not fit these data.
+    """
+    table = pd.DataFrame(
+        [dataclasses.asdict(sample) for sample in data.skipped], columns=["split", "sample_id", "problem"]
+    )
+    before = folder.read_csv(SKIPPED)["sample_id"].tolist() if folder.has(SKIPPED) else []
+    now = table["sample_id"].tolist()
+    if folder.has(ERM_WEIGHTS) and before != now:
+        raise RunFolderError(
+            f"run folder {folder.path} was begun with {len(before)} images skipped, now there are {len(now)}; put the "
+            "images back as they were, or throw that run away with --force"
+        )
+    if now:
+        folder.write_csv(SKIPPED, table)
 
 
 def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, num_processes: int) -> None:

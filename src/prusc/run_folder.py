@@ -22,6 +22,7 @@ from prusc.errors import ConfigError, DataError, RunFolderError
 FORMAT = 1
 METRICS = "metrics.json"
 CONFIG = "config.toml"
+SKIPPED = "skipped.csv"
 
 
 class RunFolder:
@@ -102,6 +103,10 @@ class RunFolder:
         """Write a table."""
         self._write(name, lambda path: table.to_csv(path, index=False))
 
+    def read_csv(self, name: str) -> pd.DataFrame:
+        """Read a table, every cell as text."""
+        return pd.read_csv(self.path / name, dtype=str, keep_default_na=False)
+
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write named tensors as safetensors."""
         # Tied weights share memory, which the format does not know: each name gets its own copy.
@@ -142,7 +147,7 @@ class RunFolder:
             for name in (METRICS, "log.txt"):
                 (self.path / name).unlink(missing_ok=True)
             shutil.rmtree(self.stages, ignore_errors=True)
-            for name in ("clusters.csv", "debiasing_set.csv", "candidates.csv", "history.csv"):
+            for name in (SKIPPED, "clusters.csv", "debiasing_set.csv", "candidates.csv", "history.csv"):
                 (self.path / name).unlink(missing_ok=True)
             for file in self.path.glob("*.safetensors"):
                 file.unlink()

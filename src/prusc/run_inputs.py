@@ -7,10 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from prusc.config import RunConfig
-from prusc.data import Data, InputTransform, load_data
+from prusc.data import DEFAULT_IMAGE_SIZE, Data, InputTransform, load_data
 from prusc.data.batches import take_inputs
 from prusc.errors import DataError, ModelError, PruscError, RunFolderError
-from prusc.models import build_model, check_model_name, find_head, load_weights, model_normalisation, read_weights
+from prusc.models import (
+    build_model,
+    check_model_name,
+    find_head,
+    load_weights,
+    model_image_size,
+    model_normalisation,
+    read_weights,
+)
 from prusc.progress import Progress
 from prusc.run_folder import read_cluster_csv
 from prusc.runtime import stage_generator
@@ -47,18 +55,17 @@ def build_run_model(config: RunConfig, data: Data, weights: dict[str, Tensor] | 
 def load_run_data(config: RunConfig, progress: Progress) -> Data:
     """Load the data that the settings name, normalised as the network was trained, and check the clusters asked for."""
     options = config.data_options
-    seed = options.data_seed
-    if config.data == "fashion-stickers" and seed is None:
-        seed = config.seed
+    size = model_image_size(config.model)
     data = load_data(
         config.data,
-        correlation=options.correlation,
-        data_seed=seed,
-        target=options.target,
-        attributes=options.attributes,
-        image_size=options.image_size,
+        layout=config.layout,
+        skip_bad=config.skip_bad,
+        default_seed=config.seed,
+        default_image_size=DEFAULT_IMAGE_SIZE if size is None else size,
         memory_limit_bytes=int(min(options.memory_limit_gib * 2**30, sys.maxsize)),
         progress=lambda done, total: progress.advance("reading images", done, total),
+        say=progress.say,
+        **options.given(),
     )
     normalisation = model_normalisation(config.model)
     if normalisation is not None:

@@ -74,7 +74,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(name: str) -> None:
 def test_a_folder_of_no_known_layout_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no layout that prusc knows; expected one of: CelebA \(img_align_celeba/"):
         load_data(str(tmp_path))
-    with pytest.raises(ConfigError, match="nor a folder"):
+    with pytest.raises(ConfigError, match="nor a folder or table"):
         load_data(str(tmp_path / "nowhere"))
 
 
@@ -88,8 +88,8 @@ def test_options_that_do_not_apply_are_named(celeba: Path) -> None:
         ConfigError, match=r"'fashion-stickers' does not take target or image_size; .* correlation, data"
     ):
         load_data("fashion-stickers", target="Male", image_size=32)
-    with pytest.raises(ConfigError, match="does not take correlation or data_seed; its options are target, attributes"):
-        load_data(str(celeba), correlation=0.9, data_seed=0)
+    with pytest.raises(ConfigError, match="does not take correlation or variant; its options are target, attributes"):
+        load_data(str(celeba), correlation=0.9, variant="1pct")
 
 
 def test_a_text_instead_of_a_sequence_of_attributes_is_refused(celeba: Path) -> None:

@@ -1,19 +1,26 @@
 """Data sets: what they are made of, and how one is loaded by its name or from its folder."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import Any
 
-from prusc.data.celeba import ATTRIBUTE_FILE as _CELEBA_ATTRIBUTE_FILE
-from prusc.data.celeba import IMAGE_FOLDER as _CELEBA_IMAGE_FOLDER
-from prusc.data.celeba import PARTITION_FILE as _CELEBA_PARTITION_FILE
+from prusc.config import DataConfig
+from prusc.data.assembly import DEFAULT_IMAGE_SIZE as DEFAULT_IMAGE_SIZE
+from prusc.data.assembly import assemble_data
 from prusc.data.celeba import load_celeba as load_celeba
+from prusc.data.check import DataReport as DataReport
+from prusc.data.check import check_data as check_data
 from prusc.data.fashion_stickers import load_fashion_stickers as load_fashion_stickers
+from prusc.data.huggingface import list_dataset
 from prusc.data.images import DEFAULT_MEMORY_LIMIT_BYTES as DEFAULT_MEMORY_LIMIT_BYTES
 from prusc.data.images import Progress as Progress
+from prusc.data.layouts import LAYOUT_NAMES as LAYOUT_NAMES
+from prusc.data.layouts import check_options, find_layout, list_layout
+from prusc.data.listing import Problems
+from prusc.data.splits import DEFAULT_SHARE, fill_splits
 from prusc.data.table import SPLIT_NAMES as SPLIT_NAMES
 from prusc.data.table import Data as Data
+from prusc.data.table import SkippedSample as SkippedSample
 from prusc.data.table import Split as Split
 from prusc.data.transforms import InputTransform as InputTransform
 from prusc.errors import ConfigError, nearest_names
@@ -27,65 +34,38 @@ class _Packaged:
     options: dict[str, str]
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """A kind of folder: what it holds, how to know it, how to load it, and the options that apply."""
-
-    description: str
-    recognises: Callable[[Path], bool]
-    load: Callable[..., Data]
-    options: tuple[str, ...]
-
-
-def _is_celeba(folder: Path) -> bool:
-    return (folder / _CELEBA_IMAGE_FOLDER).is_dir() or any(folder.glob(f"{_CELEBA_ATTRIBUTE_FILE}.*"))
-
-
-# How images get into memory changes nothing about the data, so no data set refuses these.
-_LOADING_OPTIONS = ("memory_limit_bytes", "num_threads", "progress")
-
 _PACKAGED = {
     "fashion-stickers": _Packaged(load_fashion_stickers, {"correlation": "correlation", "data_seed": "seed"}),
 }
-_LAYOUTS = (
-    _Layout(
-        f"CelebA ({_CELEBA_IMAGE_FOLDER}/, {_CELEBA_ATTRIBUTE_FILE}.txt or .csv, {_CELEBA_PARTITION_FILE}.txt or .csv)",
-        _is_celeba,
-        load_celeba,
-        ("target", "attributes", "image_size"),
-    ),
-)
+PACKAGED_NAMES = tuple(_PACKAGED)
 
 
 def load_data(
     name: str,
     *,
-    correlation: float | None = None,
-    data_seed: int | None = None,
-    target: str | None = None,
-    attributes: Sequence[str] | None = None,
-    image_size: int | None = None,
+    layout: str | None = None,
+    skip_bad: bool = False,
+    default_seed: int = 0,
+    default_image_size: int = DEFAULT_IMAGE_SIZE,
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
     num_threads: int | None = None,
     progress: Progress | None = None,
-    **unknown_options: Any,
+    say: Callable[[str], None] | None = None,
+    **options: Any,
 ) -> Data:
-    """Load a data set by its name, or from a folder whose layout is recognised.
-
-    ``None`` leaves an option to the data set's own default.
+    """Load a data set by its name, or from a folder or table whose layout is recognised.
 
     Args:
-        name: ``fashion-stickers``, or the path of a folder with CelebA's files.
-        correlation: Of :func:`load_fashion_stickers`; no other data set takes it.
-        data_seed: The ``seed`` of :func:`load_fashion_stickers`; no other data set takes it.
-        target: The class, see :func:`load_celeba`; folders only.
-        attributes: The spurious attributes, see :func:`load_celeba`; folders only.
-        image_size: Height and width of the images; folders only.
-        memory_limit_bytes: Up to this size all images of a folder are held in memory; beyond, they are decoded one by
-            one.
+        name: ``fashion-stickers``, the path of a folder or table, or a name on Hugging Face's hub after ``hf:``.
+        layout: Name of the layout; recognised if ``None``.
+        skip_bad: Go on without images that cannot be read; they are in ``Data.skipped``.
+        default_seed: Decides splits and stickers that are made, if ``data_seed`` does not.
+        default_image_size: Height and width of the images, if ``image_size`` does not say.
+        memory_limit_bytes: Up to this size all images are held in memory; beyond, they are decoded one by one.
         num_threads: Decoding threads; ``None`` means one for each core.
         progress: Told the number of images decoded so far and the number of all images.
-        **unknown_options: Refused, with the nearest names.
+        say: Told in a line what was recognised.
+        **options: Those of :class:`~prusc.config.DataConfig`; ``None`` leaves one to the data set's own default.
 
     Returns:
         The data set with its splits.
@@ -94,47 +74,89 @@ def load_data(
         ConfigError: If the name, the layout or an option is unknown, or an option does not apply to this data set.
         DataError: If the data are not as they have to be.
     """
-    options = {
-        "correlation": correlation,
-        "data_seed": data_seed,
-        "target": target,
-        "attributes": attributes,
-        "image_size": image_size,
-    }
-    known = (*options, *_LOADING_OPTIONS)
-    for unknown in unknown_options:
+    known = (*(item.name for item in fields(DataConfig) if item.name != "memory_limit_gib"),)
+    for unknown in (option for option in options if option not in known):
         raise ConfigError(
             f"unknown data option {unknown!r}{nearest_names(unknown, known)}; the options are {', '.join(known)}"
         )
     given = {option: value for option, value in options.items() if value is not None}
     if name in _PACKAGED:
         packaged = _PACKAGED[name]
-        _check_options(name, given, tuple(packaged.options))
-        return packaged.load(**{packaged.options[option]: value for option, value in given.items()})
-    folder = Path(name)
-    layout = _find_layout(folder)
-    _check_options(name, given, layout.options)
-    return layout.load(
-        folder, **given, memory_limit_bytes=memory_limit_bytes, num_threads=num_threads, progress=progress
+        check_options(name, given, tuple(packaged.options))
+        if layout is not None:
+            raise ConfigError(f"layout {layout!r} does not go with {name!r}, which is no folder; leave it out")
+        arguments = {"data_seed": default_seed} | given
+        return packaged.load(**{packaged.options[option]: value for option, value in arguments.items()})
+    found = find_layout(name, layout, packaged=PACKAGED_NAMES)
+    check_options(name, given, found.options)
+    listing, made = list_layout(name, found, Problems(), given, default_seed=default_seed)
+    if say is not None:
+        named = "named" if layout is not None else "recognised"
+        attributes = f"attributes {', '.join(listing.attribute_names)}" if listing.attribute_names else "no attributes"
+        splits = f"; made the splits {', '.join(made)}" if made else ""
+        say(
+            f"data: layout {found.name} ({named}), {len(listing)} images, classes {', '.join(listing.class_names[:10])}"
+            f"{', ...' if len(listing.class_names) > 10 else ''}, {attributes}{splits}"
+        )
+    return assemble_data(
+        listing,
+        given.get("image_size", default_image_size),
+        skip_bad=skip_bad,
+        memory_limit_bytes=memory_limit_bytes,
+        num_threads=num_threads,
+        progress=progress,
     )
 
 
-def _check_options(name: str, given: dict[str, Any], applicable: tuple[str, ...]) -> None:
-    misplaced = [option for option in given if option not in applicable]
-    if misplaced:
-        raise ConfigError(
-            f"data {name!r} does not take {' or '.join(misplaced)}; its options are {', '.join(applicable)}"
-        )
+def load_huggingface(
+    dataset: Any,
+    *,
+    name: str = "huggingface",
+    target: str | None = None,
+    attributes: Sequence[str] = (),
+    file_column: str | None = None,
+    image_size: int = DEFAULT_IMAGE_SIZE,
+    val_share: float = DEFAULT_SHARE,
+    test_share: float = DEFAULT_SHARE,
+    seed: int = 0,
+    skip_bad: bool = False,
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+) -> Data:
+    """Load a `datasets.Dataset` or `DatasetDict` of images.
 
+    Args:
+        dataset: With its splits called ``train``, ``validation`` and ``test``; those that are missing are made.
+        name: What to call the data.
+        target: Column of the class.
+        attributes: Columns of the spurious attributes, for evaluation only.
+        file_column: Column of the image.
+        image_size: Height and width of the images.
+        val_share: See :func:`~prusc.data.splits.fill_splits`.
+        test_share: See :func:`~prusc.data.splits.fill_splits`.
+        seed: Decides the splits that are made.
+        skip_bad: See :func:`load_data`.
+        memory_limit_bytes: See :func:`load_data`.
+        num_threads: See :func:`load_data`.
+        progress: See :func:`load_data`.
 
-def _find_layout(folder: Path) -> _Layout:
-    layouts = "; ".join(layout.description for layout in _LAYOUTS)
-    if not folder.is_dir():
-        raise ConfigError(
-            f"data {str(folder)!r} is neither a packaged data set ({', '.join(_PACKAGED)}) nor a folder"
-            f"{nearest_names(str(folder), _PACKAGED)}; a folder has to be one of: {layouts}"
-        )
-    for layout in _LAYOUTS:
-        if layout.recognises(folder):
-            return layout
-    raise ConfigError(f"folder {str(folder)!r} has no layout that prusc knows; expected one of: {layouts}")
+    Returns:
+        The data set with its splits.
+
+    Raises:
+        ConfigError: If a column is not there or a setting is out of range.
+        DataError: If the data are not as they have to be.
+    """
+    listing = list_dataset(
+        dataset, Problems(), name=name, target=target, attributes=attributes, file_column=file_column
+    )
+    listing, _ = fill_splits(listing, val_share=val_share, test_share=test_share, seed=seed)
+    return assemble_data(
+        listing,
+        image_size,
+        skip_bad=skip_bad,
+        memory_limit_bytes=memory_limit_bytes,
+        num_threads=num_threads,
+        progress=progress,
+    )

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from prusc.data.images import DEFAULT_MEMORY_LIMIT_BYTES, ImageFiles, Progress, load_image_inputs
-from prusc.data.table import SPLIT_NAMES, Data, Split
+from prusc.data.assembly import DEFAULT_IMAGE_SIZE, assemble_data
+from prusc.data.image_root import ImageRoot
+from prusc.data.images import DEFAULT_MEMORY_LIMIT_BYTES, Progress
+from prusc.data.listing import Listing, Problems
+from prusc.data.table import Data
 from prusc.errors import ConfigError, DataError, nearest_names
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 ATTRIBUTE_FILE = "list_attr_celeba"
 PARTITION_FILE = "list_eval_partition"
@@ -33,18 +31,15 @@ def load_celeba(
     *,
     target: str = "Blond_Hair",
     attributes: Sequence[str] = ("Male",),
-    image_size: int = 96,
+    image_size: int = DEFAULT_IMAGE_SIZE,
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> Data:
     """Read CelebA: one of its attributes as the class, others as spurious attributes.
 
-    The folder has to hold ``img_align_celeba/``, ``list_attr_celeba.txt`` and ``list_eval_partition.txt``; both lists
-    may also be Kaggle's ``.csv``. Attributes are -1 and 1 (or 0 and 1), partitions 0 (train), 1 (val) and 2 (test).
-
     Args:
-        root: The folder.
+        root: The folder, see :func:`list_celeba`.
         target: The attribute that is the class.
         attributes: The spurious attributes, for evaluation only; may be empty.
         image_size: Height and width of the images.
@@ -58,64 +53,82 @@ def load_celeba(
     Raises:
         ConfigError: If a setting is out of range or an attribute is asked for twice.
         DataError: If a file is missing, a row is not as it has to be, the two lists disagree, or an image is bad.
+    """
+    return assemble_data(
+        list_celeba(Path(root), Problems(), target=target, attributes=attributes),
+        image_size,
+        memory_limit_bytes=memory_limit_bytes,
+        num_threads=num_threads,
+        progress=progress,
+    )
+
+
+def list_celeba(
+    root: Path,
+    problems: Problems,
+    *,
+    target: str = "Blond_Hair",
+    attributes: Sequence[str] = ("Male",),
+) -> Listing:
+    """Read the lists of CelebA.
+
+    The folder has to hold ``img_align_celeba/``, ``list_attr_celeba.txt`` and ``list_eval_partition.txt``; both lists
+    may also be Kaggle's ``.csv``. Attributes are -1 and 1 (or 0 and 1), partitions 0 (train), 1 (val) and 2 (test).
+
+    Args:
+        root: The folder.
+        problems: Takes what is wrong with a row.
+        target: The attribute that is the class.
+        attributes: The spurious attributes; may be empty.
+
+    Returns:
+        What the lists say, in the order of the attribute file.
+
+    Raises:
+        ConfigError: If an attribute is asked for twice.
+        DataError: If a file is missing, or a row is not as it has to be, unless problems are collected.
 
     References:
         Liu et al. 2015, "Deep Learning Face Attributes in the Wild", ICCV.
     """
-    root = Path(root)
     wanted = _wanted_columns(target, attributes)
     folder = _find_image_folder(root)
-    labelled = _read_table(_find_table(root, ATTRIBUTE_FILE), wanted, allowed=(-1, 0, 1))
+    labelled = _read_table(_find_table(root, ATTRIBUTE_FILE), wanted, problems, allowed=(-1, 0, 1))
     _check_two_values(labelled)
-    partitioned = _read_table(_find_table(root, PARTITION_FILE), ("partition",), allowed=(0, 1, 2), has_header=False)
-    _check_same_images(labelled, partitioned)
-    _check_images_exist(labelled, folder)
+    partitioned = _read_table(
+        _find_table(root, PARTITION_FILE), ("partition",), problems, allowed=(0, 1, 2), has_header=False
+    )
+    _check_same_images(labelled, partitioned, problems)
 
-    names = list(labelled.lines)
     row_of = {name: row for row, name in enumerate(partitioned.lines)}
-    partitions = partitioned.values[[row_of[name] for name in names], 0]
-    # Split after split, so that one tensor holds all images and the splits are slices of it.
-    order = np.argsort(partitions, kind="stable")
-    stops = np.bincount(partitions, minlength=len(SPLIT_NAMES)).cumsum().tolist()
-    values = torch.from_numpy((labelled.values[order] == 1).astype(np.int64))
-    ordered_names = [names[row] for row in order.tolist()]
-    paths = tuple(folder / name for name in ordered_names)
-
-    def assemble(inputs: Tensor | ImageFiles) -> Data:
-        splits = {}
-        for name, start, stop in zip(SPLIT_NAMES, [0, *stops], stops, strict=False):
-            splits[name] = Split(
-                inputs=inputs[start:stop] if isinstance(inputs, Tensor) else ImageFiles(paths[start:stop], image_size),
-                labels=values[start:stop, 0],
-                attributes=values[start:stop, 1:] if attributes else None,
-                sample_ids=tuple(ordered_names[start:stop]),
-            )
-        return Data(
-            name="celeba",
-            class_names=(f"not {target}", target),
-            **splits,
-            attribute_names=tuple(attributes),
-            attribute_values=tuple((f"not {name}", name) for name in attributes),
-            mean=IMAGENET_MEAN,
-            std=IMAGENET_STD,
-            origin={
-                "name": "celeba",
-                "root": str(root.absolute()),
-                "target": target,
-                "attributes": list(attributes),
-                "image_size": image_size,
-            },
-        )
-
-    # Empty splits and the like come to light before minutes of decoding, not after.
-    try:
-        assemble(ImageFiles(paths, image_size))
-    except DataError as error:
-        raise DataError(f"{error} (from {partitioned.path} and {labelled.path})") from error
-    return assemble(
-        load_image_inputs(
-            paths, image_size, memory_limit_bytes=memory_limit_bytes, num_threads=num_threads, progress=progress
-        )
+    names = [name for name in labelled.lines if name in row_of]
+    kept = np.array([row for row, name in enumerate(labelled.lines) if name in row_of], dtype=np.int64)
+    images = ImageRoot(folder)
+    found = []
+    for position, name in enumerate(names):
+        try:
+            images.find(name)
+        except DataError as error:
+            problems.add("path", f"{labelled.path}, line {labelled.lines[name]}: {error}")
+            continue
+        found.append(position)
+    names, kept = [names[position] for position in found], kept[found]
+    values = (labelled.values[kept] == 1).astype(np.int64).reshape(-1, len(wanted))
+    return Listing(
+        name="celeba",
+        layout="celeba",
+        root=root,
+        source=f"{partitioned.path} and {labelled.path}",
+        sample_ids=tuple(names),
+        images=tuple(folder / name for name in names),
+        places=tuple(f"{labelled.path}, line {labelled.lines[name]}" for name in names),
+        labels=values[:, 0],
+        class_names=(f"not {target}", target),
+        splits=partitioned.values[[row_of[name] for name in names], 0].astype(np.int64),
+        attributes=values[:, 1:],
+        attribute_names=tuple(attributes),
+        attribute_values=tuple((f"not {name}", name) for name in attributes),
+        origin={"target": target, "attributes": list(attributes)},
     )
 
 
@@ -179,7 +192,9 @@ def _read_rows(path: Path) -> Iterator[_Row]:
         ) from error
 
 
-def _read_table(path: Path, wanted: tuple[str, ...], *, allowed: tuple[int, ...], has_header: bool = True) -> _Table:
+def _read_table(
+    path: Path, wanted: tuple[str, ...], problems: Problems, *, allowed: tuple[int, ...], has_header: bool = True
+) -> _Table:
     """Read the wanted columns of a list.
 
     Only wanted cells are kept: all 40 attributes of 200,000 images as text would take hundreds of megabytes.
@@ -187,6 +202,7 @@ def _read_table(path: Path, wanted: tuple[str, ...], *, allowed: tuple[int, ...]
     Args:
         path: The list: a count of rows if there is one, the names of the columns, a row for each image.
         wanted: Names of the columns.
+        problems: Takes what is wrong with a row.
         allowed: The values that they may have.
         has_header: Whether the names of the columns must be there; otherwise they are ``wanted`` and may be left out.
 
@@ -199,22 +215,27 @@ def _read_table(path: Path, wanted: tuple[str, ...], *, allowed: tuple[int, ...]
     value_of = {str(value): value for value in allowed}
     lines: dict[str, int] = {}
     values: list[list[int]] = []
+    num_rows = 0
     for number, cells in itertools.chain(first_row, rows):
-        _check_row(f"{path}, line {number}", cells, len(columns), lines)
-        lines[cells[0]] = number
+        num_rows += 1
+        if not _check_row(f"{path}, line {number}", cells, len(columns), lines, problems):
+            continue
         wanted_cells = [cells[position].strip() for position in positions]
-        try:
-            values.append([value_of[cell] for cell in wanted_cells])
-        except KeyError as error:
-            bad = error.args[0]
-            raise DataError(
-                f"{path}, line {number}: the value of {wanted[wanted_cells.index(bad)]} is {bad!r}; "
-                f"expected one of {', '.join(value_of)}"
-            ) from None
-    if num_declared is not None and num_declared != len(lines):
-        raise DataError(
-            f"{path}: the first line announces {num_declared} rows, found {len(lines)}; expected as many: the file is "
-            "cut off or edited"
+        bad = [(name, cell) for name, cell in zip(wanted, wanted_cells, strict=True) if cell not in value_of]
+        if bad:
+            problems.add(
+                "label",
+                f"{path}, line {number}: the value of {bad[0][0]} is {bad[0][1]!r}; "
+                f"expected one of {', '.join(value_of)}",
+            )
+            continue
+        lines[cells[0]] = number
+        values.append([value_of[cell] for cell in wanted_cells])
+    if num_declared is not None and num_declared != num_rows:
+        problems.add(
+            "label",
+            f"{path}: the first line announces {num_declared} rows, found {num_rows}; expected as many: the file is "
+            "cut off or edited",
         )
     if not lines:
         raise DataError(f"{path} lists no images; expected a row for each image")
@@ -238,18 +259,24 @@ def _read_head(
     return num_declared, default_columns, [row] if names else []
 
 
-def _check_row(where: str, cells: list[str], num_columns: int, lines: dict[str, int]) -> None:
-    """Refuse a row with missing cells, with an unsafe file name or with one that was there before."""
-    if len(cells) != num_columns + 1:
-        raise DataError(
-            f"{where}: found {len(cells)} cells, expected a file name and {num_columns} value(s); the file is cut "
-            "off or edited"
-        )
+def _check_row(where: str, cells: list[str], num_columns: int, lines: dict[str, int], problems: Problems) -> bool:
+    """Report a row with missing cells, with an unsafe file name or with one that was there before."""
     name = cells[0]
-    if name in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
-        raise DataError(f"{where}: {name!r} is not a plain file name; expected one without folders, such as 000001.jpg")
-    if name in lines:
-        raise DataError(f"{where}: image {name!r} is listed again; expected it once, and it is in line {lines[name]}")
+    if len(cells) != num_columns + 1:
+        problems.add(
+            "label",
+            f"{where}: found {len(cells)} cells, expected a file name and {num_columns} value(s); the file is cut "
+            "off or edited",
+        )
+    elif name in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
+        message = f"{where}: {name!r} is not a plain file name; expected one without folders, such as 000001.jpg"
+        problems.add("path", message)
+    elif name in lines:
+        message = f"{where}: image {name!r} is listed again; expected it once, and it is in line {lines[name]}"
+        problems.add("repeated", message)
+    else:
+        return True
+    return False
 
 
 def _find_column(path: Path, name: str, columns: tuple[str, ...]) -> int:
@@ -275,21 +302,12 @@ def _check_two_values(table: _Table) -> None:
             )
 
 
-def _check_same_images(first: _Table, second: _Table) -> None:
+def _check_same_images(first: _Table, second: _Table, problems: Problems) -> None:
     for here, there in ((first, second), (second, first)):
         missing = [name for name in here.lines if name not in there.lines]
         if missing:
-            raise DataError(
+            problems.add(
+                "split",
                 f"{there.path} lacks {len(missing)} of the {len(here.lines)} images of {here.path}, the first is "
-                f"{missing[0]!r} in line {here.lines[missing[0]]}; expected the same images in both"
+                f"{missing[0]!r} in line {here.lines[missing[0]]}; expected the same images in both",
             )
-
-
-def _check_images_exist(table: _Table, folder: Path) -> None:
-    present = {entry.name for entry in folder.iterdir()}
-    missing = [name for name in table.lines if name not in present]
-    if missing:
-        raise DataError(
-            f"{folder} lacks {len(missing)} of the {len(table.lines)} listed images, the first is {missing[0]!r} "
-            f"({table.path}, line {table.lines[missing[0]]}); unpack all images or shorten both lists"
-        )

@@ -1,12 +1,14 @@
-"""Image files to uint8 tensors: decoding, in parallel or one by one, with errors that name the file."""
+"""Images to uint8 tensors: decoding, in parallel or one by one, with errors that name the file."""
 
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -18,10 +20,29 @@ from torch.utils.data import Dataset
 
 from prusc.errors import ConfigError, DataError
 
+WorkT = TypeVar("WorkT")
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the number of items done and the number of all items."""
 
+
+class MadeImage(ABC):
+    """An image that is no file of its own: painted over, put together, or kept inside something else."""
+
+    @abstractmethod
+    def decode(self, size: int) -> NDArray[np.uint8]:
+        """Return the image as an RGB square [size, size, 3], the same one at every call.
+
+        Raises:
+            DataError: If something that it is made from is missing or damaged.
+        """
+
+
+ImageSource: TypeAlias = str | Path | MadeImage
+"""Where an image comes from: the path of a file, or what makes it."""
+
 DEFAULT_MEMORY_LIMIT_BYTES = 4 * 2**30
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
 _CHUNK_SIZE = 64
 # Formats whose 16-bit grayscale Pillow opens in its 32-bit mode "I".
@@ -50,13 +71,60 @@ def decode_image(path: str | Path, size: int) -> UInt8[Tensor, "3 {size} {size}"
     return torch.from_numpy(np.ascontiguousarray(_decode(Path(path), size).transpose(2, 0, 1)))
 
 
-def load_images(
-    paths: Sequence[str | Path], size: int, *, num_threads: int | None = None, progress: Progress | None = None
-) -> UInt8[Tensor, "{len(paths)} 3 {size} {size}"]:
-    """Decode image files in parallel threads into one tensor, in the order of ``paths``.
+def decode_source(source: ImageSource, size: int) -> NDArray[np.uint8]:
+    """Return an image as an RGB square [size, size, 3], see :func:`decode_image`."""
+    return source.decode(size) if isinstance(source, MadeImage) else _decode(Path(source), size)
+
+
+def decode_bytes(content: bytes, name: str, size: int) -> NDArray[np.uint8]:
+    """Return the image that a file with this content would hold, see :func:`decode_image`; errors call it ``name``."""
+    return _decode_open(BytesIO(content), name, size)
+
+
+def map_in_threads(
+    work: Callable[[int], WorkT], count: int, *, num_threads: int | None = None, progress: Progress | None = None
+) -> list[WorkT]:
+    """Do a piece of work for each of ``0..count-1`` in parallel threads.
 
     Args:
-        paths: The image files.
+        work: Given the number; must be safe to run in several threads.
+        count: How many pieces there are.
+        num_threads: ``None`` means one thread for each core that this process may use.
+        progress: Told the pieces done and ``count``, in the calling thread.
+
+    Returns:
+        The results in order.
+
+    Raises:
+        ConfigError: If ``num_threads`` is less than 1.
+    """
+    num_threads = _num_cores() if num_threads is None else num_threads
+    if num_threads < 1:
+        raise ConfigError(f"num_threads is {num_threads}; expected at least 1")
+    results: list[WorkT] = []
+
+    def do_chunk(start: int) -> list[WorkT]:
+        return [work(index) for index in range(start, min(start + _CHUNK_SIZE, count))]
+
+    executor = ThreadPoolExecutor(num_threads, thread_name_prefix="prusc-decode")
+    try:
+        for chunk in executor.map(do_chunk, range(0, count, _CHUNK_SIZE)):
+            results += chunk
+            if progress is not None:
+                progress(len(results), count)
+    finally:
+        # After an error or Ctrl-C nobody waits for the chunks that have not begun.
+        executor.shutdown(wait=True, cancel_futures=True)
+    return results
+
+
+def load_images(
+    paths: Sequence[ImageSource], size: int, *, num_threads: int | None = None, progress: Progress | None = None
+) -> UInt8[Tensor, "{len(paths)} 3 {size} {size}"]:
+    """Decode images in parallel threads into one tensor, in the order of ``paths``.
+
+    Args:
+        paths: The images.
         size: Height and width of the result, see :func:`decode_image`.
         num_threads: Decoding threads; ``None`` means one for each core that this process may use.
         progress: Told the number of images decoded so far and the number of all images, in the calling thread.
@@ -69,38 +137,25 @@ def load_images(
         DataError: See :func:`decode_image`; of several bad files the first one in the order of ``paths`` is reported.
     """
     _check_size(size)
-    num_threads = _num_cores() if num_threads is None else num_threads
-    if num_threads < 1:
-        raise ConfigError(f"num_threads is {num_threads}; expected at least 1")
     images = np.empty((len(paths), 3, size, size), dtype=np.uint8)
 
-    def decode_chunk(start: int) -> int:
-        stop = min(start + _CHUNK_SIZE, len(paths))
-        for index in range(start, stop):
-            images[index] = _decode(Path(paths[index]), size).transpose(2, 0, 1)
-        return stop
+    def decode(index: int) -> None:
+        images[index] = decode_source(paths[index], size).transpose(2, 0, 1)
 
-    executor = ThreadPoolExecutor(num_threads, thread_name_prefix="prusc-decode")
-    try:
-        for num_done in executor.map(decode_chunk, range(0, len(paths), _CHUNK_SIZE)):
-            if progress is not None:
-                progress(num_done, len(paths))
-    finally:
-        # After an error or Ctrl-C nobody waits for the chunks that have not begun.
-        executor.shutdown(wait=True, cancel_futures=True)
+    map_in_threads(decode, len(paths), num_threads=num_threads, progress=progress)
     return torch.from_numpy(images)
 
 
 @dataclass(frozen=True)
 class ImageFiles(Dataset[Tensor]):
-    """Image files that are decoded when they are asked for.
+    """Images that are decoded when they are asked for.
 
     Attributes:
-        paths: The image files.
+        paths: The images.
         size: Height and width of each item, see :func:`decode_image`.
     """
 
-    paths: tuple[str | Path, ...]
+    paths: tuple[ImageSource, ...]
     size: int
 
     def __post_init__(self) -> None:
@@ -110,11 +165,11 @@ class ImageFiles(Dataset[Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> UInt8[Tensor, "3 height width"]:
-        return decode_image(self.paths[index], self.size)
+        return torch.from_numpy(np.ascontiguousarray(decode_source(self.paths[index], self.size).transpose(2, 0, 1)))
 
 
 def load_image_inputs(
-    paths: Sequence[str | Path],
+    paths: Sequence[ImageSource],
     size: int,
     *,
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
@@ -124,7 +179,7 @@ def load_image_inputs(
     """Decode all images if they fit into memory, otherwise return a data set that decodes them one by one.
 
     Args:
-        paths: The image files.
+        paths: The images.
         size: Height and width of the images, see :func:`decode_image`.
         memory_limit_bytes: The most that the decoded images may take.
         num_threads: See :func:`load_images`.
@@ -141,7 +196,8 @@ def load_image_inputs(
     if len(paths) * 3 * size * size <= memory_limit_bytes:
         return load_images(paths, size, num_threads=num_threads, progress=progress)
     for path in paths:
-        _check_file(Path(path))
+        if not isinstance(path, MadeImage):
+            _check_file(Path(path))
     return ImageFiles(tuple(paths), size)
 
 
@@ -172,8 +228,13 @@ def _check_file(path: Path) -> None:
 def _decode(path: Path, size: int) -> NDArray[np.uint8]:
     """Do the work of ``decode_image``; the result is [size, size, 3]."""
     _check_file(path)
+    return _decode_open(path, path, size)
+
+
+def _decode_open(file: Path | BytesIO, path: Path | str, size: int) -> NDArray[np.uint8]:
+    """Decode what Pillow can open; errors call it ``path``."""
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             _check_num_pixels(path, image)
             # JPEG can be decoded at a fraction of its size, which is many times faster; other formats ignore this.
             image.draft(None, (size, size))
@@ -201,7 +262,7 @@ def _decode(path: Path, size: int) -> NDArray[np.uint8]:
         ) from error
 
 
-def _check_num_pixels(path: Path, image: Image.Image) -> None:
+def _check_num_pixels(path: Path | str, image: Image.Image) -> None:
     """Refuse a decompression bomb; Pillow itself only warns up to twice its limit."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
@@ -211,7 +272,7 @@ def _check_num_pixels(path: Path, image: Image.Image) -> None:
         )
 
 
-def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+def _to_rgb(path: Path | str, image: Image.Image) -> Image.Image:
     """Convert any mode to RGB without losing what can be seen."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return image

@@ -52,6 +52,21 @@ class Split:
         )
 
 
+@dataclass(frozen=True)
+class SkippedSample:
+    """A sample that was left out because its image cannot be read.
+
+    Attributes:
+        split: Where it would have been.
+        sample_id: Its name.
+        problem: What is wrong with the image.
+    """
+
+    split: str
+    sample_id: str
+    problem: str
+
+
 @dataclass(frozen=True, eq=False)
 class Data:
     """A data set with its three splits.
@@ -64,6 +79,7 @@ class Data:
         mean: Per-channel mean for normalisation, of intensities in ``[0, 1]``.
         std: Per-channel standard deviation for normalisation.
         origin: Settings that made the data, written into the run folder.
+        skipped: Samples that were left out, as far as that was asked for.
     """
 
     name: str
@@ -76,6 +92,7 @@ class Data:
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     origin: dict[str, Any] = field(default_factory=dict)
+    skipped: tuple[SkippedSample, ...] = ()
 
     def __post_init__(self) -> None:
         num_classes = len(self.class_names)

@@ -1,0 +1,168 @@
+"""From a listing to data: images decoded or ready to be decoded, split by split."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prusc.data.images import (
+    DEFAULT_MEMORY_LIMIT_BYTES,
+    ImageFiles,
+    ImageSource,
+    Progress,
+    decode_source,
+    load_image_inputs,
+    map_in_threads,
+)
+from prusc.data.listing import Listing
+from prusc.data.table import SPLIT_NAMES, Data, SkippedSample, Split
+from prusc.errors import DataError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+DEFAULT_IMAGE_SIZE = 96
+
+
+def assemble_data(
+    listing: Listing,
+    image_size: int,
+    *,
+    skip_bad: bool = False,
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+) -> Data:
+    """Read the images of a listing.
+
+    Args:
+        listing: With all three splits.
+        image_size: Height and width of the images.
+        skip_bad: Go on without images that are missing or cannot be decoded. Each image is then decoded once to find
+            out, before those that are good are read.
+        memory_limit_bytes: Up to this size all images are held in memory; beyond, they are decoded one by one.
+        num_threads: Decoding threads; ``None`` means one for each core.
+        progress: Told the number of images decoded so far and the number of all images.
+
+    Returns:
+        The data, each split in the order of the listing.
+
+    Raises:
+        ConfigError: If a setting is out of range.
+        DataError: If an image is missing or bad, or a split or a class is left without samples.
+    """
+    # Empty splits and the like come to light before minutes of decoding, not after.
+    _assemble(listing, ImageFiles(listing.images, image_size), ())
+    skipped: tuple[SkippedSample, ...] = ()
+    if skip_bad:
+        bad = find_bad_images(listing.images, image_size, num_threads=num_threads, progress=progress)
+        skipped = tuple(
+            SkippedSample(SPLIT_NAMES[listing.splits[index]], listing.sample_ids[index], message)
+            for index, message in bad.items()
+        )
+        if len(bad) == len(listing):
+            raise DataError(f"none of the {len(listing)} images of {listing.source} can be read; the first: {bad[0]}")
+        listing = listing.take(np.setdiff1d(np.arange(len(listing)), list(bad)))
+        _assemble(listing, ImageFiles(listing.images, image_size), skipped)
+    else:
+        check_images_exist(listing)
+    # Split after split, so that one tensor holds all images and the splits are slices of it.
+    listing = listing.take(np.argsort(listing.splits, kind="stable"))
+    inputs = load_image_inputs(
+        listing.images, image_size, memory_limit_bytes=memory_limit_bytes, num_threads=num_threads, progress=progress
+    )
+    return _assemble(listing, inputs, skipped)
+
+
+def find_bad_images(
+    images: tuple[ImageSource, ...],
+    image_size: int,
+    *,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+) -> dict[int, str]:
+    """Decode every image once and return what is wrong with those that cannot be decoded, by their index."""
+
+    def attempt(index: int) -> str | None:
+        try:
+            decode_source(images[index], image_size)
+        except DataError as error:
+            return str(error)
+        return None
+
+    messages = map_in_threads(attempt, len(images), num_threads=num_threads, progress=progress)
+    return {index: message for index, message in enumerate(messages) if message is not None}
+
+
+def find_missing_images(listing: Listing) -> NDArray[np.int64]:
+    """Return the indices of the samples whose image file is not there."""
+    names: dict[Path, set[str]] = {}
+    missing = []
+    for index, image in enumerate(listing.images):
+        if not isinstance(image, str | Path):
+            continue
+        folder, name = Path(image).parent, Path(image).name
+        if folder not in names:
+            names[folder] = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+        if name not in names[folder]:
+            missing.append(index)
+    return np.array(missing, dtype=np.int64)
+
+
+def check_images_exist(listing: Listing) -> None:
+    """Refuse a listing that names files which are not there.
+
+    Raises:
+        DataError: With their number and the first of them.
+    """
+    missing = find_missing_images(listing)
+    if len(missing):
+        first = int(missing[0])
+        image = listing.images[first]
+        assert not hasattr(image, "decode")
+        raise DataError(
+            f"{Path(image).parent} lacks {len(missing)} of the {len(listing)} listed images, the first is "
+            f"{Path(image).name!r} ({listing.places[first]}); unpack all images, shorten the list, or go on without "
+            "them (skip_bad)"
+        )
+
+
+def _assemble(listing: Listing, inputs: Tensor | ImageFiles, skipped: tuple[SkippedSample, ...]) -> Data:
+    order = np.argsort(listing.splits, kind="stable")
+    stops = np.bincount(listing.splits, minlength=len(SPLIT_NAMES)).cumsum().tolist()
+    labels = torch.from_numpy(listing.labels[order])
+    attributes = torch.from_numpy(listing.attributes[order])
+    sample_ids = [listing.sample_ids[index] for index in order.tolist()]
+    images = [listing.images[index] for index in order.tolist()]
+    splits = {}
+    try:
+        for name, start, stop in zip(SPLIT_NAMES, [0, *stops], stops, strict=False):
+            splits[name] = Split(
+                inputs=(
+                    inputs[start:stop]
+                    if isinstance(inputs, Tensor)
+                    else ImageFiles(tuple(images[start:stop]), inputs.size)
+                ),
+                labels=labels[start:stop],
+                attributes=attributes[start:stop] if listing.attribute_names else None,
+                sample_ids=tuple(sample_ids[start:stop]),
+            )
+        return Data(
+            name=listing.name,
+            class_names=listing.class_names,
+            **splits,
+            attribute_names=listing.attribute_names,
+            attribute_values=listing.attribute_values,
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+            origin={
+                "layout": listing.layout,
+                "root": str(listing.root.absolute()),
+                **listing.origin,
+                "num_skipped": len(skipped),
+            },
+            skipped=skipped,
+        )
+    except DataError as error:
+        raise DataError(f"{error} (from {listing.source})") from error

@@ -1,0 +1,217 @@
+"""Everything that is wrong with a data set, found by reading all of it once."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prusc.data.assembly import DEFAULT_IMAGE_SIZE
+from prusc.data.images import Progress, decode_source, map_in_threads
+from prusc.data.layouts import check_options, find_layout, list_layout
+from prusc.data.listing import Listing, Problem, Problems
+from prusc.data.table import SPLIT_NAMES
+from prusc.errors import DataError
+
+
+@dataclass(frozen=True)
+class GroupCount:
+    """How many samples one group has in one split.
+
+    Attributes:
+        split: Name of the split.
+        label: Name of the class.
+        attributes: Value of each attribute by its name.
+        num_samples: The samples that can be used.
+    """
+
+    split: str
+    label: str
+    attributes: dict[str, str]
+    num_samples: int
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What a check found.
+
+    Attributes:
+        layout: Name of the layout.
+        root: The folder.
+        num_samples: Samples that can be used.
+        num_by_split: The same by split.
+        num_by_class: The same by split and class.
+        groups: The same by group; empty if there are no attributes.
+        made_splits: Splits that were not there, and would be made as counted here.
+        problems: Everything that is wrong.
+    """
+
+    layout: str
+    root: str
+    num_samples: int
+    num_by_split: dict[str, int]
+    num_by_class: dict[str, dict[str, int]]
+    groups: tuple[GroupCount, ...]
+    made_splits: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return {"is_good": self.is_good, **asdict(self)}
+
+
+def check_data(
+    name: str,
+    *,
+    layout: str | None = None,
+    default_seed: int = 0,
+    default_image_size: int = DEFAULT_IMAGE_SIZE,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> DataReport:
+    """Read every row and every image once, and report what is wrong.
+
+    Args:
+        name: See :func:`~prusc.data.load_data`.
+        layout: Name of the layout; recognised if ``None``.
+        default_seed: See :func:`~prusc.data.load_data`.
+        default_image_size: See :func:`~prusc.data.load_data`.
+        num_threads: Threads that read; ``None`` means one for each core.
+        progress: Told the number of images read so far and the number of all images.
+        **options: Those of :class:`~prusc.config.DataConfig`.
+
+    Returns:
+        Counts and problems. The counts are without the samples that have problems, but for those in two splits.
+
+    Raises:
+        ConfigError: If there is no such path, no layout is recognised or an option does not apply.
+        DataError: If the data are so wrong that there is nothing to count.
+    """
+    given: Mapping[str, Any] = {option: value for option, value in options.items() if value is not None}
+    found = find_layout(name, layout, packaged=())
+    check_options(name, given, found.options)
+    problems = Problems(collect=True)
+    listing, made = list_layout(name, found, problems, given, default_seed=default_seed)
+    size = given.get("image_size", default_image_size)
+
+    def read(index: int) -> tuple[str | None, bytes | None]:
+        image = listing.images[index]
+        digest = _digest(Path(image)) if isinstance(image, str | Path) else None
+        try:
+            decode_source(image, size)
+        except DataError as error:
+            return str(error), digest
+        return None, digest
+
+    results = map_in_threads(read, len(listing), num_threads=num_threads, progress=progress)
+    good = []
+    for index, (message, _) in enumerate(results):
+        if message is None:
+            good.append(index)
+        else:
+            image = listing.images[index]
+            is_there = not isinstance(image, str | Path) or Path(image).exists()
+            place = listing.places[index]
+            where = "" if place in message else f"{place}: "
+            problems.add("unreadable" if is_there else "missing", f"{where}{message}")
+    _find_shared(listing, [digest for _, digest in results], problems)
+    usable = listing.take(np.array(good, dtype=np.int64)) if good else None
+    return _make_report(listing, usable, made, problems)
+
+
+def describe_report(report: DataReport) -> list[str]:
+    """Return a report as lines of text: what there is, then what is wrong."""
+    made = f"; the splits {', '.join(report.made_splits)} are missing and would be made" if report.made_splits else ""
+    lines = [f"data: layout {report.layout}, {report.root}, {report.num_samples} images that can be used{made}"]
+    for split, by_class in report.num_by_class.items():
+        counts = ", ".join(f"{number} {name}" for name, number in by_class.items())
+        lines.append(f"{split}: {report.num_by_split[split]} images ({counts})")
+        lines += [
+            f"  {group.label}, {', '.join(f'{name}: {value}' for name, value in group.attributes.items())}, "
+            f"{group.num_samples} images"
+            for group in report.groups
+            if group.split == split
+        ]
+    kinds = Counter(problem.kind for problem in report.problems)
+    found = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+    lines.append(f"{len(report.problems)} problems: {found}" if report.problems else "nothing is wrong")
+    return lines + [f"  {problem.kind}: {problem.message}" for problem in report.problems]
+
+
+def _digest(path: Path) -> bytes | None:
+    if not path.is_file():  # a pipe would be waited for
+        return None
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").digest()
+    except OSError:
+        return None
+
+
+def _find_shared(listing: Listing, digests: list[bytes | None], problems: Problems) -> None:
+    """Report files of the same content in different splits: what is tested on would have been trained on."""
+    first: dict[bytes, int] = {}
+    for index, digest in enumerate(digests):
+        if digest is None:
+            continue
+        other = first.setdefault(digest, index)
+        if listing.splits[other] != listing.splits[index]:
+            problems.add(
+                "shared",
+                f"{listing.sample_ids[index]} ({SPLIT_NAMES[listing.splits[index]]}) is the same file as "
+                f"{listing.sample_ids[other]} ({SPLIT_NAMES[listing.splits[other]]}); expected different images in "
+                "different splits: take one of them out",
+            )
+
+
+def _make_report(listing: Listing, usable: Listing | None, made: tuple[str, ...], problems: Problems) -> DataReport:
+    keys: list[tuple[int, ...]] = []
+    if usable is not None:
+        columns = np.concatenate([usable.splits[:, None], usable.labels[:, None], usable.attributes], axis=1)
+        keys = [tuple(row) for row in columns.tolist()]
+    groups = Counter(keys)
+    classes = Counter(key[:2] for key in keys)
+    splits = Counter(key[0] for key in keys)
+    for label, name in enumerate(listing.class_names):
+        if not classes[0, label]:
+            message = f"class {name!r} has no image for training that can be used; expected some"
+            problems.add("class", message)
+    for split, name in enumerate(SPLIT_NAMES):
+        if not splits[split]:
+            problems.add("split", f"split {name} has no image that can be used; expected some")
+    values = [range(len(names)) for names in listing.attribute_values]
+    return DataReport(
+        layout=listing.layout,
+        root=str(listing.root),
+        num_samples=len(keys),
+        num_by_split={name: splits[split] for split, name in enumerate(SPLIT_NAMES)},
+        num_by_class={
+            name: {class_name: classes[split, label] for label, class_name in enumerate(listing.class_names)}
+            for split, name in enumerate(SPLIT_NAMES)
+        },
+        groups=tuple(
+            GroupCount(
+                SPLIT_NAMES[split],
+                listing.class_names[label],
+                {
+                    name: listing.attribute_values[position][value]
+                    for position, (name, value) in enumerate(zip(listing.attribute_names, rest, strict=True))
+                },
+                groups[split, label, *rest],
+            )
+            for split, label, *rest in product(range(len(SPLIT_NAMES)), range(len(listing.class_names)), *values)
+            if rest
+        ),
+        made_splits=made,
+        problems=tuple(problems.found),
+    )

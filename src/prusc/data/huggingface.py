@@ -1,0 +1,180 @@
+"""Data sets of Hugging Face's `datasets`: an object, a folder that `save_to_disk` wrote, or a name on the hub."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prusc.data.images import MadeImage, decode_bytes, decode_source
+from prusc.data.listing import NO_SPLIT, Listing, Problems, number_values
+from prusc.data.splits import SPLIT_WORDS
+from prusc.errors import ConfigError, DataError, nearest_names
+
+HUB_PREFIX = "hf:"
+_MARKS = ("dataset_dict.json", "dataset_info.json")
+
+
+def is_saved_dataset(root: Path) -> bool:
+    """Whether `save_to_disk` wrote the folder."""
+    return any((root / mark).is_file() for mark in _MARKS)
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedImage(MadeImage):
+    """An image in a row of a data set.
+
+    Attributes:
+        rows: The data set, with images that are not decoded.
+        index: The row.
+        column: Column of the image.
+        place: What to call it in errors.
+    """
+
+    rows: Any
+    index: int
+    column: str
+    place: str
+
+    def decode(self, size: int) -> NDArray[np.uint8]:
+        """Return the image as an RGB square [size, size, 3]."""
+        try:
+            cell = self.rows[self.index][self.column]
+        except Exception as error:  # Damaged Arrow files raise nearly anything.
+            raise DataError(
+                f"{self.place} cannot be read ({type(error).__name__}: {error}); save the data again"
+            ) from error
+        if cell is None or (cell["bytes"] is None and cell["path"] is None):
+            raise DataError(f"{self.place} has no image; expected one in column {self.column!r}")
+        if cell["bytes"] is None:
+            return decode_source(cell["path"], size)
+        return decode_bytes(cell["bytes"], self.place, size)
+
+
+def open_dataset(name: str) -> Any:
+    """Open a folder that `save_to_disk` wrote, or, after ``hf:``, load a name from the hub.
+
+    Raises:
+        ConfigError: If the package `datasets` is missing.
+        DataError: If it cannot be opened.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise ConfigError(
+            f"data {name!r} are a data set of Hugging Face, and the package datasets, which reads those, is missing: "
+            "pip install prusc[hf]"
+        ) from error
+    try:
+        if name.startswith(HUB_PREFIX):
+            return datasets.load_dataset(name.removeprefix(HUB_PREFIX))
+        return datasets.load_from_disk(name)
+    except Exception as error:  # Network, Arrow and JSON all have their own errors.
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise DataError(
+            f"data {name!r} cannot be opened ({reason}); expected a name on the hub after "
+            f"{HUB_PREFIX}, or a folder that save_to_disk wrote"
+        ) from error
+
+
+def list_dataset(
+    dataset: Any,
+    problems: Problems,
+    *,
+    name: str = "huggingface",
+    target: str | None = None,
+    attributes: Sequence[str] = (),
+    file_column: str | None = None,
+) -> Listing:
+    """List the rows of a `datasets.Dataset` or `DatasetDict`.
+
+    Args:
+        dataset: Whose splits are called as :data:`~prusc.data.splits.SPLIT_WORDS` says; a `Dataset` has none.
+        problems: Takes what is wrong with a row.
+        name: What to call the data.
+        target: Column of the class; ``label`` if ``None``, or the only one with class names.
+        attributes: Columns of the spurious attributes.
+        file_column: Column of the image; the first one of images if ``None``.
+
+    Returns:
+        The rows, split by split.
+
+    Raises:
+        ConfigError: If a column is not there.
+        DataError: If a split has an unknown name, or for a row unless problems are collected.
+    """
+    import datasets
+
+    parts = dict(dataset) if isinstance(dataset, dict) else {"": dataset}
+    features = next(iter(parts.values())).features
+    of_images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
+    with_names = [column for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+    image_column = _choose(file_column, of_images, features, "file_column", "images")
+    target = _choose(target, ["label"] if "label" in features else with_names, features, "target", "classes")
+    for attribute in attributes:
+        _choose(attribute, [], features, "attributes", "an attribute")
+    columns = (target, *attributes)
+    images: list[MadeImage] = []
+    places: list[str] = []
+    splits: list[int] = []
+    cells: list[list[Any]] = []
+    for part, rows in parts.items():
+        if part and part.lower() not in SPLIT_WORDS:
+            problems.add("split", f"{name}: split {part!r} is none of {', '.join(SPLIT_WORDS)}; rename or remove it")
+            continue
+        undecoded = rows.cast_column(image_column, datasets.Image(decode=False))
+        for index, values in enumerate(zip(*(rows[column] for column in columns), strict=True)):
+            place = f"{name}{f', split {part}' if part else ''}, row {index}"
+            if values[0] is None or (target in with_names and values[0] < 0):
+                problems.add("label", f"{place}: column {target!r} has no value; expected a class")
+                continue
+            images.append(EmbeddedImage(undecoded, index, image_column, place))
+            places.append(place)
+            splits.append(SPLIT_WORDS[part.lower()] if part else NO_SPLIT)
+            cells.append(list(values))
+    numbers, names = [], []
+    for position, column in enumerate(columns):
+        known = features[column].names if column in with_names else None
+        texts = [_as_text(row[position], known) for row in cells]
+        unknown = [] if known is None or "unknown" not in texts else ["unknown"]
+        column_numbers, column_names = number_values(texts, None if known is None else [*known, *unknown])
+        numbers.append(column_numbers)
+        names.append(column_names)
+    return Listing(
+        name=name,
+        layout="huggingface",
+        root=Path(name),
+        source=name,
+        sample_ids=tuple(place.removeprefix(f"{name}, ") for place in places),
+        images=tuple(images),
+        places=tuple(places),
+        labels=numbers[0],
+        class_names=names[0],
+        splits=np.array(splits, dtype=np.int64),
+        attributes=np.stack(numbers[1:], axis=1) if attributes else np.zeros((len(images), 0), dtype=np.int64),
+        attribute_names=tuple(attributes),
+        attribute_values=tuple(names[1:]),
+        origin={"target": target, "attributes": list(attributes), "file_column": image_column},
+    )
+
+
+def _choose(wanted: str | None, usual: Sequence[str], features: Any, option: str, what: str) -> str:
+    if wanted is not None and wanted not in features:
+        raise ConfigError(
+            f"the data have no column {wanted!r} ({option}){nearest_names(wanted, features)}; they have "
+            f"{', '.join(features)}"
+        )
+    if wanted is None and not usual:
+        raise ConfigError(
+            f"the data have no column that is known to hold {what}; they have {', '.join(features)}: name one with "
+            f"--data-options.{option.replace('_', '-')}"
+        )
+    return usual[0] if wanted is None else wanted
+
+
+def _as_text(value: Any, known: Sequence[str] | None) -> str:
+    if value is None:
+        return "unknown"
+    return str(value) if known is None else known[value]

@@ -1,0 +1,91 @@
+"""The files that a table may name: inside the data set's own folder, and nowhere else."""
+
+import os
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from prusc.data.images import IMAGE_SUFFIXES
+from prusc.errors import DataError
+
+IMAGE_FOLDER_NAMES = ("images", "image", "imgs", "img")
+
+
+class ImageRoot:
+    """Finds image files by the names that a table gives them.
+
+    A name is a path from the folder, or from its sub-folder ``images`` or ``img``; its ending may be left out.
+
+    Args:
+        folder: Where the names begin.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._real = folder.resolve()
+        self._starts = [folder, *(folder / name for name in IMAGE_FOLDER_NAMES if (folder / name).is_dir())]
+        self._inside: dict[Path, bool] = {}
+        self._entries: dict[Path, dict[str, bool]] = {}
+        self._stems: dict[Path, dict[str, list[str]]] = {}
+
+    def find(self, name: str) -> Path | None:
+        """Return the file of a name, or ``None`` if there is none.
+
+        Raises:
+            DataError: If the name leads out of the folder or fits several files; without saying where the name stands.
+        """
+        self._check_name(name)
+        for start in self._starts:
+            wanted = start / name
+            found = self._find_exactly(wanted) or self._find_without_ending(wanted)
+            if found is not None:
+                self._check_inside(found, name)
+                return found
+        return None
+
+    def _check_name(self, name: str) -> None:
+        # What the other system takes for an absolute path is one here too: a table travels.
+        windows = PureWindowsPath(name)
+        if not name or "\0" in name:
+            raise DataError(f"{name!r} is no file name; expected a path from {self.folder}")
+        if PurePosixPath(name).is_absolute() or windows.is_absolute() or windows.drive or windows.root:
+            raise DataError(f"{name!r} is an absolute path; expected one from {self.folder}")
+        if ".." in windows.parts:
+            raise DataError(f"{name!r} leads upwards; expected a path that stays inside {self.folder}")
+
+    def _find_exactly(self, wanted: Path) -> Path | None:
+        return wanted if wanted.name in self._list(wanted.parent) else None
+
+    def _find_without_ending(self, wanted: Path) -> Path | None:
+        if wanted.suffix.lower() in IMAGE_SUFFIXES:
+            return None
+        if wanted.parent not in self._stems:
+            stems = self._stems[wanted.parent] = {}
+            for entry in self._list(wanted.parent):
+                if PurePosixPath(entry).suffix.lower() in IMAGE_SUFFIXES:
+                    stems.setdefault(PurePosixPath(entry).stem, []).append(entry)
+        found = self._stems[wanted.parent].get(wanted.name, [])
+        if len(found) > 1:
+            raise DataError(
+                f"{wanted.name!r} may be any of {', '.join(sorted(found))}; expected the name with its ending"
+            )
+        return wanted.parent / found[0] if found else None
+
+    def _list(self, folder: Path) -> dict[str, bool]:
+        """Return the names in a folder, each with whether it is a link."""
+        if folder not in self._entries:
+            try:
+                with os.scandir(folder) as entries:
+                    self._entries[folder] = {entry.name: entry.is_symlink() for entry in entries}
+            except OSError:
+                self._entries[folder] = {}
+        return self._entries[folder]
+
+    def _check_inside(self, path: Path, name: str) -> None:
+        parent = path.parent
+        if parent not in self._inside:
+            self._inside[parent] = parent.resolve().is_relative_to(self._real)
+        is_link = self._list(parent)[path.name]
+        if not self._inside[parent] or (is_link and not path.resolve().is_relative_to(self._real)):
+            raise DataError(
+                f"{name!r} is reached by a link that leads out of {self.folder}; expected a file inside it: copy it "
+                "there, or name the folder that really holds the images (data_options.image_folder)"
+            )

@@ -1,0 +1,119 @@
+"""Splits: what tables call them, and how one that is missing is made."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prusc.data.listing import NO_SPLIT, Listing, Problems
+from prusc.data.table import SPLIT_NAMES
+from prusc.errors import ConfigError, DataError
+
+DEFAULT_SHARE = 0.2
+
+_TRAIN, _VAL, _TEST = range(3)
+_WORDS = (
+    ("0", "train", "training", "tr"),
+    ("1", "val", "valid", "validation", "dev", "va"),
+    ("2", "test", "testing", "te"),
+)
+SPLIT_WORDS = {word: split for split, words in enumerate(_WORDS) for word in words}
+"""Every way to call a split, in small letters, and its index into ``SPLIT_NAMES``."""
+
+
+def fill_splits(listing: Listing, *, val_share: float, test_share: float, seed: int) -> tuple[Listing, tuple[str, ...]]:
+    """Make the splits that a listing lacks, out of its training samples or of all.
+
+    What is held out is stratified: the same share of every class. Bundles stay whole.
+
+    Args:
+        listing: With all splits, with some of them, or with none at all.
+        val_share: Share of the samples that become validation, if there is none.
+        test_share: Share of the samples that become test, if there is none.
+        seed: Decides which.
+
+    Returns:
+        The listing with three splits, and the names of those that were made.
+
+    Raises:
+        ConfigError: If the shares are not in (0, 1) or leave nothing for training.
+        DataError: If there are no training samples to take from.
+    """
+    for name, share in (("val_share", val_share), ("test_share", test_share)):
+        if not 0 < share < 1:
+            raise ConfigError(f"{name} is {share}; expected a share of the samples greater than 0 and less than 1")
+    if val_share + test_share >= 1:
+        raise ConfigError(f"val_share {val_share} and test_share {test_share} leave nothing for training; lower them")
+    splits = np.where(listing.splits == NO_SPLIT, _TRAIN, listing.splits)
+    present = set(splits.tolist())
+    if _TRAIN not in present:
+        raise DataError(f"{listing.source} names no samples of the training split; expected some")
+    missing = [split for split in (_TEST, _VAL) if split not in present]
+    rng = np.random.default_rng(seed)
+    num_samples = int((splits == _TRAIN).sum())
+    for split in missing:
+        share = test_share if split == _TEST else val_share
+        pool = np.flatnonzero(splits == _TRAIN)
+        # The test split may have been taken already; shares are of what there was before.
+        share *= num_samples / len(pool)
+        bundles = np.arange(len(listing)) if listing.bundles is None else listing.bundles
+        splits[pool[hold_out(listing.labels[pool], bundles[pool], share, rng)]] = split
+    made = tuple(SPLIT_NAMES[split] for split in sorted(missing))
+    return replace(listing, splits=splits), made
+
+
+def hold_out(
+    labels: NDArray[np.int64], bundles: NDArray[np.int64], share: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Choose a share of each class at random, by whole bundles.
+
+    A bundle counts for the class that most of its samples have. Of a class with several bundles at least one is chosen
+    and one is left.
+
+    Args:
+        labels: Class of each sample.
+        bundles: Samples of the same number go together.
+        share: In (0, 1).
+        rng: Decides which.
+
+    Returns:
+        Which samples are chosen.
+    """
+    names, members = np.unique(bundles, return_inverse=True)
+    counts = np.zeros((len(names), int(labels.max()) + 1), dtype=np.int64)
+    np.add.at(counts, (members, labels), 1)
+    sizes, strata = counts.sum(axis=1), counts.argmax(axis=1)
+    chosen = np.zeros(len(names), dtype=np.bool_)
+    for stratum in np.unique(strata):
+        order = rng.permutation(np.flatnonzero(strata == stratum))
+        reached = sizes[order].cumsum()
+        # The number of bundles that comes nearest to the share.
+        number = int(np.abs(np.concatenate([[0], reached]) - share * reached[-1]).argmin())
+        if len(order) > 1:
+            number = min(max(number, 1), len(order) - 1)
+        chosen[order[:number]] = True
+    return chosen[members]
+
+
+def check_bundles(listing: Listing, column: str, problems: Problems) -> None:
+    """Report the bundles that given splits divide.
+
+    Args:
+        listing: With splits.
+        column: What the bundles are called.
+        problems: Takes what is wrong.
+    """
+    if listing.bundles is None:
+        return
+    first: dict[int, int] = {}
+    told: set[int] = set()
+    for index, (bundle, split) in enumerate(zip(listing.bundles.tolist(), listing.splits.tolist(), strict=True)):
+        other = first.setdefault(bundle, index)
+        if listing.splits[other] != split and bundle not in told:
+            told.add(bundle)
+            problems.add(
+                "shared",
+                f"{listing.places[index]}: the split is {SPLIT_NAMES[split]}, yet {listing.places[other]} has the same "
+                f"{column} and is in {SPLIT_NAMES[listing.splits[other]]}; expected all samples of one {column} in "
+                "one split: correct the table, or leave the split column out (split_column none) to have splits made",
+            )

@@ -1,0 +1,151 @@
+"""Coloured patches, as dermatologists lay beside a lesion, for images that have none: a shortcut of known strength."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prusc.config import StickerConfig
+from prusc.data.images import IMAGE_SUFFIXES, ImageSource, MadeImage, decode_source
+from prusc.data.listing import Listing
+from prusc.data.table import SPLIT_NAMES
+from prusc.errors import ConfigError
+
+ATTRIBUTE = "sticker"
+VALUES = ("no sticker", "sticker")
+COLOURS = ((236, 106, 40), (240, 190, 40), (70, 150, 70), (40, 110, 190), (200, 50, 60), (120, 70, 150))
+"""Orange, yellow, green, blue, red and violet, none as bright as a screen can show."""
+
+_NUM_TRIES = 64
+_INDEPENDENT = 0.5
+
+
+@dataclass(frozen=True)
+class StickeredImage(MadeImage):
+    """An image with a round sticker near its edge.
+
+    Attributes:
+        image: The image below.
+        mask: White where the sticker should not lie; ``None`` if it may lie anywhere.
+        seed: Decides colour, size and place.
+        diameter: Mean diameter of the sticker, as a share of the image's side.
+    """
+
+    image: ImageSource
+    mask: ImageSource | None
+    seed: int
+    diameter: float
+
+    def decode(self, size: int) -> NDArray[np.uint8]:
+        """Return the image as an RGB square [size, size, 3] with its sticker."""
+        pixels = decode_source(self.image, size)
+        lesion = None if self.mask is None else decode_source(self.mask, size)[:, :, 0] >= 128
+        rng = np.random.default_rng(self.seed)
+        colour = np.array(COLOURS[rng.integers(len(COLOURS))])
+        radius = self.diameter / 2 * rng.uniform(0.8, 1.2)
+        disc = _draw_disc(size, radius, lesion, rng)[:, :, None]
+        return (pixels * (1 - disc) + colour * disc).round().astype(np.uint8)
+
+
+def add_stickers(listing: Listing, config: StickerConfig, seed: int) -> Listing:
+    """Lay stickers on a share of each class in each split, and add the attribute ``sticker``.
+
+    In test the share is one half of every class unless the settings say otherwise, so that there the sticker says
+    nothing about the class.
+
+    Args:
+        listing: With its splits.
+        config: Shares, size and masks.
+        seed: Decides which images get a sticker, and which one.
+
+    Returns:
+        The listing with stickers.
+
+    Raises:
+        ConfigError: If there are not as many shares as classes, or the folder of masks is not there.
+    """
+    if config.train_shares is None:
+        return listing
+    num_classes = len(listing.class_names)
+    train = _check_shares("train_shares", config.train_shares, listing)
+    val = train if config.val_shares is None else _check_shares("val_shares", config.val_shares, listing)
+    test = (_INDEPENDENT,) * num_classes
+    if config.test_shares is not None:
+        test = _check_shares("test_shares", config.test_shares, listing)
+    rng = np.random.default_rng(seed)
+    chosen = np.zeros(len(listing), dtype=np.bool_)
+    for split, shares in enumerate((train, val, test)):
+        for label, share in enumerate(shares):
+            members = np.flatnonzero((listing.splits == split) & (listing.labels == label))
+            chosen[rng.permutation(members)[: round(share * len(members))]] = True
+    masks = _find_masks(listing, config)
+    images = tuple(
+        StickeredImage(image, masks.get(Path(name).stem), _own_seed(seed, name), config.size) if has_sticker else image
+        for image, name, has_sticker in zip(listing.images, listing.sample_ids, chosen.tolist(), strict=True)
+    )
+    return replace(
+        listing,
+        images=images,
+        attributes=np.concatenate([listing.attributes, chosen[:, None].astype(np.int64)], axis=1),
+        attribute_names=(*listing.attribute_names, ATTRIBUTE),
+        attribute_values=(*listing.attribute_values, VALUES),
+        origin={
+            **listing.origin,
+            "sticker_shares": {
+                SPLIT_NAMES[split]: dict(zip(listing.class_names, shares, strict=True))
+                for split, shares in enumerate((train, val, test))
+            },
+            "sticker_size": config.size,
+            "sticker_masks": len(masks),
+        },
+    )
+
+
+def _check_shares(name: str, shares: Sequence[float], listing: Listing) -> tuple[float, ...]:
+    if len(shares) != len(listing.class_names):
+        raise ConfigError(
+            f"stickers.{name} has {len(shares)} shares; expected one for each class, in this order: "
+            f"{', '.join(listing.class_names)}"
+        )
+    return tuple(shares)
+
+
+def _find_masks(listing: Listing, config: StickerConfig) -> dict[str, Path]:
+    """Return the masks by the stem of the image's name; without a folder of masks there are none."""
+    folder = listing.root / (config.mask_folder or "masks")
+    if not folder.is_dir():
+        if config.mask_folder is not None:
+            raise ConfigError(f"stickers.mask_folder {folder} is no folder; expected one with a mask for each image")
+        return {}
+    return {path.stem: path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+
+
+def _own_seed(seed: int, name: str) -> int:
+    """Return a seed for one image, so that its sticker does not depend on which others there are."""
+    return int(np.random.SeedSequence([seed, zlib.crc32(name.encode())]).generate_state(1, np.uint64)[0])
+
+
+def _draw_disc(
+    size: int, radius: float, lesion: NDArray[np.bool_] | None, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return how much of each pixel a disc covers, [size, size]: near an edge, as far off the lesion as it can be.
+
+    Of several random places the first without a pixel of the lesion is taken, else the one with the fewest. A place
+    does not depend on the size, but for what of the lesion can be seen at it.
+    """
+    grid = (np.arange(size) + 0.5) / size
+    best, fewest = np.zeros((size, size)), np.inf
+    for _ in range(_NUM_TRIES):
+        along, inwards = rng.uniform(0, 1), rng.uniform(-0.3, 1) * radius
+        x, y = [(along, inwards), (along, 1 - inwards), (inwards, along), (1 - inwards, along)][rng.integers(4)]
+        distance = np.hypot(grid[None, :] - x, grid[:, None] - y)
+        disc = np.clip((radius - distance) * size + 0.5, 0, 1)
+        covered = 0 if lesion is None else int((lesion & (disc > 0)).sum())
+        if covered < fewest:
+            best, fewest = disc, covered
+        if fewest == 0:
+            break
+    return best

@@ -1,0 +1,442 @@
+"""Tables, one row for each image: CSV, TSV or Parquet, with the columns of well-known data sets or any others."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from prusc.data.image_root import ImageRoot
+from prusc.data.listing import NO_SPLIT, Listing, Problems, number_values, sort_values
+from prusc.data.splits import SPLIT_WORDS, check_bundles
+from prusc.errors import ConfigError, DataError, nearest_names
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+NO_COLUMN = "none"
+
+_MAX_VALUES = 64
+_UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class TableFormat:
+    """A kind of table: how to know it by its columns, and what they mean unless the user says otherwise.
+
+    Attributes:
+        layout: Its name.
+        description: What it is, for the user.
+        required: A table with these columns is of this kind.
+        files: Columns that may name the image; the first that is there does.
+        targets: Columns that may be the class.
+        splits: Columns that may be the split.
+        attributes: Columns that are spurious attributes where they are there.
+        class_names: Names of the classes by what the table calls them, in their order; empty if it names them itself.
+        value_names: The same for attributes.
+        is_known_data: Whether the layout is the name of a data set, and not of a way to write one down.
+    """
+
+    layout: str
+    description: str
+    required: tuple[str, ...] = ()
+    files: tuple[str, ...] = (
+        "img_filename",
+        "filename",
+        "file_name",
+        "image_id",
+        "isic_id",
+        "image",
+        "image_path",
+        "path",
+        "file",
+    )
+    targets: tuple[str, ...] = ("y", "label", "class", "target", "benign_malignant")
+    splits: tuple[str, ...] = ("split", "partition")
+    attributes: tuple[str, ...] = ("a", "place", "patches")
+    class_names: Mapping[str, str] = field(default_factory=dict)
+    value_names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    is_known_data: bool = False
+
+
+WATERBIRDS = TableFormat(
+    "waterbirds",
+    "Waterbirds (metadata.csv with img_filename, y, split, place)",
+    required=("img_filename", "y", "split", "place"),
+    attributes=("place",),
+    class_names={"0": "landbird", "1": "waterbird"},
+    value_names={"place": {"0": "land", "1": "water"}},
+    is_known_data=True,
+)
+ISIC = TableFormat(
+    "isic",
+    "ISIC (metadata.csv with isic_id, benign_malignant; images by their id)",
+    required=("isic_id", "benign_malignant"),
+    files=("isic_id",),
+    targets=("benign_malignant",),
+    attributes=("patches",),
+    class_names={"0": "benign", "1": "malignant", "benign": "benign", "malignant": "malignant"},
+    value_names={"patches": {"0": "no patches", "1": "patches"}},
+    is_known_data=True,
+)
+TABLE = TableFormat("table", "a table (one .csv, .tsv or .parquet: an image, its class, its split in each row)")
+FORMATS = (WATERBIRDS, ISIC, TABLE)
+
+
+def find_tables(path: Path) -> tuple[Path, ...]:
+    """Return the tables that say what is in a folder: one of its own, or one in each split's folder.
+
+    A table that is named itself is the one; of several in a folder, ``metadata`` is.
+    """
+    if path.is_file():
+        return (path,) if path.suffix.lower() in TABLE_SUFFIXES else ()
+    own = _tables_in(path)
+    named = [table for table in own if table.stem == "metadata"]
+    if own:
+        return tuple(named[:1] or own)
+    in_splits = [
+        (SPLIT_WORDS[f.name.lower()], f) for f in path.iterdir() if f.is_dir() and f.name.lower() in SPLIT_WORDS
+    ]
+    found = [_tables_in(folder) for _, folder in sorted(in_splits)]
+    return tuple(tables[0] for tables in found) if found and all(len(tables) == 1 for tables in found) else ()
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in TABLE_SUFFIXES and p.is_file())
+
+
+def read_columns(path: Path) -> tuple[str, ...]:
+    """Return the names of a table's columns; none if it cannot be read."""
+    try:
+        return tuple(_read_table(path, num_rows=1).columns)
+    except (DataError, ConfigError):
+        return ()
+
+
+def list_table(
+    path: Path,
+    table_format: TableFormat,
+    problems: Problems,
+    *,
+    target: str | None = None,
+    attributes: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    file_column: str | None = None,
+    split_column: str | None = None,
+    keep_together: str | None = None,
+    image_folder: str | None = None,
+) -> Listing:
+    """Read a table of images.
+
+    Args:
+        path: The table, or the folder that holds it.
+        table_format: What its columns mean.
+        problems: Takes what is wrong with a row.
+        target: Column of the class, if it is not what the format says.
+        attributes: Columns of the spurious attributes; those of the format that are there if ``None``.
+        classes: The values that the class may have, in their order; those that occur if ``None``.
+        file_column: Column that names the image.
+        split_column: Column of the split; ``"none"`` to use none.
+        keep_together: Column whose equal values must not be divided among splits.
+        image_folder: Where the names of the images begin, from the table's folder; that folder if ``None``.
+
+    Returns:
+        What the table says.
+
+    Raises:
+        ConfigError: If a column is needed and not named, or there are several tables.
+        DataError: If the table cannot be read or has no usable rows, or for a row unless problems are collected.
+    """
+    tables = find_tables(path)
+    folder = path if path.is_dir() else path.parent
+    if not tables or (len(tables) > 1 and tables[0].parent == folder):
+        found = ", ".join(table.name for table in tables) or "none"
+        raise ConfigError(
+            f"{path} has no single table with one row for each image ({found}); name the file: --data {folder}/NAME.csv"
+        )
+    frame = _read_tables(tables, folder)
+    columns = _choose_columns(
+        frame, tables[0], table_format, target, attributes, file_column, split_column, keep_together
+    )
+    rows = _Rows(frame, columns, problems)
+    rows.drop_empty(columns.target, "label", "a class")
+    class_names_of = table_format.class_names if columns.target in table_format.targets else {}
+    allowed = classes if classes is not None else tuple(class_names_of)
+    if allowed:
+        rows.drop_others(columns.target, "label", "class", allowed)
+    if columns.split is not None:
+        rows.drop_others(columns.split, "split", "split", tuple(SPLIT_WORDS))
+    root = ImageRoot(folder if image_folder is None else folder / image_folder)
+    images = rows.find_images(root)
+    frame = rows.frame
+    named = [class_names_of.get(value, value) for value in frame[columns.target]]
+    order = tuple(dict.fromkeys(class_names_of.get(value, value) for value in allowed))
+    labels, class_names = number_values(named, order or None)
+    attribute_numbers, attribute_values = _number_attributes(frame, tables[0], columns.attributes)
+    listing = Listing(
+        name=table_format.layout if table_format.is_known_data else folder.absolute().name,
+        layout=table_format.layout,
+        root=folder,
+        source=" and ".join(map(str, tables)),
+        sample_ids=tuple(_whole_names(frame, columns.file)),
+        images=tuple(images),
+        places=tuple(frame[_PLACE]),
+        labels=labels,
+        class_names=class_names,
+        splits=(
+            np.full(len(frame), NO_SPLIT)
+            if columns.split is None
+            else np.array([SPLIT_WORDS[word] for word in frame[columns.split]], dtype=np.int64)
+        ),
+        attributes=attribute_numbers,
+        attribute_names=columns.attributes,
+        attribute_values=tuple(
+            tuple(table_format.value_names.get(name, {}).get(value, value) for value in values)
+            for name, values in zip(columns.attributes, attribute_values, strict=True)
+        ),
+        bundles=None if columns.bundle is None else number_values(frame[columns.bundle])[0],
+        origin={
+            "tables": [table.relative_to(folder).as_posix() for table in tables],
+            "file_column": columns.file,
+            "target": columns.target,
+            "attributes": list(columns.attributes),
+            "split_column": columns.split or NO_COLUMN,
+        },
+    )
+    if columns.split is not None and columns.bundle is not None:
+        check_bundles(listing, columns.bundle, problems)
+    return listing
+
+
+# -------------------------------------------------------------------------------------------------------------- cells
+
+# Columns of ours, called as no user's column is.
+_PLACE = "\0place"
+_START = "\0start"
+_SPLIT = "\0split"
+
+
+def _read_tables(tables: Sequence[Path], folder: Path) -> pd.DataFrame:
+    """Read the tables as text, with where each row stands and where the names in it begin."""
+    frames = []
+    for table in tables:
+        frame = _read_table(table)
+        frame[_PLACE] = [f"{table}, row {number}" for number in frame.index]
+        frame[_START] = table.parent.relative_to(folder).as_posix()
+        if table.parent != folder and table.parent.name.lower() in SPLIT_WORDS:
+            frame[_SPLIT] = table.parent.name.lower()
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True).fillna("") if len(frames) > 1 else frames[0]
+
+
+def _read_table(path: Path, num_rows: int | None = None) -> pd.DataFrame:
+    """Read a table as text; the index counts as a spreadsheet does, the names of the columns being row 1."""
+    try:
+        if path.suffix.lower() == ".parquet":
+            frame = _as_text(pd.read_parquet(path).reset_index(drop=True), path)
+        else:
+            separator = "\t" if path.suffix.lower() == ".tsv" else ","
+            frame = pd.read_csv(
+                path,
+                sep=separator,
+                dtype=str,
+                keep_default_na=False,
+                skip_blank_lines=False,
+                skipinitialspace=True,
+                nrows=num_rows,
+                encoding="utf-8-sig",
+            )
+            if not isinstance(frame.index, pd.RangeIndex):
+                raise DataError(f"table {path} has rows with more cells than the first row has names; expected as many")
+    except ImportError as error:
+        raise ConfigError(
+            f"{path} is a Parquet file, and pyarrow, which reads those, is missing: pip install prusc[parquet]"
+        ) from error
+    except DataError:
+        raise
+    except Exception as error:  # pandas and pyarrow raise nearly anything over a broken file.
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise DataError(
+            f"table {path} cannot be read ({reason}); expected CSV, TSV or Parquet with the names of the columns first"
+        ) from error
+    frame.index = pd.RangeIndex(2, len(frame) + 2)
+    frame.columns = [str(name).strip() for name in frame.columns]
+    repeated = sorted({name for name in frame.columns if list(frame.columns).count(name) > 1})
+    if repeated:
+        raise DataError(f"table {path} has several columns called {repeated[0]!r}; expected one")
+    frame = frame.fillna("").apply(lambda column: column.str.strip())
+    filled: pd.DataFrame = frame[(frame != "").any(axis=1)] if len(frame.columns) else frame
+    return filled
+
+
+def _as_text(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Turn the cells of a Parquet file into what a CSV file would hold: whole numbers without a point."""
+
+    def text(value: object) -> str:
+        if value is None or value is pd.NA or value != value:
+            return ""
+        if isinstance(value, dict | list | np.ndarray | bytes):
+            raise DataError(
+                f"table {path} holds a {type(value).__name__} in a cell; expected text and numbers. For images inside "
+                "the table use --layout huggingface"
+            )
+        return (
+            str(int(value))
+            if isinstance(value, float | np.floating | bool | np.bool_) and value == int(value)
+            else str(value)
+        )
+
+    return frame.map(text)
+
+
+def _whole_names(frame: pd.DataFrame, column: str) -> list[str]:
+    """Return the names of the images from the data set's folder, and not from that of the split's own table."""
+    return [
+        name if start == "." or not name else f"{start}/{name}"
+        for name, start in zip(frame[column], frame[_START], strict=True)
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------ columns
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Which column is what."""
+
+    file: str
+    target: str
+    split: str | None
+    attributes: tuple[str, ...]
+    bundle: str | None
+
+
+def _choose_columns(
+    frame: pd.DataFrame,
+    path: Path,
+    table_format: TableFormat,
+    target: str | None,
+    attributes: Sequence[str] | None,
+    file_column: str | None,
+    split_column: str | None,
+    keep_together: str | None,
+) -> _Columns:
+    names = [name for name in frame.columns if not name.startswith("\0")]
+
+    def choose(option: str, wanted: str | None, known: tuple[str, ...]) -> str | None:
+        if wanted is not None and wanted not in names:
+            raise ConfigError(
+                f"table {path} has no column {wanted!r} ({option}){nearest_names(wanted, names)}; it has "
+                f"{', '.join(names)}"
+            )
+        return wanted if wanted is not None else next((name for name in known if name in names), None)
+
+    def need(option: str, wanted: str | None, known: tuple[str, ...], what: str) -> str:
+        column = choose(option, wanted, known)
+        if column is None:
+            raise ConfigError(
+                f"table {path} has none of the usual columns for {what} ({', '.join(known)}); it has "
+                f"{', '.join(names) or 'no columns'}: name one with --data-options.{option.replace('_', '-')}"
+            )
+        return column
+
+    if isinstance(attributes, str):
+        raise ConfigError(
+            f"attributes is the text {attributes!r}; expected a sequence of names, such as ({attributes!r},)"
+        )
+    split: str | None = _SPLIT if _SPLIT in frame.columns else None
+    if split_column == NO_COLUMN:
+        split = None
+    elif split is None or split_column is not None:
+        split = choose("split_column", split_column, table_format.splits)
+    columns = _Columns(
+        file=need("file_column", file_column, table_format.files, "the image"),
+        target=need("target", target, table_format.targets, "the class"),
+        split=split,
+        attributes=tuple(
+            str(choose("attributes", name, ()))
+            for name in (attributes if attributes is not None else [a for a in table_format.attributes if a in names])
+        ),
+        bundle=choose("keep_together", keep_together, ()),
+    )
+    used = [name for name in (columns.file, columns.target, columns.split, *columns.attributes) if name is not None]
+    repeated = sorted({name for name in used if used.count(name) > 1})
+    if repeated:
+        raise ConfigError(f"column {repeated[0]!r} of {path} is asked for more than once; expected different columns")
+    return columns
+
+
+def _number_attributes(
+    frame: pd.DataFrame, path: Path, names: tuple[str, ...]
+) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.int64]], list[tuple[str, ...]]]:
+    """Number the values of each attribute; an empty cell is a value of its own."""
+    numbers = np.zeros((len(frame), len(names)), dtype=np.int64)
+    values: list[tuple[str, ...]] = []
+    for position, name in enumerate(names):
+        cells = frame[name].replace("", _UNKNOWN)
+        if cells.nunique() > _MAX_VALUES:
+            raise DataError(
+                f"table {path}: attribute {name!r} has {cells.nunique()} different values; expected at most "
+                f"{_MAX_VALUES}, each of which makes a group"
+            )
+        known = sort_values(value for value in set(cells) if value != _UNKNOWN)
+        ordered = (*known, *([_UNKNOWN] if _UNKNOWN in set(cells) else []))
+        numbers[:, position], _ = number_values(cells, ordered)
+        values.append(ordered)
+    return numbers, values
+
+
+# --------------------------------------------------------------------------------------------------------------- rows
+
+
+@dataclass
+class _Rows:
+    """The rows that are left after those with problems were taken out."""
+
+    frame: pd.DataFrame
+    columns: _Columns
+    problems: Problems
+
+    def _drop(self, kind: str, bad: "pd.Series[bool]", say: Callable[["pd.Series[str]"], str]) -> None:
+        for _, row in self.frame[bad].iterrows():
+            self.problems.add(kind, f"{row[_PLACE]}: {say(row)}")
+        self.frame = self.frame[~bad]
+
+    def drop_empty(self, column: str, kind: str, what: str) -> None:
+        """Take out rows without a value."""
+        self._drop(kind, self.frame[column] == "", lambda _: f"column {column!r} is empty; expected {what}")
+
+    def drop_others(self, column: str, kind: str, what: str, allowed: Sequence[str]) -> None:
+        """Take out rows whose value is not allowed; splits are compared in small letters."""
+        if kind == "split":
+            self.frame = self.frame.assign(**{column: self.frame[column].str.lower()})
+        shown = ", ".join(allowed) if column != _SPLIT else "a split"
+        self._drop(
+            kind,
+            ~self.frame[column].isin(list(allowed)),
+            lambda row: f"the {what} in column {column!r} is {row[column]!r}; expected one of {shown}",
+        )
+
+    def find_images(self, root: ImageRoot) -> list[Path]:
+        """Find the file of each row; take out rows whose name leads elsewhere or was there before."""
+        seen: dict[Path, str] = {}
+        images: list[Path] = []
+        kept: list[bool] = []
+        names = _whole_names(self.frame, self.columns.file)
+        for name, place in zip(names, self.frame[_PLACE], strict=True):
+            kept.append(False)
+            try:
+                found = root.find(name)
+            except DataError as error:
+                self.problems.add("path", f"{place}: {error}")
+                continue
+            image = root.folder / name if found is None else found
+            if image in seen:
+                self.problems.add(
+                    "repeated", f"{place}: image {name!r} is listed again; expected it once, and it is in {seen[image]}"
+                )
+                continue
+            seen[image] = place
+            images.append(image)
+            kept[-1] = True
+        self.frame = self.frame[np.array(kept, dtype=np.bool_)]
+        return images

@@ -1,0 +1,79 @@
+"""Networks of the user's own, named on the command line as ``module:function``."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from prusc.errors import ConfigError, ModelError, PruscError, nearest_names
+
+
+def is_function_name(name: str) -> bool:
+    """Whether a model's name is that of a function of the user's, and not of a network that we know."""
+    # timm's own names may begin with hf-hub: or local-dir:.
+    return ":" in name and not name.startswith(("hf-hub:", "hf_hub:", "local-dir:"))
+
+
+def import_function(name: str) -> Callable[[int], Any]:
+    """Import the function of a name, which runs the code of its module.
+
+    Args:
+        name: ``"module:function"``; the module is looked for in the current folder too.
+
+    Returns:
+        The function.
+
+    Raises:
+        ConfigError: If the module cannot be imported or has no such function.
+    """
+    module_name, _, function_name = name.partition(":")
+    # A script that pip installed does not look where the user stands; python itself would.
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # Importing runs code of the user's.
+        raise ConfigError(
+            f"model {name!r}: module {module_name!r} cannot be imported ({type(error).__name__}: {error}); expected a "
+            "module in this folder or installed, as module:function"
+        ) from error
+    finally:
+        sys.path.pop(0)
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        functions = [key for key, value in vars(module).items() if callable(value)]
+        raise ConfigError(
+            f"model {name!r}: module {module_name!r} has no function {function_name!r}"
+            f"{nearest_names(function_name, functions)}"
+        )
+    return cast(Callable[[int], Any], function)
+
+
+def build_by_function(name: str, num_classes: int) -> nn.Module:
+    """Build a network with the user's function.
+
+    Args:
+        name: See :func:`import_function`.
+        num_classes: What the function is given.
+
+    Returns:
+        The network.
+
+    Raises:
+        ConfigError: See :func:`import_function`.
+        ModelError: If the function fails or returns something else.
+    """
+    try:
+        model = import_function(name)(num_classes)
+    except PruscError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"model {name!r} cannot be built for {num_classes} classes ({type(error).__name__}: {error}); expected a "
+            "function of the number of classes that returns the network"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"model {name!r} returned a {type(model).__name__}; expected a torch.nn.Module")
+    return model
