@@ -107,6 +107,10 @@ class RunFolder:
         """Read a table, every cell as text."""
         return pd.read_csv(self.path / name, dtype=str, keep_default_na=False)
 
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file that is made already, such as a picture or a page."""
+        self._write(name, lambda path: path.write_bytes(content))
+
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write named tensors as safetensors."""
         # Tied weights share memory, which the format does not know: each name gets its own copy.
@@ -127,19 +131,8 @@ class RunFolder:
             file.write(line + "\n")
 
     def _write(self, name: str, write: Callable[[Path], Any]) -> None:
-        target = self.path / name
         with self._explained():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-            os.close(handle)
-            try:
-                write(Path(temporary))
-                with Path(temporary).open("rb") as file:
-                    os.fsync(file.fileno())
-                Path(temporary).chmod(0o644)
-                Path(temporary).replace(target)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            _write_atomically(self.path / name, write)
 
     def _clear(self) -> None:
         with self._explained():
@@ -147,11 +140,20 @@ class RunFolder:
             for name in (METRICS, "log.txt"):
                 (self.path / name).unlink(missing_ok=True)
             shutil.rmtree(self.stages, ignore_errors=True)
-            for name in (SKIPPED, "clusters.csv", "debiasing_set.csv", "candidates.csv", "history.csv"):
+            for name in (
+                SKIPPED,
+                "clusters.csv",
+                "debiasing_set.csv",
+                "candidates.csv",
+                "history.csv",
+                "report.html",
+                "model-card.md",
+            ):
                 (self.path / name).unlink(missing_ok=True)
             for file in self.path.glob("*.safetensors"):
                 file.unlink()
-            shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+            for name in ("checkpoints", "samples", "figures"):
+                shutil.rmtree(self.path / name, ignore_errors=True)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -163,6 +165,35 @@ class RunFolder:
                 f"run folder {self.path} cannot be written: {reason}; free some space, or name a folder that you may "
                 "write to with --out"
             ) from error
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that is made from run folders, whole or not at all.
+
+    Raises:
+        RunFolderError: If it cannot be written.
+    """
+    try:
+        _write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    except OSError as error:
+        raise RunFolderError(
+            f"{path} cannot be written: {error.strerror or error}; free some space, or choose a place that you may "
+            "write to"
+        ) from error
+
+
+def _write_atomically(target: Path, write: Callable[[Path], Any]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    os.close(handle)
+    try:
+        write(Path(temporary))
+        with Path(temporary).open("rb") as file:
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(target)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 def read_config(path: Path) -> RunConfig:
