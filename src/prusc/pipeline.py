@@ -1,48 +1,35 @@
 """The main job: from a network that takes shortcuts to one that does without them, stage by stage."""
 
-import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from prusc.candidates import Candidate, Setting, try_heads, try_training
 from prusc.choice import choose_networks
-from prusc.clustering import Clustering, cluster_representations, given_clustering
+from prusc.clustering import Clustering
 from prusc.config import RunConfig
-from prusc.data import Data, InputTransform
-from prusc.data.batches import take_inputs
+from prusc.data import Data
 from prusc.debiasing_set import build_debiasing_set, cell_ids
-from prusc.errors import RunFolderError
 from prusc.evaluation import evaluate_groups
 from prusc.mask_learning import LearnedMasks, learn_masks
 from prusc.masks import BinaryMask, whole_mask
-from prusc.models import copy_state, find_head, to_device
-from prusc.progress import Progress, SilentProgress
-from prusc.representations import extract_representations
+from prusc.opening import OpenRun, Original, find_original, open_run
+from prusc.progress import Progress
 from prusc.result import DENSE_FAMILIES, VERDICT_TEXTS, DebiasingResult, summarise
 from prusc.run_files import (
-    ERM_WEIGHTS,
-    read_clustering,
     read_masks,
-    write_clustering,
     write_debiasing_set,
     write_masks,
     write_result,
-    write_skipped,
 )
-from prusc.run_folder import SKIPPED, RunFolder, read_cluster_csv
-from prusc.run_inputs import build_run_model, load_run_data, read_run_weights
 from prusc.run_samples import write_samples
-from prusc.run_stages import RunStages
-from prusc.runtime import Runtime, stage_generator
+from prusc.runtime import stage_generator
 from prusc.selection import make_pseudo_groups
 from prusc.subnetwork import extract_subnetwork
-from prusc.training import epoch_batches, num_epoch_batches, train_weights
 
 _NUM_STATISTICS_BATCHES = 20
 
@@ -78,63 +65,26 @@ def debias(
     References:
         Le et al. 2024, arXiv:2407.14974.
     """
-    config = config or RunConfig()
-    runtime = Runtime(config.runtime)
-    folder = RunFolder(Path(out)) if out is not None and runtime.is_main else None
-    if folder is not None and folder.is_finished and not force:
-        raise RunFolderError(
-            f"run folder {folder.path} holds a finished run; read its metrics.json, or run it anew with --force"
-        )
-    given = tuple(name for name, value in (("model", model), ("data", data)) if value is not None)
-    weights = read_run_weights(config) if model is None else None
-    progress = progress if progress is not None and runtime.is_main else SilentProgress()
-    if data is None:
-        data = load_run_data(config, progress)
-    is_trained = model is not None or config.trained is not None
-    network = copy.deepcopy(model) if model is not None else build_run_model(config, data, weights)
-    # Only now: an error in the data or the weights must leave no folder behind.
-    if folder is not None:
-        folder.open(config, force=force)
-        write_skipped(folder, data)
-    return _Run(config, data, runtime, folder, progress, given).run(network, is_trained=is_trained)
+    run = open_run(model, data, config, out=out, force=force, progress=progress)
+    return _Debiasing(run).run()
 
 
-@dataclass
-class _Run:
-    """What the stages share while they run."""
+class _Debiasing:
+    """The stages that follow the clusters."""
 
-    config: RunConfig
-    data: Data
-    runtime: Runtime
-    folder: RunFolder | None
-    progress: Progress
-    given: tuple[str, ...]
+    def __init__(self, run: OpenRun) -> None:
+        self.opened = run
+        self.config, self.data, self.runtime = run.config, run.data, run.runtime
+        self.folder, self.progress = run.folder, run.progress
+        self.stages, self.say = run.stages, run.say
+        self.transform, self.train_transform = run.transform, run.train_transform
 
-    def __post_init__(self) -> None:
-        self.stages = RunStages(self.folder, self.runtime, self.progress)
-        self.say = self.stages.say
-        mean, std = self.data.mean, self.data.std
-        erm = self.config.erm
-        self.transform = InputTransform(mean, std)
-        self.train_transform = InputTransform(mean, std, flip=erm.flip, min_crop_scale=erm.min_crop_scale)
-
-    def run(self, network: nn.Module, *, is_trained: bool) -> DebiasingResult:
+    def run(self) -> DebiasingResult:
         """Go through the stages."""
-        self.say(
-            f"data {self.data.name}: {', '.join(f'{len(s)} {n}' for n, s in self.data.splits.items())} samples of "
-            f"{self.data.num_classes} classes"
-        )
-        if self.data.skipped:
-            where = "" if self.folder is None else f", listed in {self.folder.path / SKIPPED}"
-            self.say(f"skipped {len(self.data.skipped)} images that cannot be read{where}")
-        with self.stages.stage("erm"):
-            model, checkpoints = self.train_or_load(network, is_trained=is_trained)
-        sample = to_device(take_inputs(self.data.train.inputs, torch.arange(2)), self.runtime.device)
-        head_name = find_head(model, self.transform(sample), self.data.num_classes)
-        with self.stages.stage("clustering"):
-            clustering, val_cluster_ids = self.cluster(model, checkpoints, head_name)
+        original = find_original(self.opened)
+        model, clustering = original.model, original.clustering
         with self.stages.stage("debiasing_set"):
-            setting = self.build_setting(head_name, clustering, val_cluster_ids)
+            setting = self.build_setting(original)
         with self.stages.stage("masks"):
             learned = self.learn(model, setting)
         with self.stages.stage("controls"):
@@ -159,99 +109,10 @@ class _Run:
 
     # ------------------------------------------------------------------------------------------------- stages
 
-    def train_or_load(
-        self, network: nn.Module, *, is_trained: bool
-    ) -> tuple[nn.Module, Mapping[int, Mapping[str, Tensor]]]:
-        """Return the ERM network and its epoch checkpoints, by epoch."""
-        model = self.runtime.place(network)
-        stored = self.stages.stored(partial(_read_if_there, name=ERM_WEIGHTS))
-        if stored is not None:
-            if is_trained and any(not torch.equal(v.cpu(), stored[k]) for k, v in model.state_dict().items()):
-                where = "" if self.folder is None else f" {self.folder.path}"
-                raise RunFolderError(
-                    f"run folder{where} was begun with another network; name another folder or use force"
-                )
-            model.load_state_dict(stored)
-            self.say("erm: trained before, loaded")
-            return model, {} if is_trained else self.stored_checkpoints()
-        checkpoints: dict[int, Mapping[str, Tensor]] = {}
-        if is_trained:
-            self.say("erm: a trained network was given")
-        else:
-            self.train(model, checkpoints)
-        model.load_state_dict(self.runtime.broadcast(model.state_dict()))
-        if self.folder is not None:
-            self.folder.write_tensors(ERM_WEIGHTS, model.state_dict())
-        return model, checkpoints
-
-    def train(self, model: nn.Module, checkpoints: dict[int, Mapping[str, Tensor]]) -> None:
-        """Train by ERM, keeping a checkpoint of each epoch: on disk, and the one that clusters need in memory."""
-        erm, num_samples = self.config.erm, len(self.data.train)
-        generator = stage_generator(self.config.seed, "erm")
-        per_epoch = num_epoch_batches(num_samples, erm.batch_size)
-        num_steps = erm.epochs * per_epoch
-
-        def after_step(step: int, loss: float) -> None:
-            self.progress.advance("ERM training", step, num_steps)
-            if step % per_epoch:
-                return
-            epoch = step // per_epoch
-            self.say(f"erm: epoch {epoch} of {erm.epochs}, loss {loss:.3f}")
-            if self.folder is not None:
-                self.folder.write_tensors(_checkpoint_name(epoch), model.state_dict())
-            if epoch == self.config.clustering.checkpoint:
-                checkpoints[epoch] = copy_state(model)
-
-        train_weights(
-            model,
-            self.data.train,
-            (batch for _ in range(erm.epochs) for batch in epoch_batches(num_samples, erm.batch_size, generator)),
-            num_steps,
-            learning_rate=erm.learning_rate,
-            weight_decay=erm.weight_decay,
-            transform=self.train_transform,
-            runtime=self.runtime,
-            generator=stage_generator(self.config.seed, "erm augmentation"),
-            stage="ERM training",
-            after_step=after_step,
-        )
-
-    def cluster(
-        self, model: nn.Module, checkpoints: Mapping[int, Mapping[str, Tensor]], head_name: str
-    ) -> tuple[Clustering, Tensor]:
-        """Return the clustering of the training split and the nearest cluster of each validation sample."""
-        stored = self.stages.stored(read_clustering)
-        if stored is not None:
-            return stored
-        config, data = self.config.clustering, self.data
-        source, which = model, "the final network"
-        if config.checkpoint is not None and config.checkpoint in checkpoints:
-            source, which = copy.deepcopy(model), f"the network of epoch {config.checkpoint}"
-            source.load_state_dict(checkpoints[config.checkpoint])
-        train, val = (
-            extract_representations(source, head_name, split, self.transform, self.runtime).values
-            for split in (data.train, data.val)
-        )
-        if config.from_csv is not None:
-            clustering = given_clustering(train, read_cluster_csv(config.from_csv, data.train.labels))
-        else:
-            generator = stage_generator(self.config.seed, "clustering")
-            clustering = cluster_representations(train, config, num_classes=data.num_classes, generator=generator)
-        val_cluster_ids = clustering.assign(val)
-        if self.folder is not None:
-            write_clustering(self.folder, clustering, val_cluster_ids, data, train=train, val=val)
-        sizes = torch.bincount(clustering.cluster_ids, minlength=clustering.num_clusters).tolist()
-        how = "given" if config.from_csv is not None else f"of the representations of {which}"
-        judges = {"strong": "cells judge first", "reasonable": "classes judge first", "weak": "the classes judge alone"}
-        self.say(
-            f"clusters: {clustering.num_clusters} {how}, of {', '.join(map(str, sizes))} training samples; "
-            f"{clustering.structure} structure, {judges[clustering.structure]}"
-        )
-        return clustering, val_cluster_ids
-
-    def build_setting(self, head_name: str, clustering: Clustering, val_cluster_ids: Tensor) -> Setting:
+    def build_setting(self, original: Original) -> Setting:
         """Return the de-biasing set and the pseudo-groups that judge, which never share a sample."""
         config, data = self.config, self.data
+        clustering, val_cluster_ids = original.clustering, original.val_cluster_ids
         split, cluster_ids, judged = data.train, clustering.cluster_ids, torch.arange(len(data.val))
         if config.debiasing_set.split == "val":
             order = torch.randperm(len(data.val), generator=stage_generator(config.seed, "halves of validation"))
@@ -281,7 +142,7 @@ class _Run:
         )
         return Setting(
             data=data,
-            head_name=head_name,
+            head_name=original.head_name,
             source=split,
             debiasing_set=debiasing_set,
             judges=judges,
@@ -383,23 +244,6 @@ class _Run:
             self.folder.write_tensors("mask.safetensors", result.mask.tensors)
             self.folder.write_tensors("model.safetensors", result.model.state_dict())
             # Last of all: a folder that holds it is a finished run.
-            circumstances = {**self.stages.circumstances, "given_in_python": self.given}
+            circumstances = {**self.stages.circumstances, "given_in_python": self.opened.given}
             write_result(self.folder, result, self.data, circumstances=circumstances)
         return result
-
-    def stored_checkpoints(self) -> Mapping[int, Mapping[str, Tensor]]:
-        """Read the checkpoint that the clusters need."""
-        epoch = self.config.clustering.checkpoint
-        if epoch is None:
-            return {}
-        checkpoint = self.stages.stored(partial(RunFolder.read_tensors, name=_checkpoint_name(epoch)))
-        assert checkpoint is not None, "called for a run that has a folder"
-        return {epoch: checkpoint}
-
-
-def _checkpoint_name(epoch: int) -> str:
-    return f"checkpoints/epoch-{epoch:03d}.safetensors"
-
-
-def _read_if_there(folder: RunFolder, name: str) -> dict[str, Tensor] | None:
-    return folder.read_tensors(name) if folder.has(name) else None

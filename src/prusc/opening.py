@@ -1,0 +1,247 @@
+"""How every run begins: inputs and run folder, the trained network, its clusters."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from prusc.clustering import Clustering, cluster_representations, given_clustering
+from prusc.config import RunConfig
+from prusc.data import Data, InputTransform
+from prusc.data.batches import take_inputs
+from prusc.errors import RunFolderError
+from prusc.models import copy_state, find_head, to_device
+from prusc.progress import Progress, SilentProgress
+from prusc.representations import extract_representations
+from prusc.run_files import ERM_WEIGHTS, read_clustering, write_clustering, write_skipped
+from prusc.run_folder import SKIPPED, RunFolder, read_cluster_csv
+from prusc.run_inputs import build_run_model, load_run_data, read_run_weights
+from prusc.run_stages import RunStages
+from prusc.runtime import Runtime, stage_generator
+from prusc.training import epoch_batches, num_epoch_batches, train_weights
+
+
+@dataclass
+class OpenRun:
+    """What the stages of a run share.
+
+    Attributes:
+        config: Every setting.
+        data: What to work on.
+        network: Trained, or to be trained; ours to change.
+        is_trained: Which of the two.
+        given: What was given in Python, and is therefore not in the settings: ``model``, ``data``.
+        runtime: Where to compute.
+        folder: The run folder; ``None`` without one and in all processes but the main one.
+        progress: Whom to tell.
+    """
+
+    config: RunConfig
+    data: Data
+    network: nn.Module
+    is_trained: bool
+    given: tuple[str, ...]
+    runtime: Runtime
+    folder: RunFolder | None
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self.stages = RunStages(self.folder, self.runtime, self.progress)
+        self.say = self.stages.say
+        mean, std = self.data.mean, self.data.std
+        erm = self.config.erm
+        self.transform = InputTransform(mean, std)
+        self.train_transform = InputTransform(mean, std, flip=erm.flip, min_crop_scale=erm.min_crop_scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Original:
+    """The network that a run starts from, and the clusters that show its shortcuts.
+
+    Attributes:
+        model: The network, on the runtime's device.
+        head_name: Module name of its head.
+        clustered: The network whose representations were clustered: the same one, or one of its epochs.
+        clustering: Of the training split.
+        val_cluster_ids: Nearest cluster of each validation sample.
+    """
+
+    model: nn.Module
+    head_name: str
+    clustered: nn.Module
+    clustering: Clustering
+    val_cluster_ids: Tensor
+
+
+def open_run(
+    model: nn.Module | None,
+    data: Data | None,
+    config: RunConfig | None,
+    *,
+    out: Path | str | None,
+    force: bool,
+    progress: Progress | None,
+) -> OpenRun:
+    """Check and load what a run is made from, then open its folder.
+
+    Args:
+        model: A trained classifier, not changed; if ``None``, the one that the config names is trained or loaded.
+        data: The data it was trained on; if ``None``, those that the config names are loaded.
+        config: Every setting; the defaults if ``None``.
+        out: Run folder; without one nothing is written. A folder with an unfinished run of the same settings is
+            resumed.
+        force: Throw away what the run folder holds.
+        progress: Whom to tell.
+
+    Raises:
+        PruscError: If settings, data, network or run folder are not as they have to be.
+    """
+    config = config or RunConfig()
+    runtime = Runtime(config.runtime)
+    folder = RunFolder(Path(out)) if out is not None and runtime.is_main else None
+    if folder is not None and folder.is_finished and not force:
+        raise RunFolderError(
+            f"run folder {folder.path} holds a finished run; read its metrics.json, or run it anew with --force"
+        )
+    given = tuple(name for name, value in (("model", model), ("data", data)) if value is not None)
+    weights = read_run_weights(config) if model is None else None
+    progress = progress if progress is not None and runtime.is_main else SilentProgress()
+    if data is None:
+        data = load_run_data(config, progress)
+    is_trained = model is not None or config.trained is not None
+    network = copy.deepcopy(model) if model is not None else build_run_model(config, data, weights)
+    # Only now: an error in the data or the weights must leave no folder behind.
+    if folder is not None:
+        folder.open(config, force=force)
+        write_skipped(folder, data)
+    run = OpenRun(config, data, network, is_trained, given, runtime, folder, progress)
+    run.say(
+        f"data {data.name}: {', '.join(f'{len(s)} {n}' for n, s in data.splits.items())} samples of "
+        f"{data.num_classes} classes"
+    )
+    if data.skipped:
+        where = "" if folder is None else f", listed in {folder.path / SKIPPED}"
+        run.say(f"skipped {len(data.skipped)} images that cannot be read{where}")
+    return run
+
+
+def find_original(run: OpenRun) -> Original:
+    """Go through the first stages: train the network or take the trained one, and cluster its representations."""
+    with run.stages.stage("erm"):
+        model, checkpoints = _train_or_load(run)
+    sample = to_device(take_inputs(run.data.train.inputs, torch.arange(2)), run.runtime.device)
+    head_name = find_head(model, run.transform(sample), run.data.num_classes)
+    clustered = model
+    epoch = run.config.clustering.checkpoint
+    if epoch is not None and epoch in checkpoints:
+        clustered = copy.deepcopy(model)
+        clustered.load_state_dict(checkpoints[epoch])
+    with run.stages.stage("clustering"):
+        which = "the final network" if clustered is model else f"the network of epoch {epoch}"
+        clustering, val_cluster_ids = _cluster(run, clustered, head_name, which)
+    return Original(model, head_name, clustered, clustering, val_cluster_ids)
+
+
+def _train_or_load(run: OpenRun) -> tuple[nn.Module, Mapping[int, Mapping[str, Tensor]]]:
+    """Return the ERM network and its epoch checkpoints, by epoch."""
+    model = run.runtime.place(run.network)
+    stored = run.stages.stored(partial(_read_if_there, name=ERM_WEIGHTS))
+    if stored is not None:
+        if run.is_trained and any(not torch.equal(v.cpu(), stored[k]) for k, v in model.state_dict().items()):
+            where = "" if run.folder is None else f" {run.folder.path}"
+            raise RunFolderError(f"run folder{where} was begun with another network; name another folder or use force")
+        model.load_state_dict(stored)
+        run.say("erm: trained before, loaded")
+        return model, {} if run.is_trained else _stored_checkpoints(run)
+    checkpoints: dict[int, Mapping[str, Tensor]] = {}
+    if run.is_trained:
+        run.say("erm: a trained network was given")
+    else:
+        _train(run, model, checkpoints)
+    model.load_state_dict(run.runtime.broadcast(model.state_dict()))
+    if run.folder is not None:
+        run.folder.write_tensors(ERM_WEIGHTS, model.state_dict())
+    return model, checkpoints
+
+
+def _train(run: OpenRun, model: nn.Module, checkpoints: dict[int, Mapping[str, Tensor]]) -> None:
+    """Train by ERM, keeping a checkpoint of each epoch: on disk, and the one that clusters need in memory."""
+    erm, num_samples = run.config.erm, len(run.data.train)
+    generator = stage_generator(run.config.seed, "erm")
+    per_epoch = num_epoch_batches(num_samples, erm.batch_size)
+    num_steps = erm.epochs * per_epoch
+
+    def after_step(step: int, loss: float) -> None:
+        run.progress.advance("ERM training", step, num_steps)
+        if step % per_epoch:
+            return
+        epoch = step // per_epoch
+        run.say(f"erm: epoch {epoch} of {erm.epochs}, loss {loss:.3f}")
+        if run.folder is not None:
+            run.folder.write_tensors(_checkpoint_name(epoch), model.state_dict())
+        if epoch == run.config.clustering.checkpoint:
+            checkpoints[epoch] = copy_state(model)
+
+    train_weights(
+        model,
+        run.data.train,
+        (batch for _ in range(erm.epochs) for batch in epoch_batches(num_samples, erm.batch_size, generator)),
+        num_steps,
+        learning_rate=erm.learning_rate,
+        weight_decay=erm.weight_decay,
+        transform=run.train_transform,
+        runtime=run.runtime,
+        generator=stage_generator(run.config.seed, "erm augmentation"),
+        stage="ERM training",
+        after_step=after_step,
+    )
+
+
+def _cluster(run: OpenRun, clustered: nn.Module, head_name: str, which: str) -> tuple[Clustering, Tensor]:
+    """Return the clustering of the training split and the nearest cluster of each validation sample."""
+    stored = run.stages.stored(read_clustering)
+    if stored is not None:
+        return stored
+    config, data = run.config.clustering, run.data
+    train, val = (
+        extract_representations(clustered, head_name, split, run.transform, run.runtime).values
+        for split in (data.train, data.val)
+    )
+    if config.from_csv is not None:
+        clustering = given_clustering(train, read_cluster_csv(config.from_csv, data.train.labels))
+    else:
+        generator = stage_generator(run.config.seed, "clustering")
+        clustering = cluster_representations(train, config, num_classes=data.num_classes, generator=generator)
+    val_cluster_ids = clustering.assign(val)
+    if run.folder is not None:
+        write_clustering(run.folder, clustering, val_cluster_ids, data, train=train, val=val)
+    sizes = torch.bincount(clustering.cluster_ids, minlength=clustering.num_clusters).tolist()
+    how = "given" if config.from_csv is not None else f"of the representations of {which}"
+    judges = {"strong": "cells judge first", "reasonable": "classes judge first", "weak": "the classes judge alone"}
+    run.say(
+        f"clusters: {clustering.num_clusters} {how}, of {', '.join(map(str, sizes))} training samples; "
+        f"{clustering.structure} structure, {judges[clustering.structure]}"
+    )
+    return clustering, val_cluster_ids
+
+
+def _stored_checkpoints(run: OpenRun) -> Mapping[int, Mapping[str, Tensor]]:
+    """Read the checkpoint that the clusters need."""
+    epoch = run.config.clustering.checkpoint
+    if epoch is None:
+        return {}
+    checkpoint = run.stages.stored(partial(RunFolder.read_tensors, name=_checkpoint_name(epoch)))
+    assert checkpoint is not None, "called for a run that has a folder"
+    return {epoch: checkpoint}
+
+
+def _checkpoint_name(epoch: int) -> str:
+    return f"checkpoints/epoch-{epoch:03d}.safetensors"
+
+
+def _read_if_there(folder: RunFolder, name: str) -> dict[str, Tensor] | None:
+    return folder.read_tensors(name) if folder.has(name) else None
