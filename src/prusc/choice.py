@@ -7,7 +7,15 @@ from torch import Tensor, nn
 
 from prusc.candidates import Candidate, Setting
 from prusc.result import DENSE_FAMILIES
-from prusc.selection import CellAccuracy, PseudoGroups, SelectionScore, Verdict, find_verdict, measure_cells
+from prusc.selection import (
+    CellAccuracy,
+    PseudoGroups,
+    SelectionScore,
+    Verdict,
+    cells_improved,
+    explain_no_gain,
+    measure_cells,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,16 +59,16 @@ def choose_networks(
     families = {name: [c for c in dense if c.kind == kind] for kind, name in DENSE_FAMILIES.items()}
     # The plainest first: what needed no training before what did.
     tried = [*families["last_layer"], *sorted(masked, key=lambda candidate: candidate.kind == "weights")]
-    families["subnetwork"] = [erm, *tried]
+    families["subnetwork"] = tried
     if not setting.config.controls:
         families = {name: families[name] for name in ("erm", "subnetwork")}
-    judge = setting.judges[0]
-    verdict = _verdict(erm, setting.choose(families["subnetwork"], judge), setting, judge, len(tried))
-    for other in setting.judges[1:]:
-        if verdict != "improved":
-            chosen = setting.choose(families["subnetwork"], other)
-            if _verdict(erm, chosen, setting, other, len(tried)) == "improved":
-                judge, verdict = other, "improved"
+    judge = next((judge for judge in setting.judges if _is_better(erm, tried, setting, judge)), None)
+    verdict: Verdict = "improved"
+    if judge is None:
+        judge = setting.judges[0]
+        verdict = explain_no_gain(
+            erm.val_predictions[setting.judged], setting.data.val.labels[setting.judged], pseudo_groups=judge
+        )
     best = {name: setting.choose(members, judge) for name, members in families.items() if members}
     if verdict != "improved":
         best["subnetwork"] = erm
@@ -86,15 +94,19 @@ def choose_networks(
     )
 
 
-def _verdict(erm: Candidate, chosen: Candidate, setting: Setting, judge: PseudoGroups, num_candidates: int) -> Verdict:
-    if not judge.are_cells and chosen is not erm:
-        # The original is the plainest of all: the classes pass over it only if it is worse beyond their tolerance.
-        return "improved"
-    return find_verdict(
-        before=erm.val_predictions[setting.judged],
-        after=chosen.val_predictions[setting.judged],
-        labels=setting.data.val.labels[setting.judged],
-        pseudo_groups=judge,
-        num_candidates=num_candidates,
-        config=setting.config.selection,
-    )
+def _is_better(erm: Candidate, tried: Sequence[Candidate], setting: Setting, judge: PseudoGroups) -> bool:
+    """Whether what a judge chooses is better than the original."""
+    chosen = setting.choose(tried, judge)
+    if judge.are_cells:
+        return cells_improved(
+            before=erm.val_predictions[setting.judged],
+            after=chosen.val_predictions[setting.judged],
+            labels=setting.data.val.labels[setting.judged],
+            pseudo_groups=judge,
+            num_candidates=len(tried),
+            config=setting.config.selection,
+        )
+    # The plainest of equals was not picked for its luck, so no bound for the luckiest of all is asked of it.
+    before, after = (setting.score(candidate.val_predictions, judge).score for candidate in (erm, chosen))
+    best = max((setting.score(candidate.val_predictions, judge) for candidate in tried), key=lambda score: score.score)
+    return before < min(after, best.score - best.error)

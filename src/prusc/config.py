@@ -279,13 +279,14 @@ class SelectionConfig:
         prior_strength: How many samples the mean over the cells counts for in the accuracy of each.
         tolerance: Where the classes judge: so many standard errors below the best mean accuracy over them count as no
             difference. The plainest base network is chosen (whole before pruned), then the plainest that was made of
-            it: as it is before new heads, strongly regularised before weakly, and trained weights last.
+            it: new heads, strongly regularised before weakly, before trained weights. It replaces the original where
+            that is more than one error below the best.
         significance: Chance of taking luck for an improvement of the mean over the cells, over all candidates together.
     """
 
     min_cell_size: int = 10
     prior_strength: float = 10.0
-    tolerance: float = 1.0
+    tolerance: float = 2.0
     significance: float = 0.05
 
     def __post_init__(self) -> None:

@@ -193,7 +193,7 @@ def _group_sums(values: Float[Tensor, " samples"], pseudo_groups: PseudoGroups) 
     return torch.zeros(len(pseudo_groups.sizes), dtype=torch.float64).index_add_(0, pseudo_groups.ids, values)
 
 
-def find_verdict(
+def cells_improved(
     *,
     before: Int[Tensor, " samples"],
     after: Int[Tensor, " samples"],
@@ -201,8 +201,8 @@ def find_verdict(
     pseudo_groups: PseudoGroups,
     num_candidates: int,
     config: SelectionConfig,
-) -> Verdict:
-    """Decide whether the chosen network is better than the original, and why not if it is not.
+) -> bool:
+    """Decide whether the network that the cells chose is better than the original.
 
     Better means: the worst cell's smoothed accuracy rose, and so did the mean over the cells, by more than the luckiest
     of so many candidates would by chance (Bonferroni's bound, one-sided). Cells that were put together count as many:
@@ -212,12 +212,9 @@ def find_verdict(
         before: Predictions of the original network.
         after: Predictions of the chosen one.
         labels: Class of each validation sample.
-        pseudo_groups: Of the same samples.
+        pseudo_groups: Cells of the same samples.
         num_candidates: Among how many the chosen one was chosen, at least 1.
         config: How much chance is allowed.
-
-    Returns:
-        The verdict; ``shortcut-only`` if the original does worse than guessing on some pseudo-group.
     """
     old, new = (_smoothed_accuracies(p, labels, pseudo_groups, config).min() for p in (before, after))
     difference = (after == labels).double() - (before == labels).double()
@@ -229,7 +226,21 @@ def find_verdict(
     # Each group's mean has the variance of its samples; the groups are independent.
     error = (shares.square() * (squares - mean.square()) / sizes).sum().sqrt().item()
     num_errors = NormalDist().inv_cdf(1 - config.significance / num_candidates)
-    if bool(new > old) and rise > num_errors * error:
-        return "improved"
-    accuracies = _group_sums((before == labels).double(), pseudo_groups) / sizes
+    return bool(new > old) and rise > num_errors * error
+
+
+def explain_no_gain(
+    predictions: Int[Tensor, " samples"], labels: Int[Tensor, " samples"], *, pseudo_groups: PseudoGroups
+) -> Verdict:
+    """Say why nothing was better than the original.
+
+    Args:
+        predictions: Of the original network.
+        labels: Class of each validation sample.
+        pseudo_groups: Of the same samples.
+
+    Returns:
+        ``shortcut-only`` if it does worse than guessing on some pseudo-group, else ``no-shortcut``.
+    """
+    accuracies = _group_sums((predictions == labels).double(), pseudo_groups) / pseudo_groups.sizes
     return "shortcut-only" if accuracies.min().item() < 1 / len(labels.unique()) else "no-shortcut"
