@@ -1,11 +1,12 @@
 """How fast images come, against how fast MobileNetV2 trains on them.
 
 The images are ISIC's, in the folder that the environment variable PRUSC_DATA names (or `--data`), as files of
-200 x 150 pixels for networks of 96 px. Four variants, round by round:
+200 x 150 pixels for networks of 96 px. Five variants, round by round:
 
 * training: forward, backward and AdamW on batches that lie ready in memory;
 * decoding: `prusc.data.images.load_images`, the threads that fill the memory before a run;
-* loader: `prusc.data.batches.iterate_batches` on files, with loader processes, as for data beyond the memory limit;
+* one by one: `prusc.data.batches.take_inputs` on files, as training takes data beyond the memory limit;
+* loader: `prusc.data.batches.iterate_batches` on files, with loader processes, as extraction takes such data;
 * memory: `prusc.data.batches.take_inputs` and the transform, in random order, as for decoded data that are kept.
 
 Nothing else runs while a variant does, so a ratio says how much faster than the training the images come where they
@@ -77,6 +78,12 @@ def main() -> None:
     def decoding() -> None:
         load_images(files.paths, size)
 
+    def one_by_one() -> None:
+        for batch in torch.arange(count).split(arguments.batch_size):
+            inputs = take_inputs(files, batch)
+            assert isinstance(inputs, torch.Tensor)
+            transform(inputs)
+
     def loader() -> None:
         batches = iterate_batches(
             files, torch.arange(count), batch_size=arguments.batch_size, num_workers=arguments.num_workers
@@ -94,6 +101,7 @@ def main() -> None:
     variants = {
         "training": training_variant(arguments.model, images, arguments.batch_size, transform),
         "decoding": decoding,
+        "one_by_one": one_by_one,
         "loader": loader,
         "memory": memory,
     }
@@ -102,7 +110,7 @@ def main() -> None:
     print(f"{arguments.model}, {size} px, batch {arguments.batch_size}, {arguments.threads} threads")
     print(f"torch {torch.__version__}, {count} images of {arguments.data.name}, {what}")
     for name in seconds:
-        print(f"  {name:<9} {describe(seconds, name)}   {count / min(seconds[name]):8.0f} images/s at best")
+        print(f"  {name:<10} {describe(seconds, name)}   {count / min(seconds[name]):8.0f} images/s at best")
     ratios = {name: median_ratio(seconds, "training", name) for name in variants if name != "training"}
     print(json.dumps({f"{name}_rate_to_training_rate": round(ratio, 2) for name, ratio in ratios.items()}))
 
