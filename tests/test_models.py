@@ -83,14 +83,16 @@ def test_what_has_no_published_weights_is_refused(name: str) -> None:
 
 # The hub's client tries again for most of a minute.
 @pytest.mark.parametrize("name", [pytest.param("resnet18", marks=pytest.mark.slow), "torchvision/resnet18"])
-def test_a_server_that_cannot_be_reached_is_one_clear_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_cannot_be_reached_is_one_clear_error(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_network(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
     monkeypatch.setattr("socket.create_connection", no_network)
     monkeypatch.setattr("socket.socket.connect", no_network)
     monkeypatch.setattr("socket.getaddrinfo", no_network)
-    monkeypatch.setenv("TORCH_HOME", "/nowhere")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     state = torch.get_rng_state()
     with pytest.raises(ModelError, match=f"published weights of '{name}' cannot be downloaded .*--weights"):
         build_model(name, 2, generator=generator(), pretrained=True)
