@@ -79,7 +79,6 @@ ISIC = TableFormat(
     is_known_data=True,
 )
 TABLE = TableFormat("table", "a table (one .csv, .tsv or .parquet: an image, its class, its split in each row)")
-FORMATS = (WATERBIRDS, ISIC, TABLE)
 
 
 def list_table(
