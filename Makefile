@@ -67,6 +67,7 @@ ablations: $(STAMP) ## the table of docs/ablations.md, from runs/ablations
 benchmarks: $(STAMP) ## speed and memory, as ratios within one run
 	@$(BIN)/python benchmarks/mask_step.py
 	@$(BIN)/python benchmarks/extraction.py
+	@$(if $(PRUSC_DATA),$(BIN)/python benchmarks/loading.py,echo "loading.py: skipped, PRUSC_DATA does not name ISIC's parent")
 
 clean: ## caches and build outputs; .venv and runs stay
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -88,7 +88,9 @@ def test_every_setting_survives_toml() -> None:
     defaults = RunConfig()
     for part in dataclasses.fields(config):
         # Otherwise the test would not notice a setting that is lost.
-        assert getattr(config, part.name) != getattr(defaults, part.name) or part.name == "trained", part.name
+        assert getattr(config, part.name) != getattr(defaults, part.name) or part.name in ("trained", "pretrained"), (
+            part.name
+        )
     assert through_toml(config) == config
     assert plain["weights"] == "/w/resnet.safetensors"
     assert plain["masks"]["exclude"] == ["b", "c"]
@@ -175,6 +177,7 @@ OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (RunConfig, {"seed": -1}),
     (RunConfig, {"seed": 2**63}),
     (RunConfig, {"trained": Path("b"), "weights": Path("a")}),
+    (RunConfig, {"weights": Path("a"), "pretrained": True}),
     (RunConfig, {"clustering": ClusteringConfig(checkpoint=0)}),
     (RunConfig, {"erm": ERMConfig(epochs=8), "clustering": ClusteringConfig(checkpoint=9)}),
 ]

@@ -75,6 +75,43 @@ def test_any_name_of_timm_builds_a_network() -> None:
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("name", ["small-cnn", "torchvision/small-cnn", "resnet18.nothing"])
+def test_what_has_no_published_weights_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"has no published weights|unknown model"):
+        build_model(name, 2, generator=generator(), pretrained=True)
+
+
+# The hub's client tries again for most of a minute.
+@pytest.mark.parametrize("name", [pytest.param("resnet18", marks=pytest.mark.slow), "torchvision/resnet18"])
+def test_a_server_that_cannot_be_reached_is_one_clear_error(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("socket.create_connection", no_network)
+    monkeypatch.setattr("socket.socket.connect", no_network)
+    monkeypatch.setattr("socket.getaddrinfo", no_network)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    state = torch.get_rng_state()
+    with pytest.raises(ModelError, match=f"published weights of '{name}' cannot be downloaded .*--weights"):
+        build_model(name, 2, generator=generator(), pretrained=True)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.skipif("PRUSC_DATA" not in os.environ, reason="PRUSC_DATA does not name the folder of the real weights")
+def test_published_weights_keep_the_users_number_of_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a download: the file lies where torchvision looks first."""
+    path = Path(os.environ["PRUSC_DATA"]) / "weights" / "mobilenet_v2-b0353104.pth"
+    default = torchvision.models.MobileNet_V2_Weights.DEFAULT
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / Path(default.url).name).symlink_to(path)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    model = build_model("torchvision/mobilenet_v2", NUM_CLASSES, generator=generator(), pretrained=True)
+    assert torch.equal(model.state_dict()["features.0.0.weight"], read_weights(path)["features.0.0.weight"])
+    assert model.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, NUM_CLASSES)
+
+
 @pytest.mark.parametrize(("name", "hint"), [("resnet81", "did you mean resnet"), ("small_cnn", "small-cnn"), ("", "")])
 def test_an_unknown_name_is_an_error_with_the_nearest_ones(name: str, hint: str) -> None:
     state = torch.get_rng_state()
@@ -132,6 +169,23 @@ def test_checkpoints_as_timm_and_lightning_write_them_are_read(tmp_path: Path) -
     lightning = {"epoch": 1, "pytorch-lightning_version": "2.5.0", "state_dict": OrderedDict(inside), "loops": {}}
     torch.save(lightning | {"hyper_parameters": {"lr": 0.1}, "callbacks": {}}, tmp_path / "last.ckpt")
     assert_same_state(read_weights(tmp_path / "last.ckpt"), inside)
+
+
+@pytest.mark.skipif("PRUSC_DATA" not in os.environ, reason="PRUSC_DATA does not name the folder of the real weights")
+@pytest.mark.parametrize("name", ["torchvision/mobilenet_v2", "mobilenetv2_100"])
+def test_real_weights_are_read_and_loaded_with_a_new_head(name: str) -> None:
+    path = Path(os.environ["PRUSC_DATA"]) / "weights" / "mobilenet_v2-b0353104.pth"
+    model = build_model(name, NUM_CLASSES, generator=generator())
+    head = find_head(model, random_images(2, 32), NUM_CLASSES)
+    if not name.startswith("torchvision/"):
+        # timm's network of that name has other keys.
+        with pytest.raises(ModelError, match=r"b0353104\.pth does not fit EfficientNet; missing: conv_stem\.weight"):
+            load_weights(model, read_weights(path), source=str(path), new_head=True)
+        return
+    before = get_head(model, head).weight.clone()
+    load_weights(model, read_weights(path), source=str(path), new_head=True)
+    assert torch.equal(get_head(model, head).weight, before)
+    assert torch.equal(model.state_dict()["features.0.0.weight"], read_weights(path)["features.0.0.weight"])
 
 
 @pytest.mark.parametrize("prefix", ["model.", "net.", "model._orig_mod."])

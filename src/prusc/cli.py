@@ -214,6 +214,13 @@ def _print_result(result: DebiasingResult, out: Path) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     _print_clusters(result, console)
     console.print(table)
+    before, after = (result.evaluations[name]["test"].attributes for name in ("erm", "subnetwork"))
+    if len(before) > 1:
+        alone = "; ".join(
+            f"{old.name} {100 * old.worst_group_accuracy:.1f} -> {100 * new.worst_group_accuracy:.1f}"
+            for old, new in zip(before, after, strict=True)
+        )
+        console.print(f"worst group of each attribute alone, before -> after: {alone}", markup=False, highlight=False)
     console.print(f"{result.verdict}: {VERDICT_TEXTS[result.verdict]}", markup=False, highlight=False)
     console.print(
         f"{100 * result.mask.density:.0f} % of the weights kept; chosen by the {result.judged_by} of the validation "

@@ -330,6 +330,7 @@ class RunConfig:
         model: ``small-cnn``, any name that timm knows, ``torchvision/NAME``, or ``module:function`` for a function of
             yours that is given the number of classes.
         weights: Weights to start training from, such as ImageNet's; the head may be for other classes.
+        pretrained: Start training from the weights that timm or torchvision publish, downloaded if need be.
         trained: Weights of a trained classifier; nothing is trained by ERM then.
         seed: Decides everything random.
         controls: Also refit the dense network's head and fine-tune all its weights, by the same procedures.
@@ -349,6 +350,7 @@ class RunConfig:
     skip_bad: bool = False
     model: str = "small-cnn"
     weights: Path | None = None
+    pretrained: bool = False
     trained: Path | None = None
     seed: int = 0
     controls: bool = True
@@ -370,6 +372,8 @@ class RunConfig:
             str(self.weights),
             "absent when trained is given: a trained network is not trained again",
         )
+        given = self.weights is not None or self.trained is not None
+        _require(not (self.pretrained and given), "pretrained", True, "absent when weights or trained are given")
         if self.clustering.checkpoint is not None:
             _require(
                 1 <= self.clustering.checkpoint <= self.erm.epochs,

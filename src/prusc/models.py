@@ -58,35 +58,59 @@ _OWN_MODELS: dict[str, Callable[[int], nn.Module]] = {"small-cnn": SmallCNN}
 _TORCHVISION = "torchvision/"
 
 
-def build_model(name: str, num_classes: int, *, generator: torch.Generator) -> nn.Module:
-    """Build a network with random weights.
+def build_model(name: str, num_classes: int, *, generator: torch.Generator, pretrained: bool = False) -> nn.Module:
+    """Build a network with random weights, or with those that were published for it and a random head.
 
     Args:
         name: ``"small-cnn"``, any name that timm knows, ``"torchvision/NAME"``, or ``"module:function"``, a function
             of the user's that is given the number of classes and returns the network. Importing it runs its code.
         num_classes: Outputs of the head.
         generator: Decides the random weights; the global generators are left as they were.
+        pretrained: Take the weights that timm or torchvision publish, ImageNet's as a rule. They are downloaded unless
+            that was done before.
 
     Returns:
         The network on the CPU.
 
     Raises:
-        ConfigError: If the name is unknown.
-        ModelError: If the user's function fails or returns something else.
+        ConfigError: If the name is unknown, or there are no published weights.
+        ModelError: If the user's function fails or returns something else, or the weights cannot be downloaded.
     """
     check_model_name(name)
+    if pretrained and not has_published_weights(name):
+        raise ConfigError(f"model {name!r} has no published weights; leave pretrained out, or give a file with weights")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
         if is_function_name(name):
             return build_by_function(name, num_classes)
         if name in _OWN_MODELS:
             return _OWN_MODELS[name](num_classes)
-        model: nn.Module
-        if name.startswith(_TORCHVISION):
-            model = torchvision.models.get_model(name.removeprefix(_TORCHVISION), num_classes=num_classes)
-        else:
-            model = timm.create_model(name, num_classes=num_classes)
+        try:
+            return _build_published(name, num_classes, pretrained=pretrained)
+        except OSError as error:  # Whatever can go wrong on the way to a server.
+            raise ModelError(
+                f"the published weights of {name!r} cannot be downloaded ({type(error).__name__}: "
+                f"{str(error).splitlines()[0][:200]}); download them elsewhere and give the file with --weights"
+            ) from error
+
+
+def _build_published(name: str, num_classes: int, *, pretrained: bool) -> nn.Module:
+    """Build a network of timm's or torchvision's."""
+    if not name.startswith(_TORCHVISION):
+        return timm.create_model(name, num_classes=num_classes, pretrained=pretrained)
+    own_name = name.removeprefix(_TORCHVISION)
+    model: nn.Module = torchvision.models.get_model(own_name, num_classes=num_classes)
+    if pretrained:
+        published = torchvision.models.get_model(own_name, weights="DEFAULT")
+        load_weights(model, published.state_dict(), source=f"what torchvision publishes for {own_name}", new_head=True)
     return model
+
+
+def has_published_weights(name: str) -> bool:
+    """Whether timm or torchvision publish weights for a network."""
+    if name.startswith(_TORCHVISION):
+        return len(torchvision.models.get_model_weights(name.removeprefix(_TORCHVISION))) > 0
+    return timm.is_model_pretrained(name)
 
 
 def check_model_name(name: str) -> None:

@@ -103,7 +103,7 @@ def test_the_command_prints_text_or_json_and_returns_1_for_problems(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["/nowhere"], "neither a packaged data set"),
+        (["BIRDS/nowhere"], "neither a packaged data set"),
         (["BIRDS", "--layout", "tabel"], "unknown layout 'tabel'; did you mean table?; known are celeba, cub"),
         (["BIRDS", "--layout", "imagefolder"], "'BIRDS' does not take attributes"),
         (["BIRDS", "--data-options.target", "z"], "has no column 'z' (target)"),
@@ -112,7 +112,7 @@ def test_the_command_prints_text_or_json_and_returns_1_for_problems(
 def test_what_cannot_be_checked_is_an_error(
     birds: Path, arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [str(birds) if argument == "BIRDS" else argument for argument in arguments]
+    arguments = [argument.replace("BIRDS", str(birds)) for argument in arguments]
     if "imagefolder" in arguments:
         arguments += ["--data-options.attributes", "place"]
     assert run_command_line(["check", *arguments]) == 2

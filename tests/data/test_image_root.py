@@ -69,6 +69,16 @@ def test_links_may_stay_inside_and_not_lead_out(root: Path, tmp_path: Path) -> N
     assert ImageRoot(root / "folder").find("s.png") == root / "folder" / "s.png"
 
 
+def test_any_other_folder_is_looked_at_if_it_is_the_only_one(root: Path) -> None:
+    for number, folder in enumerate(("isic_images", "masks")):
+        write_image(root / folder / "e.png", number)
+    assert ImageRoot(root).find("e") == root / "isic_images" / "e.png"
+    assert ImageRoot(root).find("b.png") == root / "sub" / "b.png"
+    write_image(root / "sub" / "e.png", 9)
+    with pytest.raises(DataError, match=r"'e\.png' may be any of isic_images/e\.png, sub/e\.png"):
+        ImageRoot(root).find("e.png")
+
+
 def test_a_name_without_ending_must_not_fit_several_files(root: Path) -> None:
     write_image(root / "a.png", 3)
     with pytest.raises(DataError, match=r"'a' may be any of a\.jpg, a\.png"):

@@ -126,6 +126,7 @@ def test_a_share_for_each_class_is_needed(root: Path, name: str) -> None:
 def test_on_real_lesions() -> None:
     folder = Path(os.environ["PRUSC_DATA"]) / "isic"
     data = load_data(str(folder), stickers=StickerConfig((0.5, 0.03)), memory_limit_bytes=0, image_size=96)
+    assert data.origin["attributes"] == ["sticker"]
     train = data.train
     assert train.attributes is not None
     groups = torch.bincount(2 * train.labels + train.attributes[:, 0])

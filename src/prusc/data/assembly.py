@@ -160,6 +160,8 @@ def _assemble(listing: Listing, inputs: Tensor | ImageFiles, skipped: tuple[Skip
                 "layout": listing.layout,
                 "root": str(listing.root.absolute()),
                 **listing.origin,
+                "attributes": list(listing.attribute_names),
+                "image_size": inputs.shape[-1] if isinstance(inputs, Tensor) else inputs.size,
                 "num_skipped": len(skipped),
             },
             skipped=skipped,

@@ -151,7 +151,6 @@ def list_cub(
         attribute_values=(BACKGROUND_NAMES,),
         origin={
             "correlation": correlation,
-            "seed": seed,
             "land_backgrounds": str(land_backgrounds),
             "water_backgrounds": str(water_backgrounds),
             "num_backgrounds": [len(files) for files in backgrounds],

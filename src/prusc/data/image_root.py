@@ -1,18 +1,21 @@
 """The files that a table may name: inside the data set's own folder, and nowhere else."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from prusc.data.images import IMAGE_SUFFIXES
 from prusc.errors import DataError
 
 IMAGE_FOLDER_NAMES = ("images", "image", "imgs", "img")
+_MASK_FOLDER_NAMES = ("masks", "mask", "segmentations")
 
 
 class ImageRoot:
     """Finds image files by the names that a table gives them.
 
-    A name is a path from the folder, or from its sub-folder ``images`` or ``img``; its ending may be left out.
+    A name is a path from the folder, from its sub-folder ``images`` or ``img``, or from any other sub-folder if it is
+    found in one only (masks have the same names, and are not looked at); its ending may be left out.
 
     Args:
         folder: Where the names begin.
@@ -22,6 +25,7 @@ class ImageRoot:
         self.folder = folder
         self._real = folder.resolve()
         self._starts = [folder, *(folder / name for name in IMAGE_FOLDER_NAMES if (folder / name).is_dir())]
+        self._others = [folder / name for name in _other_folders(folder)]
         self._inside: dict[Path, bool] = {}
         self._entries: dict[Path, dict[str, bool]] = {}
         self._stems: dict[Path, dict[str, list[str]]] = {}
@@ -33,13 +37,16 @@ class ImageRoot:
             DataError: If the name leads out of the folder or fits several files; without saying where the name stands.
         """
         self._check_name(name)
-        for start in self._starts:
-            wanted = start / name
-            found = self._find_exactly(wanted) or self._find_without_ending(wanted)
-            if found is not None:
-                self._check_inside(found, name)
-                return found
-        return None
+        found = next(filter(None, (self._find_below(start, name) for start in self._starts)), None)
+        if found is None:
+            elsewhere = [path for path in (self._find_below(start, name) for start in self._others) if path is not None]
+            if len(elsewhere) > 1:
+                places = ", ".join(str(path.relative_to(self.folder)) for path in elsewhere)
+                raise DataError(f"{name!r} may be any of {places}; expected a path from {self.folder}")
+            found = elsewhere[0] if elsewhere else None
+        if found is not None:
+            self._check_inside(found, name)
+        return found
 
     def _check_name(self, name: str) -> None:
         # What the other system takes for an absolute path is one here too: a table travels.
@@ -50,6 +57,10 @@ class ImageRoot:
             raise DataError(f"{name!r} is an absolute path; expected one from {self.folder}")
         if ".." in windows.parts:
             raise DataError(f"{name!r} leads upwards; expected a path that stays inside {self.folder}")
+
+    def _find_below(self, start: Path, name: str) -> Path | None:
+        wanted = start / name
+        return self._find_exactly(wanted) or self._find_without_ending(wanted)
 
     def _find_exactly(self, wanted: Path) -> Path | None:
         return wanted if wanted.name in self._list(wanted.parent) else None
@@ -89,3 +100,10 @@ class ImageRoot:
                 f"{name!r} is reached by a link that leads out of {self.folder}; expected a file inside it: copy it "
                 "there, or name the folder that really holds the images (data_options.image_folder)"
             )
+
+
+def _other_folders(folder: Path) -> list[str]:
+    # A folder may hold hundreds of thousands of images: nothing here asks the disk about each of them.
+    with os.scandir(folder) if folder.is_dir() else nullcontext(()) as entries:
+        names = [entry.name for entry in entries if entry.is_dir()]
+    return sorted(set(names) - {*IMAGE_FOLDER_NAMES, *_MASK_FOLDER_NAMES})

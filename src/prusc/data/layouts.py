@@ -1,7 +1,7 @@
 """The layouts that prusc can read, how each is recognised, and the options that apply to it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from prusc.data.image_folder import is_image_folder, list_image_folder
 from prusc.data.listing import Listing, Problems
 from prusc.data.splits import DEFAULT_SHARE, fill_splits
 from prusc.data.stickers import add_stickers
-from prusc.data.tables import ISIC, TABLE, WATERBIRDS, TableFormat, find_tables, list_table, read_columns
+from prusc.data.table_files import find_tables, read_columns
+from prusc.data.tables import ISIC, TABLE, WATERBIRDS, TableFormat, list_table
 from prusc.errors import ConfigError, nearest_names
 
 _SPLIT_OPTIONS = ("image_size", "val_share", "test_share", "data_seed", "stickers")
@@ -41,6 +42,7 @@ class Layout:
         recognises: Whether a path has it.
         list_samples: Lists the samples of a path; takes the options that are left when those of splits are gone.
         options: The options that apply.
+        takes_seed: Whether listing the samples draws something too.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Layout:
     recognises: Callable[[Path], bool]
     list_samples: Callable[..., Listing]
     options: tuple[str, ...]
+    takes_seed: bool = False
 
 
 def _is_celeba(path: Path) -> bool:
@@ -75,7 +78,7 @@ def _table_layout(table_format: TableFormat, recognises: Callable[[Path], bool] 
     )
 
 
-def _list_opened(path: Path, problems: Problems, **options: Any) -> Listing:
+def _list_opened(path: Path | str, problems: Problems, **options: Any) -> Listing:
     return list_dataset(open_dataset(str(path)), problems, name=str(path), **options)
 
 
@@ -97,6 +100,7 @@ LAYOUTS = (
         _in_folder(is_cub),
         list_cub,
         ("land_backgrounds", "water_backgrounds", "correlation", "image_size", "data_seed"),
+        takes_seed=True,
     ),
     Layout(
         "huggingface",
@@ -191,13 +195,12 @@ def list_layout(
     seed = options.pop("data_seed", default_seed)
     shares = {share: options.pop(share, DEFAULT_SHARE) for share in ("val_share", "test_share")}
     stickers = options.pop("stickers", DataConfig().stickers)
-    if layout.name == "cub":
+    if layout.takes_seed:
         options["seed"] = seed
     listing = layout.list_samples(Path(name) if not name.startswith(HUB_PREFIX) else name, problems, **options)
     listing, made = fill_splits(listing, **shares, seed=seed)
+    listing = add_stickers(listing, stickers, seed)
+    origin = {**listing.origin, "data_seed": seed}
     if made:
-        listing.origin.update(made_splits=list(made), **shares, data_seed=seed)
-    if stickers.train_shares is not None:
-        listing = add_stickers(listing, stickers, seed)
-        listing.origin["data_seed"] = seed
-    return listing, made
+        origin |= {"made_splits": list(made), **shares}
+    return replace(listing, origin=origin), made

@@ -10,9 +10,9 @@ import pandas as pd
 from prusc.data.image_root import ImageRoot
 from prusc.data.listing import NO_SPLIT, Listing, Problems, number_values, sort_values
 from prusc.data.splits import SPLIT_WORDS, check_bundles
+from prusc.data.table_files import PLACE, SPLIT, find_tables, read_tables, whole_names
 from prusc.errors import ConfigError, DataError, nearest_names
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 NO_COLUMN = "none"
 
 _MAX_VALUES = 64
@@ -79,37 +79,6 @@ ISIC = TableFormat(
     is_known_data=True,
 )
 TABLE = TableFormat("table", "a table (one .csv, .tsv or .parquet: an image, its class, its split in each row)")
-FORMATS = (WATERBIRDS, ISIC, TABLE)
-
-
-def find_tables(path: Path) -> tuple[Path, ...]:
-    """Return the tables that say what is in a folder: one of its own, or one in each split's folder.
-
-    A table that is named itself is the one; of several in a folder, ``metadata`` is.
-    """
-    if path.is_file():
-        return (path,) if path.suffix.lower() in TABLE_SUFFIXES else ()
-    own = _tables_in(path)
-    named = [table for table in own if table.stem == "metadata"]
-    if own:
-        return tuple(named[:1] or own)
-    in_splits = [
-        (SPLIT_WORDS[f.name.lower()], f) for f in path.iterdir() if f.is_dir() and f.name.lower() in SPLIT_WORDS
-    ]
-    found = [_tables_in(folder) for _, folder in sorted(in_splits)]
-    return tuple(tables[0] for tables in found) if found and all(len(tables) == 1 for tables in found) else ()
-
-
-def _tables_in(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in TABLE_SUFFIXES and p.is_file())
-
-
-def read_columns(path: Path) -> tuple[str, ...]:
-    """Return the names of a table's columns; none if it cannot be read."""
-    try:
-        return tuple(_read_table(path, num_rows=1).columns)
-    except (DataError, ConfigError):
-        return ()
 
 
 def list_table(
@@ -153,7 +122,7 @@ def list_table(
         raise ConfigError(
             f"{path} has no single table with one row for each image ({found}); name the file: --data {folder}/NAME.csv"
         )
-    frame = _read_tables(tables, folder)
+    frame = read_tables(tables, folder)
     columns = _choose_columns(
         frame, tables[0], table_format, target, attributes, file_column, split_column, keep_together
     )
@@ -177,9 +146,9 @@ def list_table(
         layout=table_format.layout,
         root=folder,
         source=" and ".join(map(str, tables)),
-        sample_ids=tuple(_whole_names(frame, columns.file)),
+        sample_ids=tuple(whole_names(frame, columns.file)),
         images=tuple(images),
-        places=tuple(frame[_PLACE]),
+        places=tuple(frame[PLACE]),
         labels=labels,
         class_names=class_names,
         splits=(
@@ -205,95 +174,6 @@ def list_table(
     if columns.split is not None and columns.bundle is not None:
         check_bundles(listing, columns.bundle, problems)
     return listing
-
-
-# -------------------------------------------------------------------------------------------------------------- cells
-
-# Columns of ours, called as no user's column is.
-_PLACE = "\0place"
-_START = "\0start"
-_SPLIT = "\0split"
-
-
-def _read_tables(tables: Sequence[Path], folder: Path) -> pd.DataFrame:
-    """Read the tables as text, with where each row stands and where the names in it begin."""
-    frames = []
-    for table in tables:
-        frame = _read_table(table)
-        frame[_PLACE] = [f"{table}, row {number}" for number in frame.index]
-        frame[_START] = table.parent.relative_to(folder).as_posix()
-        if table.parent != folder and table.parent.name.lower() in SPLIT_WORDS:
-            frame[_SPLIT] = table.parent.name.lower()
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True).fillna("") if len(frames) > 1 else frames[0]
-
-
-def _read_table(path: Path, num_rows: int | None = None) -> pd.DataFrame:
-    """Read a table as text; the index counts as a spreadsheet does, the names of the columns being row 1."""
-    try:
-        if path.suffix.lower() == ".parquet":
-            frame = _as_text(pd.read_parquet(path).reset_index(drop=True), path)
-        else:
-            separator = "\t" if path.suffix.lower() == ".tsv" else ","
-            frame = pd.read_csv(
-                path,
-                sep=separator,
-                dtype=str,
-                keep_default_na=False,
-                skip_blank_lines=False,
-                skipinitialspace=True,
-                nrows=num_rows,
-                encoding="utf-8-sig",
-            )
-            if not isinstance(frame.index, pd.RangeIndex):
-                raise DataError(f"table {path} has rows with more cells than the first row has names; expected as many")
-    except ImportError as error:
-        raise ConfigError(
-            f"{path} is a Parquet file, and pyarrow, which reads those, is missing: pip install prusc[parquet]"
-        ) from error
-    except DataError:
-        raise
-    except Exception as error:  # pandas and pyarrow raise nearly anything over a broken file.
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise DataError(
-            f"table {path} cannot be read ({reason}); expected CSV, TSV or Parquet with the names of the columns first"
-        ) from error
-    frame.index = pd.RangeIndex(2, len(frame) + 2)
-    frame.columns = [str(name).strip() for name in frame.columns]
-    repeated = sorted({name for name in frame.columns if list(frame.columns).count(name) > 1})
-    if repeated:
-        raise DataError(f"table {path} has several columns called {repeated[0]!r}; expected one")
-    frame = frame.fillna("").apply(lambda column: column.str.strip())
-    filled: pd.DataFrame = frame[(frame != "").any(axis=1)] if len(frame.columns) else frame
-    return filled
-
-
-def _as_text(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Turn the cells of a Parquet file into what a CSV file would hold: whole numbers without a point."""
-
-    def text(value: object) -> str:
-        if value is None or value is pd.NA or value != value:
-            return ""
-        if isinstance(value, dict | list | np.ndarray | bytes):
-            raise DataError(
-                f"table {path} holds a {type(value).__name__} in a cell; expected text and numbers. For images inside "
-                "the table use --layout huggingface"
-            )
-        return (
-            str(int(value))
-            if isinstance(value, float | np.floating | bool | np.bool_) and value == int(value)
-            else str(value)
-        )
-
-    return frame.map(text)
-
-
-def _whole_names(frame: pd.DataFrame, column: str) -> list[str]:
-    """Return the names of the images from the data set's folder, and not from that of the split's own table."""
-    return [
-        name if start == "." or not name else f"{start}/{name}"
-        for name, start in zip(frame[column], frame[_START], strict=True)
-    ]
 
 
 # ------------------------------------------------------------------------------------------------------------ columns
@@ -343,7 +223,7 @@ def _choose_columns(
         raise ConfigError(
             f"attributes is the text {attributes!r}; expected a sequence of names, such as ({attributes!r},)"
         )
-    split: str | None = _SPLIT if _SPLIT in frame.columns else None
+    split: str | None = SPLIT if SPLIT in frame.columns else None
     if split_column == NO_COLUMN:
         split = None
     elif split is None or split_column is not None:
@@ -398,7 +278,7 @@ class _Rows:
 
     def _drop(self, kind: str, bad: "pd.Series[bool]", say: Callable[["pd.Series[str]"], str]) -> None:
         for _, row in self.frame[bad].iterrows():
-            self.problems.add(kind, f"{row[_PLACE]}: {say(row)}")
+            self.problems.add(kind, f"{row[PLACE]}: {say(row)}")
         self.frame = self.frame[~bad]
 
     def drop_empty(self, column: str, kind: str, what: str) -> None:
@@ -409,7 +289,7 @@ class _Rows:
         """Take out rows whose value is not allowed; splits are compared in small letters."""
         if kind == "split":
             self.frame = self.frame.assign(**{column: self.frame[column].str.lower()})
-        shown = ", ".join(allowed) if column != _SPLIT else "a split"
+        shown = ", ".join(allowed) if column != SPLIT else "a split"
         self._drop(
             kind,
             ~self.frame[column].isin(list(allowed)),
@@ -421,8 +301,8 @@ class _Rows:
         seen: dict[Path, str] = {}
         images: list[Path] = []
         kept: list[bool] = []
-        names = _whole_names(self.frame, self.columns.file)
-        for name, place in zip(names, self.frame[_PLACE], strict=True):
+        names = whole_names(self.frame, self.columns.file)
+        for name, place in zip(names, self.frame[PLACE], strict=True):
             kept.append(False)
             try:
                 found = root.find(name)

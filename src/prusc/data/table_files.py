@@ -1,0 +1,128 @@
+"""Files of tables, CSV, TSV and Parquet, as text: every cell as it is written, with the row that it stands in."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from prusc.data.splits import SPLIT_WORDS
+from prusc.errors import ConfigError, DataError
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+
+# Columns of ours, called as no user's column is.
+PLACE = "\0place"
+START = "\0start"
+SPLIT = "\0split"
+
+
+def find_tables(path: Path) -> tuple[Path, ...]:
+    """Return the tables that say what is in a folder: one of its own, or one in each split's folder.
+
+    A table that is named itself is the one; of several in a folder, ``metadata`` is.
+    """
+    if path.is_file():
+        return (path,) if path.suffix.lower() in TABLE_SUFFIXES else ()
+    own = _tables_in(path)
+    named = [table for table in own if table.stem == "metadata"]
+    if own:
+        return tuple(named[:1] or own)
+    in_splits = [
+        (SPLIT_WORDS[f.name.lower()], f) for f in path.iterdir() if f.is_dir() and f.name.lower() in SPLIT_WORDS
+    ]
+    found = [_tables_in(folder) for _, folder in sorted(in_splits)]
+    return tuple(tables[0] for tables in found) if found and all(len(tables) == 1 for tables in found) else ()
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in TABLE_SUFFIXES and p.is_file())
+
+
+def read_columns(path: Path) -> tuple[str, ...]:
+    """Return the names of a table's columns; none if it cannot be read."""
+    try:
+        return tuple(_read_table(path, num_rows=1).columns)
+    except (DataError, ConfigError):
+        return ()
+
+
+def read_tables(tables: Sequence[Path], folder: Path) -> pd.DataFrame:
+    """Read the tables as text, with where each row stands and where the names in it begin."""
+    frames = []
+    for table in tables:
+        frame = _read_table(table)
+        frame[PLACE] = [f"{table}, row {number}" for number in frame.index]
+        frame[START] = table.parent.relative_to(folder).as_posix()
+        if table.parent != folder and table.parent.name.lower() in SPLIT_WORDS:
+            frame[SPLIT] = table.parent.name.lower()
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True).fillna("") if len(frames) > 1 else frames[0]
+
+
+def _read_table(path: Path, num_rows: int | None = None) -> pd.DataFrame:
+    """Read a table as text; the index counts as a spreadsheet does, the names of the columns being row 1."""
+    try:
+        if path.suffix.lower() == ".parquet":
+            frame = _as_text(pd.read_parquet(path).reset_index(drop=True), path)
+        else:
+            separator = "\t" if path.suffix.lower() == ".tsv" else ","
+            frame = pd.read_csv(
+                path,
+                sep=separator,
+                dtype=str,
+                keep_default_na=False,
+                skip_blank_lines=False,
+                skipinitialspace=True,
+                nrows=num_rows,
+                encoding="utf-8-sig",
+            )
+            if not isinstance(frame.index, pd.RangeIndex):
+                raise DataError(f"table {path} has rows with more cells than the first row has names; expected as many")
+    except ImportError as error:
+        raise ConfigError(
+            f"{path} is a Parquet file, and pyarrow, which reads those, is missing: pip install prusc[parquet]"
+        ) from error
+    except DataError:
+        raise
+    except Exception as error:  # pandas and pyarrow raise nearly anything over a broken file.
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise DataError(
+            f"table {path} cannot be read ({reason}); expected CSV, TSV or Parquet with the names of the columns first"
+        ) from error
+    frame.index = pd.RangeIndex(2, len(frame) + 2)
+    frame.columns = [str(name).strip() for name in frame.columns]
+    repeated = sorted({name for name in frame.columns if list(frame.columns).count(name) > 1})
+    if repeated:
+        raise DataError(f"table {path} has several columns called {repeated[0]!r}; expected one")
+    frame = frame.fillna("").apply(lambda column: column.str.strip())
+    filled: pd.DataFrame = frame[(frame != "").any(axis=1)] if len(frame.columns) else frame
+    return filled
+
+
+def _as_text(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Turn the cells of a Parquet file into what a CSV file would hold: whole numbers without a point."""
+
+    def text(value: object) -> str:
+        if value is None or value is pd.NA or value != value:
+            return ""
+        if isinstance(value, dict | list | np.ndarray | bytes):
+            raise DataError(
+                f"table {path} holds a {type(value).__name__} in a cell; expected text and numbers. For images inside "
+                "the table use --layout huggingface"
+            )
+        return (
+            str(int(value))
+            if isinstance(value, float | np.floating | bool | np.bool_) and value == int(value)
+            else str(value)
+        )
+
+    return frame.map(text)
+
+
+def whole_names(frame: pd.DataFrame, column: str) -> list[str]:
+    """Return the names of the images from the data set's folder, and not from that of the split's own table."""
+    return [
+        name if start == "." or not name else f"{start}/{name}"
+        for name, start in zip(frame[column], frame[START], strict=True)
+    ]
