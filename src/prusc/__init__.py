@@ -2,6 +2,8 @@
 
 from importlib.metadata import version
 
+from prusc.auditing import AuditResult as AuditResult
+from prusc.auditing import audit as audit
 from prusc.config import RunConfig as RunConfig
 from prusc.data import Data as Data
 from prusc.data import Split as Split

@@ -297,6 +297,29 @@ class SelectionConfig:
 
 
 @dataclass(frozen=True)
+class AuditConfig:
+    """How an audit decides which clusters are suspects.
+
+    Attributes:
+        min_others: A suspect has at least so many samples of classes other than its main one.
+        num_permutations: Shuffles of the permutation test.
+        significance: Chance of a suspect where accuracy has nothing to do with the cluster.
+        silhouette_samples: Samples that the silhouette is computed on.
+    """
+
+    min_others: int = 5
+    num_permutations: int = 999
+    significance: float = 0.05
+    silhouette_samples: int = 5000
+
+    def __post_init__(self) -> None:
+        _require(self.min_others >= 1, "audit.min_others", self.min_others, "at least 1")
+        _require(self.num_permutations >= 1, "audit.num_permutations", self.num_permutations, "at least 1")
+        _require(0 < self.significance < 1, "audit.significance", self.significance, "in (0, 1)")
+        _require(self.silhouette_samples >= 10, "audit.silhouette_samples", self.silhouette_samples, "at least 10")
+
+
+@dataclass(frozen=True)
 class RuntimeConfig:
     """Where and how to compute.
 
@@ -342,6 +365,7 @@ class RunConfig:
         masks: Mask learning.
         finetune: What follows the mask.
         selection: How candidates are judged.
+        audit: How clusters become suspects; prusc audit only.
         runtime: Where to compute.
     """
 
@@ -362,6 +386,7 @@ class RunConfig:
     masks: MaskConfig = field(default_factory=MaskConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:

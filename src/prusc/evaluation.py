@@ -79,7 +79,7 @@ class GroupEvaluation:
         return _worst_group(self.groups)
 
 
-def wilson_interval(num_right: int, num_samples: int, *, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(num_right: float, num_samples: float, *, confidence: float = 0.95) -> tuple[float, float]:
     """Return the Wilson score interval of a proportion.
 
     Args:

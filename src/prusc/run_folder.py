@@ -146,6 +146,8 @@ class RunFolder:
                 "debiasing_set.csv",
                 "candidates.csv",
                 "history.csv",
+                "audit.json",
+                "look_at.csv",
                 "report.html",
                 "model-card.md",
             ):

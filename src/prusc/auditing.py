@@ -1,0 +1,163 @@
+"""Is there a shortcut at all: look at a network through its clusters, and change nothing."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from prusc.cluster_audit import AUDIT_TEXTS, Agreement, Audit, audit_clusters, measure_agreement
+from prusc.clustering import Clustering
+from prusc.config import RunConfig
+from prusc.data import Data
+from prusc.opening import OpenRun, find_original, open_run
+from prusc.progress import Progress
+from prusc.representations import extract_representations
+from prusc.run_folder import FORMAT
+from prusc.runtime import stage_generator
+
+AUDIT_FILE, IMAGES_FILE = "audit.json", "look_at.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class AuditResult:
+    """What an audit found.
+
+    Attributes:
+        audit: The clusters on the validation split, and the verdict.
+        clustering: Of the training split.
+        agreements: How far the clusters follow the class and, where attributes are known, each of them.
+        images: The validation samples to look at first, those whose class is not that of their cluster: columns
+            ``rank``, ``sample_id``, ``label``, ``prediction``, ``cluster``, ``main_class``, ``is_suspect`` and
+            ``similarity``, how typical the sample is of its cluster.
+        class_names: One name per class.
+        num_samples: Validation samples.
+    """
+
+    audit: Audit
+    clustering: Clustering
+    agreements: tuple[Agreement, ...]
+    images: pd.DataFrame
+    class_names: tuple[str, ...]
+    num_samples: int
+
+
+def audit(
+    model: nn.Module | None = None,
+    data: Data | None = None,
+    config: RunConfig | None = None,
+    *,
+    out: Path | str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> AuditResult:
+    """Say which shortcuts a network seems to have learned.
+
+    These are the first stages of :func:`prusc.debias`, which goes on with them in the same run folder. Clusters are
+    made without group attributes; where the data have any, the result says which of them the clusters follow.
+
+    Args:
+        model: A trained classifier, not changed; if ``None``, the one that the config names is trained or loaded.
+        data: The data it was trained on; if ``None``, those that the config names are loaded.
+        config: Every setting; the defaults if ``None``.
+        out: Run folder; without one nothing is written.
+        force: Throw away what the run folder holds.
+        progress: Whom to tell.
+
+    Returns:
+        The audit.
+
+    Raises:
+        PruscError: If settings, data, network or run folder are not as they have to be.
+    """
+    run = open_run(model, data, config, out=out, force=force, progress=progress)
+    original = find_original(run)
+    with run.stages.stage("audit"):
+        clustered, predicted = (
+            extract_representations(network, original.head_name, run.data.val, run.transform, run.runtime)
+            for network in (original.clustered, original.model)
+        )
+        found = audit_clusters(
+            clustered.values,
+            predicted.predictions,
+            run.data.val.labels,
+            original.clustering,
+            run.config.audit,
+            num_classes=run.data.num_classes,
+            generator=stage_generator(run.config.seed, "audit"),
+        )
+        val, names = run.data.val, run.data.attribute_names
+        agreements = [measure_agreement("class", val.labels, found.cluster_ids)]
+        if val.attributes is not None:
+            agreements += [
+                measure_agreement(name, values, found.cluster_ids)
+                for name, values in zip(names, val.attributes.T, strict=True)
+            ]
+        result = AuditResult(
+            audit=found,
+            clustering=original.clustering,
+            agreements=tuple(agreements),
+            images=_list_images(found, predicted.predictions, run.data),
+            class_names=run.data.class_names,
+            num_samples=len(val),
+        )
+    run.say(f"audit: {found.verdict}: {AUDIT_TEXTS[found.verdict]}")
+    if run.folder is not None:
+        run.folder.write_csv(IMAGES_FILE, result.images)
+        run.folder.write_json(AUDIT_FILE, _to_dict(result, run))
+    run.runtime.barrier()
+    return result
+
+
+def _list_images(found: Audit, predictions: torch.Tensor, data: Data) -> pd.DataFrame:
+    """List the samples whose class is not their cluster's: by cluster in its order, wrong ones first, typical first."""
+    parts = []
+    for rank, cluster in enumerate(found.clusters, start=1):
+        chosen = ((found.cluster_ids == cluster.cluster) & (data.val.labels != cluster.main_label)).nonzero()[:, 0]
+        parts.append(
+            pd.DataFrame(
+                {
+                    "rank": rank,
+                    "sample_id": [data.val.sample_ids[index] for index in chosen.tolist()],
+                    "label": [data.class_names[label] for label in data.val.labels[chosen].tolist()],
+                    "prediction": [data.class_names[label] for label in predictions[chosen].tolist()],
+                    "cluster": cluster.cluster,
+                    "main_class": data.class_names[cluster.main_label],
+                    "is_suspect": cluster.is_suspect,
+                    "similarity": found.similarities[chosen].numpy().round(4),
+                    "is_right": (predictions[chosen] == data.val.labels[chosen]).numpy(),
+                }
+            ).sort_values(["is_right", "similarity"], ascending=[True, False], kind="stable")
+        )
+    return pd.concat(parts, ignore_index=True).drop(columns="is_right")
+
+
+def _to_dict(result: AuditResult, run: OpenRun) -> dict[str, Any]:
+    found, data, config = result.audit, run.data, run.config
+    return {
+        "format": FORMAT,
+        "data": {"name": data.name, "classes": data.class_names, "attributes": data.attribute_names, **data.origin},
+        "model": config.model,
+        "seed": config.seed,
+        "split": "val",
+        "num_samples": result.num_samples,
+        "verdict": found.verdict,
+        "verdict_text": AUDIT_TEXTS[found.verdict],
+        "structure": found.structure,
+        "silhouettes": [asdict(trial) for trial in result.clustering.trials],
+        "group_labels_used_for": ["agreements"] if len(result.agreements) > 1 else [],
+        "agreements": [asdict(agreement) for agreement in result.agreements],
+        "clusters": [
+            {
+                **asdict(cluster),
+                "main_class": data.class_names[cluster.main_label],
+                "class_counts": dict(zip(data.class_names, cluster.class_counts, strict=True)),
+                "rank": cluster.rank,
+            }
+            for cluster in found.clusters
+        ],
+        "settings": asdict(config.audit),
+        "seconds": run.stages.seconds,
+    }
