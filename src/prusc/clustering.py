@@ -57,6 +57,12 @@ class Clustering:
         """Return the nearest centre, by cosine similarity, of each representation."""
         return (F.normalize(representations, dim=1) @ self.centres.T).argmax(dim=1)
 
+    def similarities(
+        self, representations: Float[Tensor, "others dim"], cluster_ids: Int[Tensor, " others"]
+    ) -> Float[Tensor, " others"]:
+        """Return the cosine similarity of each representation to the centre of its cluster: how typical it is."""
+        return (F.normalize(representations, dim=1) * self.centres[cluster_ids]).sum(dim=1)
+
 
 def cluster_representations(
     representations: Float[Tensor, "samples dim"],

@@ -35,6 +35,7 @@ from prusc.run_files import (
 )
 from prusc.run_folder import RunFolder, read_cluster_csv
 from prusc.run_inputs import build_run_model, load_run_data, read_run_weights
+from prusc.run_samples import write_samples
 from prusc.run_stages import RunStages
 from prusc.runtime import Runtime, stage_generator
 from prusc.selection import make_pseudo_groups
@@ -83,6 +84,7 @@ def debias(
         raise RunFolderError(
             f"run folder {folder.path} holds a finished run; read its metrics.json, or run it anew with --force"
         )
+    given = tuple(name for name, value in (("model", model), ("data", data)) if value is not None)
     weights = read_run_weights(config) if model is None else None
     progress = progress if progress is not None and runtime.is_main else SilentProgress()
     if data is None:
@@ -92,7 +94,7 @@ def debias(
     # Only now: an error in the data or the weights must leave no folder behind.
     if folder is not None:
         folder.open(config, force=force)
-    return _Run(config, data, runtime, folder, progress).run(network, is_trained=is_trained)
+    return _Run(config, data, runtime, folder, progress, given).run(network, is_trained=is_trained)
 
 
 @dataclass
@@ -104,6 +106,7 @@ class _Run:
     runtime: Runtime
     folder: RunFolder | None
     progress: Progress
+    given: tuple[str, ...]
 
     def __post_init__(self) -> None:
         self.stages = RunStages(self.folder, self.runtime, self.progress)
@@ -231,7 +234,7 @@ class _Run:
             clustering = cluster_representations(train, config, num_classes=data.num_classes, generator=generator)
         val_cluster_ids = clustering.assign(val)
         if self.folder is not None:
-            write_clustering(self.folder, clustering, val_cluster_ids, data)
+            write_clustering(self.folder, clustering, val_cluster_ids, data, train=train, val=val)
         sizes = torch.bincount(clustering.cluster_ids, minlength=clustering.num_clusters).tolist()
         how = "given" if config.from_csv is not None else f"of the representations of {which}"
         judges = {"strong": "cells judge first", "reasonable": "classes judge first", "weak": "the classes judge alone"}
@@ -344,6 +347,8 @@ class _Run:
     ) -> DebiasingResult:
         """Choose, evaluate and write."""
         choice = choose_networks(model, setting, dense, masked)
+        if self.runtime.broadcast(self.folder is not None):
+            write_samples(self.folder, choice, setting)
         chosen = choice.candidates["subnetwork"]
         self.say(f"chosen by {choice.judged_by}: {chosen.name}, density {chosen.mask.density:.2f}")
         self.say(f"verdict: {choice.verdict}: {VERDICT_TEXTS[choice.verdict]}")
@@ -373,7 +378,8 @@ class _Run:
             self.folder.write_tensors("mask.safetensors", result.mask.tensors)
             self.folder.write_tensors("model.safetensors", result.model.state_dict())
             # Last of all: a folder that holds it is a finished run.
-            write_result(self.folder, result, self.data, num_processes=self.runtime.num_processes)
+            circumstances = {**self.stages.circumstances, "given_in_python": self.given}
+            write_result(self.folder, result, self.data, circumstances=circumstances)
         return result
 
     def stored_checkpoints(self) -> Mapping[int, Mapping[str, Tensor]]:

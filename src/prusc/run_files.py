@@ -1,6 +1,8 @@
 """The files of a run folder, each from the objects of the stages and back."""
 
 import dataclasses
+import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -18,9 +20,29 @@ from prusc.result import VERDICT_TEXTS, DebiasingResult
 from prusc.run_folder import FORMAT, METRICS, RunFolder
 from prusc.selection import SELECTION_RULE
 
+# Those of the packages that figures may depend on.
+_TOLD_VERSIONS = ("torch", "torchvision", "timm", "scikit-learn", "numpy")
 
-def write_clustering(folder: RunFolder, clustering: Clustering, val_cluster_ids: Tensor, data: Data) -> None:
-    """Write ``clusters.csv`` (the public code's columns, and more) and what a resumed run needs."""
+
+def write_clustering(
+    folder: RunFolder,
+    clustering: Clustering,
+    val_cluster_ids: Tensor,
+    data: Data,
+    *,
+    train: Tensor,
+    val: Tensor,
+) -> None:
+    """Write ``clusters.csv`` (the public code's columns, and more) and what a resumed run needs.
+
+    Args:
+        folder: Where to.
+        clustering: Of the training split.
+        val_cluster_ids: Cluster of each validation sample.
+        data: Labels and names.
+        train: Representations of the training split that were clustered, shape [N, D].
+        val: Those of the validation split.
+    """
     tables = [
         pd.DataFrame(
             {
@@ -29,11 +51,12 @@ def write_clustering(folder: RunFolder, clustering: Clustering, val_cluster_ids:
                 "cluster_assign": cluster_ids.numpy(),
                 "split": name,
                 "sample_id": split.sample_ids,
+                "similarity": clustering.similarities(representations, cluster_ids).numpy().round(4),
             }
         )
-        for name, split, cluster_ids in (
-            ("train", data.train, clustering.cluster_ids),
-            ("val", data.val, val_cluster_ids),
+        for name, split, cluster_ids, representations in (
+            ("train", data.train, clustering.cluster_ids, train),
+            ("val", data.val, val_cluster_ids, val),
         )
     ]
     folder.write_csv("clusters.csv", pd.concat(tables))
@@ -165,8 +188,15 @@ def evaluation_from_dict(values: dict[str, Any]) -> GroupEvaluation:
     return GroupEvaluation(**{**values, "groups": groups, "worst_group_ci95": (interval[0], interval[1])})
 
 
-def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, num_processes: int) -> None:
-    """Write ``candidates.csv`` and, last of all files, ``metrics.json``."""
+def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circumstances: Mapping[str, Any]) -> None:
+    """Write ``candidates.csv`` and, last of all files, ``metrics.json``.
+
+    Args:
+        folder: Where to.
+        result: What the run gives back.
+        data: What it was made from.
+        circumstances: What else ``metrics.json`` tells of how the run was made.
+    """
     rows = []
     for candidate in result.candidates:
         row = {key: value for key, value in dataclasses.asdict(candidate).items() if key != "test"}
@@ -187,7 +217,8 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, num_
             "data": {"name": data.name, "classes": data.class_names, "attributes": data.attribute_names, **data.origin},
             "model": config.model,
             "seed": config.seed,
-            "num_processes": num_processes,
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in _TOLD_VERSIONS}},
+            **circumstances,
             "selection": SELECTION_RULE,
             "judged_by": result.judged_by,
             "group_labels_used_for": ["evaluation"],

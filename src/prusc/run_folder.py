@@ -102,6 +102,10 @@ class RunFolder:
         """Write a table."""
         self._write(name, lambda path: table.to_csv(path, index=False))
 
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file that is made already, such as a picture or a page."""
+        self._write(name, lambda path: path.write_bytes(content))
+
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write named tensors as safetensors."""
         # Tied weights share memory, which the format does not know: each name gets its own copy.
@@ -142,11 +146,19 @@ class RunFolder:
             for name in (METRICS, "log.txt"):
                 (self.path / name).unlink(missing_ok=True)
             shutil.rmtree(self.stages, ignore_errors=True)
-            for name in ("clusters.csv", "debiasing_set.csv", "candidates.csv", "history.csv"):
+            for name in (
+                "clusters.csv",
+                "debiasing_set.csv",
+                "candidates.csv",
+                "history.csv",
+                "report.html",
+                "model-card.md",
+            ):
                 (self.path / name).unlink(missing_ok=True)
             for file in self.path.glob("*.safetensors"):
                 file.unlink()
-            shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+            for name in ("checkpoints", "samples", "figures"):
+                shutil.rmtree(self.path / name, ignore_errors=True)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prusc.candidates import Candidate
 from prusc.progress import Progress
 from prusc.run_files import read_candidates, write_candidates
 from prusc.run_folder import RunFolder
-from prusc.runtime import Runtime
+from prusc.runtime import Runtime, peak_memory_mib
 
 StoredT = TypeVar("StoredT")
 
@@ -26,6 +26,7 @@ class RunStages:
 
     Attributes:
         seconds: Wall time by stage; a stage that was finished before keeps the time it took then.
+        peak_memory_mib: Most memory that this process had held by the end of each stage.
     """
 
     def __init__(self, folder: RunFolder | None, runtime: Runtime, progress: Progress) -> None:
@@ -33,8 +34,16 @@ class RunStages:
         self.runtime = runtime
         self.progress = progress
         self.seconds: dict[str, float] = {}
+        self.peak_memory_mib: dict[str, float] = {}
         if folder is not None and folder.has("stages/seconds.json"):
             self.seconds = folder.read_json("stages/seconds.json")
+        if folder is not None and folder.has("stages/memory.json"):
+            self.peak_memory_mib = folder.read_json("stages/memory.json")
+
+    @property
+    def circumstances(self) -> dict[str, Any]:
+        """What a run tells of how it was made, beside its settings."""
+        return {"num_processes": self.runtime.num_processes, "peak_memory_mib": self.peak_memory_mib}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -43,7 +52,11 @@ class RunStages:
         yield
         if name not in self.seconds:
             self.seconds[name] = round(time.perf_counter() - begin, 3)
+            memory = peak_memory_mib()
+            if memory is not None:
+                self.peak_memory_mib[name] = memory
             if self.folder is not None:
+                self.folder.write_json("stages/memory.json", self.peak_memory_mib)
                 self.folder.write_json("stages/seconds.json", self.seconds)
 
     def stored(self, read: Callable[[RunFolder], StoredT | None]) -> StoredT | None:

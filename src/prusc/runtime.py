@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
@@ -168,6 +169,17 @@ def global_randomness(generator: torch.Generator) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
         yield
+
+
+def peak_memory_mib() -> float | None:
+    """Return the most memory that this process has held so far; ``None`` where the system does not say (Windows)."""
+    if sys.platform == "win32":
+        return None
+    import resource  # Not there on Windows.
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes, all others kibibytes.
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 def is_main_process() -> bool:

@@ -1,0 +1,92 @@
+"""Many small pictures in few files: sheets of tiles, in a fixed order, without anything but their pixels."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from prusc.data.batches import iterate_batches
+
+COLUMNS = 25
+TILES_PER_SHEET = 500
+SUFFIX = ".webp"
+
+# Up to this side a lossy format smears what there is to see, and a lossless one takes hardly more.
+_LOSSLESS_SIDE = 32
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class TileSize:
+    """Width and height of every tile, in pixels."""
+
+    width: int
+    height: int
+
+
+def are_pictures(inputs: Tensor | Dataset[Any]) -> bool:
+    """Whether the inputs of a split are images that can be shown: uint8, gray or RGB."""
+    batch = next(iter(iterate_batches(inputs, torch.arange(1), batch_size=1)))
+    return isinstance(batch, Tensor) and batch.dtype == torch.uint8 and batch.ndim == 4 and batch.shape[1] in (1, 3)
+
+
+def fit_tile(width: int, height: int, largest_side: int) -> TileSize:
+    """Return the size that an image is scaled down to; small images are left as they are."""
+    scale = min(1.0, largest_side / max(width, height))
+    return TileSize(max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def make_tiles(
+    inputs: Tensor | Dataset[Any], indices: Tensor, *, largest_side: int, num_workers: int = 0
+) -> Iterator[Image.Image]:
+    """Yield a small picture of each sample of these indices, in this order."""
+    for batch in iterate_batches(inputs, indices, batch_size=_BATCH, num_workers=num_workers):
+        assert isinstance(batch, Tensor)
+        for pixels in batch:
+            yield _small_picture(pixels, largest_side)
+
+
+def _small_picture(pixels: UInt8[Tensor, "channels height width"], largest_side: int) -> Image.Image:
+    values = pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
+    image = Image.fromarray(values)
+    size = fit_tile(*image.size, largest_side)
+    return image if image.size == (size.width, size.height) else image.resize((size.width, size.height), reducing_gap=3)
+
+
+def write_sheets(tiles: Sequence[Image.Image]) -> Iterator[bytes]:
+    """Yield image files with the tiles row by row, `COLUMNS` in a row and `TILES_PER_SHEET` in a file.
+
+    Args:
+        tiles: All of one size, at least one.
+
+    Yields:
+        The next file.
+    """
+    width, height = tiles[0].size
+    for start in range(0, len(tiles), TILES_PER_SHEET):
+        part = tiles[start : start + TILES_PER_SHEET]
+        sheet = Image.new("RGB", (width * min(COLUMNS, len(part)), height * -(-len(part) // COLUMNS)))
+        for index, tile in enumerate(part):
+            sheet.paste(tile, (width * (index % COLUMNS), height * (index // COLUMNS)))
+        yield encode_picture(sheet, lossless=max(width, height) <= _LOSSLESS_SIDE)
+
+
+def encode_picture(image: Image.Image, *, lossless: bool) -> bytes:
+    """Return an image file with the pixels and nothing else."""
+    file = io.BytesIO()
+    image.save(file, "WEBP", lossless=lossless, quality=60 if lossless else 75, method=3, exif=b"", icc_profile=b"")
+    return file.getvalue()
+
+
+def cut_tile(sheet: NDArray[np.uint8], position: int, size: TileSize) -> NDArray[np.uint8]:
+    """Return one tile [height, width, 3] of a sheet [height, width, 3], by its position in that sheet."""
+    top, left = size.height * (position // COLUMNS), size.width * (position % COLUMNS)
+    return sheet[top : top + size.height, left : left + size.width]
