@@ -126,19 +126,8 @@ class RunFolder:
             file.write(line + "\n")
 
     def _write(self, name: str, write: Callable[[Path], Any]) -> None:
-        target = self.path / name
         with self._explained():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-            os.close(handle)
-            try:
-                write(Path(temporary))
-                with Path(temporary).open("rb") as file:
-                    os.fsync(file.fileno())
-                Path(temporary).chmod(0o644)
-                Path(temporary).replace(target)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            _write_atomically(self.path / name, write)
 
     def _clear(self) -> None:
         with self._explained():
@@ -170,6 +159,35 @@ class RunFolder:
                 f"run folder {self.path} cannot be written: {reason}; free some space, or name a folder that you may "
                 "write to with --out"
             ) from error
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that is made from run folders, whole or not at all.
+
+    Raises:
+        RunFolderError: If it cannot be written.
+    """
+    try:
+        _write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    except OSError as error:
+        raise RunFolderError(
+            f"{path} cannot be written: {error.strerror or error}; free some space, or choose a place that you may "
+            "write to"
+        ) from error
+
+
+def _write_atomically(target: Path, write: Callable[[Path], Any]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    os.close(handle)
+    try:
+        write(Path(temporary))
+        with Path(temporary).open("rb") as file:
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(target)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 def read_config(path: Path) -> RunConfig:

@@ -1,0 +1,207 @@
+"""The charts of a report, as Plotly figures: one function a chart, from figures of the run folder alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from prusc.evaluation import GroupAccuracy, GroupEvaluation
+from prusc.report.text import group_key, group_name, groups_by_key, interval, percent, plain
+from prusc.result import FAMILY_TITLES
+
+# Okabe and Ito's, which colour-blind readers can tell apart; what they have to compare has its own symbol as well.
+BEFORE, AFTER, CONTROL = "#d55e00", "#0072b2", "#767676"
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b98200", "#8c6bb1", "#767676")
+NETWORK_STYLES = {
+    "erm": (BEFORE, "circle"),
+    "last_layer": (CONTROL, "diamond-open"),
+    "finetune_all": (CONTROL, "triangle-up-open"),
+    "subnetwork": (AFTER, "square"),
+}
+# More rows than these nobody compares in a chart; the table below it has them all.
+MAX_CHART_GROUPS = 40
+MAX_CHART_LAYERS = 80
+_MAX_LINES = 8
+
+
+def worst_groups(evaluation: GroupEvaluation) -> list[GroupAccuracy]:
+    """Return the groups that have samples, the worst first."""
+    filled = [group for group in evaluation.groups if group.accuracy is not None]
+    return sorted(filled, key=lambda group: group.accuracy or 0.0)
+
+
+def chart_groups(evaluations: Mapping[str, GroupEvaluation]) -> go.Figure:
+    """Draw each group's accuracy by network with its interval, the group that was worst before on top.
+
+    Args:
+        evaluations: By network, the original first; on one split.
+    """
+    shown = worst_groups(evaluations["erm"])[:MAX_CHART_GROUPS]
+    figure = go.Figure()
+    for number, (family, evaluation) in enumerate(evaluations.items()):
+        colour, symbol = NETWORK_STYLES[family]
+        offset = 0.17 * (number - (len(evaluations) - 1) / 2)
+        of_group = groups_by_key(evaluation)
+        own = [(row, of_group[group_key(group)]) for row, group in enumerate(shown)]
+        accuracies = [100 * (group.accuracy or 0.0) for _, group in own]
+        limits = [group.ci95 or (0.0, 0.0) for _, group in own]
+        figure.add_scatter(
+            x=accuracies,
+            y=[row + offset for row, _ in own],
+            mode="markers",
+            name=plain(FAMILY_TITLES[family]),
+            marker={"color": colour, "symbol": symbol, "size": 10},
+            error_x={
+                "array": [100 * high - value for value, (_, high) in zip(accuracies, limits, strict=True)],
+                "arrayminus": [value - 100 * low for value, (low, _) in zip(accuracies, limits, strict=True)],
+                "color": colour,
+                "thickness": 1.5,
+                "width": 3,
+            },
+            text=[
+                f"{plain(group_name(group), 80)}<br>{plain(FAMILY_TITLES[family])}: {percent(group.accuracy)}"
+                f"<br>95 % interval {interval(group.ci95)}<br>n = {group.num_samples}"
+                for _, group in own
+            ],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    names = [f"{plain(group_name(group), 26)} ({group.num_samples})" for group in shown]
+    _lay_out(figure, height=110 + 40 * len(shown), x_title="accuracy in %, 95 % interval")
+    figure.update_xaxes(range=[-1, 101], dtick=20)
+    figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5])
+    return figure
+
+
+def chart_layers(density_per_layer: Mapping[str, float]) -> go.Figure:
+    """Draw the share of weights kept in each layer, from the input to the head."""
+    shown = list(density_per_layer.items())[:MAX_CHART_LAYERS]
+    names = [plain(name, 34) for name, _ in shown]
+    figure = go.Figure()
+    figure.add_bar(
+        x=[100 * density for _, density in shown],
+        y=list(range(len(shown))),
+        orientation="h",
+        marker={"color": AFTER},
+        text=[f"{plain(name, 80)}<br>{percent(density)} kept" for name, density in shown],
+        textposition="none",
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=False,
+    )
+    _lay_out(figure, height=80 + 24 * max(len(shown), 3), x_title="weights kept, in %")
+    figure.update_xaxes(range=[0, 100])
+    figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5])
+    return figure
+
+
+def chart_losses(history: pd.DataFrame) -> go.Figure:
+    """Draw the losses of mask learning, step by step."""
+    figure = go.Figure()
+    for column, name, colour, dash in (
+        ("cross_entropy", "cross-entropy", PALETTE[0], "solid"),
+        ("contrastive", "contrastive loss", PALETTE[1], "dash"),
+    ):
+        figure.add_scatter(
+            x=history["step"], y=history[column], mode="lines", name=name, line={"color": colour, "dash": dash}
+        )
+    _lay_out(figure, height=320, x_title="step of mask learning", y_title="mean loss, in nats")
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def chart_densities(history: pd.DataFrame) -> go.Figure:
+    """Draw how many weights the mask kept, step by step, in all and in some layers."""
+    figure = go.Figure()
+    layers = [str(name) for name in history if str(name).startswith("density/")]
+    # Evenly spaced from the first to the last, where there are many.
+    chosen = [layers[round(index)] for index in _spread(len(layers), _MAX_LINES)]
+    figure.add_scatter(
+        x=history["step"], y=100 * history["density"], mode="lines", name="all", line={"color": AFTER, "width": 4}
+    )
+    for number, column in enumerate(chosen):
+        line = {
+            "color": PALETTE[(number + 1) % len(PALETTE)],
+            "width": 1.5,
+            "dash": ("dot", "dash", "solid")[number % 3],
+        }
+        name = plain(column.removeprefix("density/"), 24)
+        figure.add_scatter(x=history["step"], y=100 * history[column], mode="lines", name=name, line=line)
+    _lay_out(figure, height=320, x_title="step of mask learning", y_title="weights kept, in %")
+    figure.update_yaxes(range=[0, 102])
+    return figure
+
+
+def _spread(num_items: int, most: int) -> list[float]:
+    if num_items <= most:
+        return list(range(num_items))
+    return [index * (num_items - 1) / (most - 1) for index in range(most)]
+
+
+@dataclass(frozen=True)
+class Rating:
+    """One network of one run, in a chart that compares several.
+
+    Attributes:
+        series: What connects networks of one kind, such as "before".
+        name: Of the run.
+        figures: On the test split.
+        colour: Of the series.
+        symbol: Of the series.
+    """
+
+    series: str
+    name: str
+    figures: GroupEvaluation
+    colour: str
+    symbol: str
+
+
+def chart_ratings(ratings: Sequence[Rating]) -> go.Figure:
+    """Draw average against worst-group accuracy, with the interval of the latter."""
+    figure = go.Figure()
+    for series in dict.fromkeys(rating.series for rating in ratings):
+        own = [rating for rating in ratings if rating.series == series]
+        worst = [100 * rating.figures.worst_group_accuracy for rating in own]
+        limits = [rating.figures.worst_group_ci95 for rating in own]
+        figure.add_scatter(
+            x=[100 * rating.figures.average_accuracy for rating in own],
+            y=worst,
+            mode="markers",
+            name=plain(series),
+            marker={"color": own[0].colour, "symbol": own[0].symbol, "size": 11},
+            error_y={
+                "array": [100 * high - value for value, (_, high) in zip(worst, limits, strict=True)],
+                "arrayminus": [value - 100 * low for value, (low, _) in zip(worst, limits, strict=True)],
+                "color": own[0].colour,
+                "thickness": 1.5,
+                "width": 4,
+            },
+            text=[
+                f"{plain(rating.name, 60)}<br>{plain(series)}"
+                f"<br>worst group {percent(rating.figures.worst_group_accuracy)}, 95 % interval "
+                f"{interval(rating.figures.worst_group_ci95)}<br>n of it = {rating.figures.worst_group.num_samples}"
+                f"<br>average {percent(rating.figures.average_accuracy)} (n = {rating.figures.num_samples})"
+                for rating in own
+            ],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    _lay_out(figure, height=460, x_title="average accuracy in %", y_title="worst group in %, 95 % interval")
+    figure.update_yaxes(range=[-1, 101])
+    return figure
+
+
+def _lay_out(figure: go.Figure, *, height: int, x_title: str, y_title: str = "") -> None:
+    """Give a figure the look of the house; text and lines take their colours from the page's style."""
+    figure.update_layout(
+        template="none",
+        height=height,
+        margin={"l": 8, "r": 12, "t": 8, "b": 44},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, sans-serif", "size": 13},
+        legend={"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom"},
+        hovermode="closest",
+        dragmode=False,
+    )
+    figure.update_xaxes(title=x_title, zeroline=False, fixedrange=True, automargin=True)
+    figure.update_yaxes(title=y_title, zeroline=False, fixedrange=True, automargin=True)

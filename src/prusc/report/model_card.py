@@ -1,0 +1,153 @@
+"""A model card for the network that a run hands back, as Markdown with the front matter that Hugging Face reads."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+from prusc.evaluation import GroupEvaluation
+from prusc.report.record import RunRecord
+from prusc.report.text import group_name, interval, percent
+from prusc.result import FAMILY_TITLES
+from prusc.run_folder import CONFIG
+
+_MAX_GROUPS = 40
+
+
+def make_model_card(run: RunRecord) -> str:
+    """Return the model card of a finished run.
+
+    Args:
+        run: What its folder holds.
+    """
+    metrics = run.metrics
+    test = {network: splits["test"] for network, splits in run.evaluations.items()}
+    after = test["subnetwork"]
+    worst = after.worst_group
+    lines = [
+        *_front_matter(run, after),
+        "",
+        f"# {_text(run.data_name)}: {_text(str(metrics['model']))}, {_kind(run)}",
+        "",
+        f"An image classifier of {len(run.class_names)} classes ({_listed(run.class_names)}), made by prusc "
+        f"{_text(str(metrics.get('prusc', '')))}. Verdict: **{_text(str(metrics['verdict']))}**: "
+        f"{_text(str(metrics['verdict_text']))}.",
+        "",
+        "## Figures",
+        "",
+        f"Test split, {after.num_samples} samples; the 95 % interval of the worst group in brackets.",
+        "",
+        *_table(
+            ["network", "average", "worst group", "n of it"],
+            [
+                [
+                    FAMILY_TITLES[network],
+                    percent(figures.average_accuracy),
+                    f"{percent(figures.worst_group_accuracy)} [{interval(figures.worst_group_ci95)}]",
+                    str(figures.worst_group.num_samples),
+                ]
+                for network, figures in test.items()
+            ],
+        ),
+        "",
+        "### By group",
+        "",
+        *_group_table(test["erm"], after),
+        "",
+        "## How it was made",
+        "",
+        f"- Weights kept: {percent(metrics['density'])} of those that the mask covers.",
+        f"- Chosen: `{_code(str(metrics['chosen']['subnetwork']))}`, by the "
+        f"{_text(str(metrics.get('judged_by', 'cells')))} of the validation split.",
+        "- Group labels were used for evaluation only.",
+        f"- Seed {metrics['seed']}; all settings: `{CONFIG}` in the run folder.",
+        "",
+        "## How to use it",
+        "",
+        "`model.safetensors` is an ordinary state dict of the network's class; the pruned weights are zeros.",
+        "",
+        *_usage(run),
+        "",
+        "## Limits",
+        "",
+        f"- The worst group ({_text(group_name(worst))}) has {worst.num_samples} test samples.",
+        "- Only the groups above were measured. A shortcut that neither they nor the clusters show is not excluded.",
+        "- The verdict is a judgement on the validation split; on other data the figures may differ.",
+        "- prusc does not know under which licence the data and the original weights may be used.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _front_matter(run: RunRecord, after: GroupEvaluation) -> list[str]:
+    """Return YAML, whose strings are written as JSON's, which are YAML too."""
+    data, name = json.dumps(run.data_name), json.dumps(f"{run.metrics['model']} on {run.data_name}")
+    figures = [
+        ("accuracy", "average accuracy", after.average_accuracy),
+        ("accuracy", "worst-group accuracy", after.worst_group_accuracy),
+    ]
+    metrics = [
+        f"          - {{type: {kind}, name: {json.dumps(name)}, value: {value:.4f}}}" for kind, name, value in figures
+    ]
+    return [
+        "---",
+        "library_name: pytorch",
+        "pipeline_tag: image-classification",
+        "tags: [prusc, image-classification, spurious-correlation, pruning]",
+        "metrics: [accuracy]",
+        "model-index:",
+        f"  - name: {name}",
+        "    results:",
+        "      - task: {type: image-classification}",
+        f"        dataset: {{type: {data}, name: {data}, split: test}}",
+        "        metrics:",
+        *metrics,
+        "---",
+    ]
+
+
+def _kind(run: RunRecord) -> str:
+    if run.metrics["verdict"] != "improved":
+        return "the original network"
+    return "a subnetwork" if run.metrics["density"] < 1 else "the whole network with a new head"
+
+
+def _group_table(before: GroupEvaluation, after: GroupEvaluation) -> list[str]:
+    pairs = list(zip(before.groups, after.groups, strict=True))
+    rows = [
+        [_text(group_name(old)), str(old.num_samples), percent(old.accuracy), percent(new.accuracy), interval(new.ci95)]
+        for old, new in pairs[:_MAX_GROUPS]
+    ]
+    table = _table(["group", "n", "before", "after", "95 % interval after"], rows)
+    hidden = len(pairs) - len(rows)
+    return [*table, "", f"{hidden} more groups are in metrics.json."] if hidden else table
+
+
+def _usage(run: RunRecord) -> list[str]:
+    if "model" in run.metrics.get("given_in_python", ()):
+        build = "model = ...  # build your network as you did before"
+    else:
+        name, classes = json.dumps(run.metrics["model"]), len(run.class_names)
+        build = (
+            "import torch\nfrom prusc.models import build_model\n\n"
+            f"model = build_model({name}, {classes}, generator=torch.Generator())"
+        )
+    load = 'model.load_state_dict(load_file("model.safetensors"))\nmodel.eval()'
+    return ["```python", "from safetensors.torch import load_file", *f"{build}\n{load}".splitlines(), "```"]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(map(_text, names[:20]))
+    return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"
+
+
+def _text(name: str) -> str:
+    """Return a name as Markdown text: on one line, and nothing in it means anything."""
+    one_line = " ".join(name.split())
+    return "".join(f"\\{letter}" if letter in r"\`*_{}[]<>()#!|~" else letter for letter in one_line)
+
+
+def _code(name: str) -> str:
+    return " ".join(name.split()).replace("`", "'").replace("|", "/")

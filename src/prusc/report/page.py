@@ -1,0 +1,95 @@
+"""One self-contained HTML page from a template: everything inside, and nothing that may ask the network."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from importlib.metadata import version
+from typing import Any
+
+import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from prusc.report import text
+
+
+def render_page(
+    template: str,
+    *,
+    charts: Mapping[str, go.Figure],
+    data: Mapping[str, Any],
+    **context: Any,
+) -> str:
+    """Fill a template.
+
+    Names from data, which may be anything, are escaped by the template, and in the page's data by `to_script_json`;
+    should one slip through all the same, the policy lets no script run but those whose hash it names.
+
+    Args:
+        template: File name in ``templates``.
+        charts: Figures by the id of the element that shows them.
+        data: What else the page's script needs.
+        **context: What the template shows.
+
+    Returns:
+        The page.
+    """
+    scripts = [get_plotlyjs(), _read("page.js")]
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            style=Markup(_read("style.css")),
+            scripts=[Markup(script) for script in scripts],
+            policy=_policy(scripts),
+            page_data=Markup(to_script_json({"charts": {n: f.to_plotly_json() for n, f in charts.items()}, **data})),
+            charts=set(charts),
+            version=version("prusc"),
+            **context,
+        )
+    )
+
+
+def to_script_json(content: Any) -> str:
+    """Return JSON that can stand inside a script element: no text in it can end the element or begin a comment."""
+    plain = json.dumps(content, default=_to_list, ensure_ascii=True, separators=(",", ":"))
+    return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _to_list(value: Any) -> Any:
+    """Turn arrays, which figures may hold, into lists."""
+    return value.tolist()
+
+
+def _policy(scripts: list[str]) -> str:
+    """Return the Content-Security-Policy: no request to anywhere, no script but these."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def _read(name: str) -> str:
+    return (resources.files("prusc.report") / "templates" / name).read_text("utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("prusc.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for function in (text.percent, text.interval, text.points, text.duration, text.group_name):
+        environment.filters[function.__name__] = function
+    return environment

@@ -1,0 +1,93 @@
+"""The map of the representations in two dimensions, before and after, as the page's script draws it."""
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.manifold import TSNE
+
+from prusc.report.charts import PALETTE
+from prusc.report.pictures import sheet_addresses
+from prusc.report.record import RunRecord, SampleRecord
+from prusc.report.text import percent
+
+MapKind = Literal["pca", "tsne"]
+
+_DIGITS = 3
+# t-SNE needs more neighbours than it looks at.
+_PERPLEXITY = 30
+
+
+def make_map(run: RunRecord, kind: MapKind) -> dict[str, Any] | None:
+    """Return what the map shows; ``None`` if the run kept nothing to show.
+
+    Args:
+        run: A finished run.
+        kind: ``pca``: the first two principal components. ``tsne``: neighbourhoods, computed here from the first 50.
+
+    Returns:
+        Plain values for the page.
+    """
+    samples = run.samples
+    if samples is None or samples.map_before is None or samples.map_after is None:
+        return None
+    table = samples.table[samples.table["map"] >= 0].sort_values("map")
+    before = place(samples.map_before, kind)
+    after = turn_alike(place(samples.map_after, kind), before)
+    names = run.class_names
+    label, cluster = table["label"].to_numpy(), table["cluster"].to_numpy()
+    predictions = {
+        name: table[f"prediction/{family}"].to_numpy() for name, family in (("before", "erm"), ("after", "subnetwork"))
+    }
+    right = {name: (found == label).astype(int) for name, found in predictions.items()}
+    colourings = [
+        _colouring("class", names, label, label),
+        _colouring("cluster", [str(number) for number in range(int(cluster.max()) + 1)], cluster, cluster),
+        _colouring("right or wrong", ["wrong", "right"], right["before"], right["after"]),
+        _colouring("prediction", names, predictions["before"], predictions["after"]),
+    ]
+    for name in samples.attribute_names:
+        values, codes = np.unique(table[f"attribute/{name}"].to_numpy(dtype=str), return_inverse=True)
+        colourings.append(_colouring(name, values.tolist(), codes, codes))
+    size = samples.thumbnails.size
+    return {
+        "points": {"before": _plain(before), "after": _plain(after)},
+        "axes": {name: _axis_titles(samples, name, kind) for name in ("before", "after")},
+        "colourings": colourings,
+        "ids": table["sample_id"].tolist(),
+        "palette": PALETTE,
+        "sheets": sheet_addresses(samples.thumbnails),
+        "tile": {"width": size.width, "height": size.height},
+        "no_pictures": samples.thumbnails.why_not or "",
+    }
+
+
+def place(components: NDArray[np.float32], kind: MapKind) -> NDArray[np.float32]:
+    """Return two coordinates for each sample."""
+    if kind == "pca" or len(components) < 4:
+        return components[:, :2]
+    perplexity = min(_PERPLEXITY, (len(components) - 1) / 3)
+    found: NDArray[np.float32] = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(components)
+    return found
+
+
+def turn_alike(points: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mirror each axis so that it goes the way of the other map's: which way is an accident of the computation."""
+    signs = np.where((points * other).sum(axis=0) < 0, -1, 1)
+    return (points * signs).astype(np.float32)
+
+
+def _plain(points: NDArray[np.float32]) -> list[list[float]]:
+    return [points[:, axis].astype(float).round(_DIGITS).tolist() for axis in range(2)]
+
+
+def _colouring(name: str, values: list[str], before: NDArray[np.int64], after: NDArray[np.int64]) -> dict[str, Any]:
+    """Describe one way to colour the points: the names of its values, and each point's value by either network."""
+    return {"name": name, "values": values, "before": before.tolist(), "after": after.tolist()}
+
+
+def _axis_titles(samples: SampleRecord, name: str, kind: MapKind) -> list[str]:
+    if kind == "tsne":
+        return ["t-SNE 1", "t-SNE 2"]
+    shares = samples.explained_variance[name]
+    return [f"principal component {axis} ({percent(shares[axis - 1], 0)} of the variance)" for axis in (1, 2)]
