@@ -10,7 +10,7 @@ _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
 
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a share in [0, 1] as a percentage, a dash where there is none."""
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
+    return "–" if value is None else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def interval(limits: tuple[float, float] | None) -> str:

@@ -85,7 +85,7 @@
     function redraw() {
       Plotly.react(chart, traces(), layout(), {
         displaylogo: false, responsive: true, displayModeBar: true,
-        modeBarButtonsToRemove: ["select2d", "lasso2d", "toImage", "autoScale2d"],
+        modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
       });
     }
 
