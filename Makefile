@@ -8,6 +8,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+AXE := $(VENV)/node/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lint format test test-slow results ablations benchmarks clean
@@ -38,7 +39,7 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## from a biased classifier to a subnetwork without the shortcut, in runs/demo
 	@$(BIN)/prusc run --out $(OUT) $(ARGS)
 	@echo
-	@echo "To look at it:  ls $(OUT)   |   cat $(OUT)/metrics.json   |   cat $(OUT)/log.txt"
+	@echo "To look at it:  open $(OUT)/report.html in a browser   |   cat $(OUT)/metrics.json   |   cat $(OUT)/log.txt"
 	@echo "To run it anew: make demo ARGS=--force"
 
 lint: $(STAMP) ## ruff, mypy, import-linter
@@ -51,8 +52,15 @@ format: $(STAMP) ## put the code into the house's format
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+# The accessibility check of the browser tests; without npm those tests do without it, and say so.
+$(AXE): | $(STAMP)
+	@if command -v npm >/dev/null; then \
+	  npm install --silent --no-save --no-audit --no-fund --prefix $(VENV)/node axe-core@4 >/dev/null || \
+	    echo "axe-core could not be fetched: the tests that need it are skipped" >&2; \
+	fi
+
 # One thread a worker, so that the workers do not fight for the cores.
-test: lint ## lint, then every test but the slow ones
+test: lint $(AXE) ## lint, then every test but the slow ones
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-slow: $(STAMP) ## the slow tests only
@@ -67,6 +75,7 @@ ablations: $(STAMP) ## the table of docs/ablations.md, from runs/ablations
 benchmarks: $(STAMP) ## speed and memory, as ratios within one run
 	@$(BIN)/python benchmarks/mask_step.py
 	@$(BIN)/python benchmarks/extraction.py
+	@$(BIN)/python benchmarks/report.py
 
 clean: ## caches and build outputs; .venv and runs stay
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -16,11 +16,12 @@ from rich.table import Table
 from prusc.config import RunConfig
 from prusc.errors import ConfigError, PruscError, nearest_names
 from prusc.pipeline import debias
+from prusc.report import compare_runs, try_report, write_report
 from prusc.result import FAMILY_TITLES, VERDICT_TEXTS, DebiasingResult
 from prusc.run_folder import read_config
 from prusc.runtime import is_main_process
 
-_COMMANDS = ("run",)
+_COMMANDS = ("run", "report", "compare")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,34 @@ class _RunCommand:
     force: bool
     config: Path | None
     run: Annotated[RunConfig, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class _ReportCommand:
+    """Write the report of a run anew, from its run folder alone: report.html and model-card.md.
+
+    Attributes:
+        folder: Run folder, finished or not.
+        figures: Also write the figures as PNG and SVG, into its folder figures.
+        map: How the map of the representations is made: principal components, or t-SNE, which takes up to a minute.
+    """
+
+    folder: tyro.conf.Positional[Path]
+    figures: bool = False
+    map: Literal["pca", "tsne"] = "pca"
+
+
+@dataclass(frozen=True)
+class _CompareCommand:
+    """Write a page that shows two or more finished runs side by side.
+
+    Attributes:
+        folders: Run folders.
+        out: The page.
+    """
+
+    folders: tyro.conf.Positional[tuple[Path, ...]]
+    out: Path = Path("comparison.html")
 
 
 class _ConsoleProgress:
@@ -109,20 +138,40 @@ def _run(arguments: Sequence[str]) -> int:
             f"unknown command {arguments[0]!r}{nearest_names(arguments[0], _COMMANDS)}; "
             f"commands: {', '.join(_COMMANDS)}"
         )
-    if not arguments or arguments[0] != "run":
+    if not arguments or arguments[0] not in _COMMANDS:
         print(f"usage: prusc {{{','.join(_COMMANDS)}}} [OPTIONS]; prusc run --help lists the options")
         return 0 if arguments else 2
+    commands = {"run": _run_run, "report": _run_report, "compare": _run_compare}
+    commands[arguments[0]](list(arguments[1:]))
+    return 0
+
+
+def _run_report(arguments: list[str]) -> None:
+    command = tyro.cli(_ReportCommand, prog="prusc report", args=arguments)
+    for line in write_report(command.folder, figures=command.figures, map_kind=command.map):
+        print(f"missing: {line}")
+    print(f"Report: {command.folder / 'report.html'}")
+
+
+def _run_compare(arguments: list[str]) -> None:
+    command = tyro.cli(_CompareCommand, prog="prusc compare", args=arguments)
+    compare_runs(command.folders, command.out)
+    print(f"Comparison: {command.out}")
+
+
+def _run_run(arguments: list[str]) -> None:
     base = _config_file(arguments)
     default = _RunCommand(
         out=Path("runs/prusc"), force=False, config=base, run=RunConfig() if base is None else read_config(base)
     )
-    command = tyro.cli(_RunCommand, prog="prusc run", args=list(arguments[1:]), default=default)
+    command = tyro.cli(_RunCommand, prog="prusc run", args=arguments, default=default)
     console = Console(stderr=True, soft_wrap=True)
     with _ConsoleProgress(console) as progress:
         result = debias(config=command.run, out=command.out, force=command.force, progress=progress)
     if is_main_process():
         _print_result(result, command.out)
-    return 0
+        problem = try_report(command.out)
+        print(f"Report: {command.out / 'report.html'}" if problem is None else f"No report: {problem}")
 
 
 def _config_file(arguments: Sequence[str]) -> Path | None:

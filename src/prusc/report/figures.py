@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MARKERS = {"circle": "o", "diamond-open": "D", "triangle-up-open": "^", "square": "s"}
-_FORMATS = {"png": {"dpi": 160}, "svg": {"metadata": {"Date": None}}}
+_FORMATS: dict[str, dict[str, Any]] = {"png": {"dpi": 160}, "svg": {"metadata": {"Date": None}}}
 
 
 def draw_figures(run: RunRecord, map_kind: MapKind = "pca") -> dict[str, bytes]:
