@@ -102,10 +102,10 @@ def hover_first_point(page: Page) -> float:
                 chart.scrollIntoView({block: "center"});
                 const box = chart.querySelector(".nsewdrag").getBoundingClientRect();
                 const {xaxis, yaxis} = chart._fullLayout, trace = chart.data[0];
-                const place = {clientX: box.left + xaxis.l2p(trace.x[0]), clientY: box.top + yaxis.l2p(trace.y[0]), bubbles: true};
+                const [x, y] = [box.left + xaxis.l2p(trace.x[0]), box.top + yaxis.l2p(trace.y[0])];
                 const begin = performance.now();
                 const answered = new Promise(resolve => chart.on("plotly_hover", resolve));
-                chart.querySelector(".nsewdrag").dispatchEvent(new MouseEvent("mousemove", place));
+                chart.querySelector(".nsewdrag").dispatchEvent(new MouseEvent("mousemove", {clientX: x, clientY: y, bubbles: true}));
                 await answered;
                 return performance.now() - begin;
             }"""
@@ -132,7 +132,8 @@ def test_the_map_is_recoloured_filtered_and_switched(browser: Browser, pages: di
     page = opened.page
     state = """() => {
         const chart = document.getElementById("chart-map");
-        return {names: chart.data.map(trace => trace.name), num: chart.data.reduce((sum, trace) => sum + trace.x.length, 0),
+        const num = chart.data.reduce((sum, trace) => sum + trace.x.length, 0);
+        return {names: chart.data.map(trace => trace.name), num,
                 first: chart.data[0].x[0], axis: chart.layout.xaxis.title.text};
     }"""
     before = page.evaluate(state)
