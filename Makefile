@@ -11,7 +11,7 @@ STAMP := $(VENV)/.stamp
 AXE := $(VENV)/node/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint format test test-slow results ablations benchmarks clean
+.PHONY: help setup demo lint format test test-slow results ablations benchmarks screenshots clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12] [ARGS='more options']"
@@ -76,6 +76,9 @@ benchmarks: $(STAMP) ## speed and memory, as ratios within one run
 	@$(BIN)/python benchmarks/mask_step.py
 	@$(BIN)/python benchmarks/extraction.py
 	@$(BIN)/python benchmarks/report.py
+
+screenshots: $(STAMP) ## the pictures of docs/images, from the report of runs/demo; needs chromium
+	@$(BIN)/python scripts/make_screenshots.py $(OUT)
 
 clean: ## caches and build outputs; .venv and runs stay
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -105,7 +105,8 @@ def hover_first_point(page: Page) -> float:
                 const [x, y] = [box.left + xaxis.l2p(trace.x[0]), box.top + yaxis.l2p(trace.y[0])];
                 const begin = performance.now();
                 const answered = new Promise(resolve => chart.on("plotly_hover", resolve));
-                chart.querySelector(".nsewdrag").dispatchEvent(new MouseEvent("mousemove", {clientX: x, clientY: y, bubbles: true}));
+                const move = new MouseEvent("mousemove", {clientX: x, clientY: y, bubbles: true});
+                chart.querySelector(".nsewdrag").dispatchEvent(move);
                 await answered;
                 return performance.now() - begin;
             }"""
