@@ -1,7 +1,7 @@
 """Time and memory of the report: of the demo's run, and of a run with 160,000 samples made from arrays.
 
-Each report is made by the command, in a process of its own: the time is that of the whole command, the imports too, the memory
-the most that the process held.
+Each report is made by the command, in a process of its own: the time is that of the whole command, the imports too, the
+memory the most that the process held.
 
     python benchmarks/report.py
 """

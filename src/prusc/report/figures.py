@@ -42,7 +42,7 @@ def draw_figures(run: RunRecord, map_kind: MapKind = "pca") -> dict[str, bytes]:
         ) from error
     files: dict[str, bytes] = {}
     # A name may hold a dollar sign, which is no formula; a fixed salt makes the same file of the same run.
-    settings = {"text.usetex": False, "text.parse_math": False, "svg.hashsalt": "prusc", "font.size": 9}
+    settings: Any = {"text.usetex": False, "text.parse_math": False, "svg.hashsalt": "prusc", "font.size": 9}
     with mpl.rc_context(settings), warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box.
         warnings.filterwarnings("ignore", "Glyph .* missing")
