@@ -35,8 +35,9 @@ def duration(seconds: float) -> str:
 
 
 def group_name(group: GroupAccuracy) -> str:
-    """Return the name of a group: its class and its attributes."""
-    return ", ".join([group.label, *(f"{name} {value}" for name, value in group.attributes.items())])
+    """Return the name of a group: its class and its attributes, each by name where the value does not say it."""
+    values = (value if name in value else f"{name} {value}" for name, value in group.attributes.items())
+    return ", ".join([group.label, *values])
 
 
 def group_key(group: GroupAccuracy) -> tuple[str, tuple[tuple[str, str], ...]]:
