@@ -106,7 +106,8 @@ def headline(run: RunRecord) -> str:
         "no-shortcut": "the original network shows no shortcut that these data contradict",
         "shortcut-only": "the original network seems to have learned the shortcut and little else",
     }.get(run.metrics["verdict"], str(run.metrics["verdict_text"]))
-    return f"Nothing better was found: {why}. The result is the original network, worst group {percent(before.worst_group_accuracy)}."
+    worst = percent(before.worst_group_accuracy)
+    return f"Nothing better was found: {why}. The result is the original network, worst group {worst}."
 
 
 def _change(before: float, after: float) -> str:
