@@ -8,9 +8,10 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+AXE := $(VENV)/node/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint format test test-slow results ablations benchmarks clean
+.PHONY: help setup demo lint format test test-slow results ablations benchmarks screenshots clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12] [ARGS='more options']"
@@ -38,7 +39,7 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## from a biased classifier to a subnetwork without the shortcut, in runs/demo
 	@$(BIN)/prusc run --out $(OUT) $(ARGS)
 	@echo
-	@echo "To look at it:  ls $(OUT)   |   cat $(OUT)/metrics.json   |   cat $(OUT)/log.txt"
+	@echo "To look at it:  open $(OUT)/report.html in a browser   |   cat $(OUT)/metrics.json   |   cat $(OUT)/log.txt"
 	@echo "To run it anew: make demo ARGS=--force"
 
 lint: $(STAMP) ## ruff, mypy, import-linter
@@ -51,8 +52,15 @@ format: $(STAMP) ## put the code into the house's format
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+# The accessibility check of the browser tests; without npm those tests do without it, and say so.
+$(AXE): | $(STAMP)
+	@if command -v npm >/dev/null; then \
+	  npm install --silent --no-save --no-audit --no-fund --prefix $(VENV)/node axe-core@4 >/dev/null || \
+	    echo "axe-core could not be fetched: the tests that need it are skipped" >&2; \
+	fi
+
 # One thread a worker, so that the workers do not fight for the cores.
-test: lint ## lint, then every test but the slow ones
+test: lint $(AXE) ## lint, then every test but the slow ones
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-slow: $(STAMP) ## the slow tests only
@@ -68,6 +76,10 @@ benchmarks: $(STAMP) ## speed and memory, as ratios within one run
 	@$(BIN)/python benchmarks/mask_step.py
 	@$(BIN)/python benchmarks/extraction.py
 	@$(if $(PRUSC_DATA),$(BIN)/python benchmarks/loading.py,echo "loading.py: skipped, PRUSC_DATA does not name ISIC's parent")
+	@$(BIN)/python benchmarks/report.py
+
+screenshots: $(STAMP) ## the pictures of docs/images, from the report of runs/demo; needs chromium
+	@$(BIN)/python scripts/make_screenshots.py $(OUT)
 
 clean: ## caches and build outputs; .venv and runs stay
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

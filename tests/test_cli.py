@@ -404,7 +404,11 @@ def test_a_folder_that_cannot_be_used(faces: Path, tmp_path: Path, capsys: Captu
 def test_a_run_that_is_there_is_kept(faces: Path, out: Path, capsys: Capture) -> None:
     assert run_command_line(on_faces(faces, out)) == 0
     finished = snapshot(out)
-    check_refused(capsys, on_faces(faces, out), "a finished run; read its metrics.json, name another folder, or run it anew with --force")
+    check_refused(
+        capsys,
+        on_faces(faces, out),
+        "a finished run; read its metrics.json, name another",
+    )
     check_refused(capsys, on_faces(faces, out, "--force --weights no.pt"), "weight file no.pt does not exist")
     assert snapshot(out) == finished
     (out / "metrics.json").unlink()

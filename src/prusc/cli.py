@@ -4,26 +4,24 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
-from rich.table import Table
 
+from prusc.auditing import audit
 from prusc.config import DataConfig, RunConfig
+from prusc.console import ConsoleProgress, print_audit, print_result
 from prusc.data.check import check_data, describe_report
 from prusc.errors import ConfigError, PruscError, nearest_names
 from prusc.pipeline import debias
-from prusc.result import FAMILY_TITLES, VERDICT_TEXTS, DebiasingResult
+from prusc.report import compare_runs, try_report, write_report
 from prusc.run_folder import read_config
 from prusc.runtime import is_main_process
 from prusc.user_models import is_function_name
 
-_COMMANDS = ("run", "check")
+_COMMANDS = ("check", "audit", "run", "report", "compare")
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,19 @@ class _RunCommand:
 
 
 @dataclass(frozen=True)
+class _AuditCommand(_RunCommand):
+    """Is there a shortcut: clusters of a classifier that cut across its classes and fail, and the images to look at.
+
+    These are the first stages of run, which goes on with them in the same run folder.
+
+    Attributes:
+        out: Run folder; run goes on in it.
+        force: Throw away what the run folder holds.
+        config: Take the settings from this file, such as another run's config.toml; options given here replace them.
+    """
+
+
+@dataclass(frozen=True)
 class _CheckCommand:
     """Read a data set once and say what is in it and what is wrong with it; the exit code is 1 if anything is.
 
@@ -59,36 +70,32 @@ class _CheckCommand:
     data_options: DataConfig = field(default_factory=DataConfig)
 
 
-class _ConsoleProgress:
-    """A line per stage and, on a terminal, a bar for the work in hand."""
+@dataclass(frozen=True)
+class _ReportCommand:
+    """Write the report of a run anew, from its run folder alone: report.html and model-card.md.
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        columns = TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        self._bars = RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task: tuple[str, int] | None = None
+    Attributes:
+        folder: Run folder, finished or not.
+        figures: Also write the figures as PNG and SVG, into its folder figures.
+        map: How the map of the representations is made: principal components, or t-SNE, which takes up to a minute.
+    """
 
-    def __enter__(self) -> "_ConsoleProgress":
-        self._bars.start()
-        return self
+    folder: tyro.conf.Positional[Path]
+    figures: bool = False
+    map: Literal["pca", "tsne"] = "pca"
 
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
 
-    def say(self, text: str) -> None:
-        """Print a line."""
-        self._console.print(text, markup=False, highlight=False)
+@dataclass(frozen=True)
+class _CompareCommand:
+    """Write a page that shows two or more finished runs side by side.
 
-    def advance(self, task: str, done: int, total: int) -> None:
-        """Move the bar."""
-        if self._bars.disable:
-            return
-        if self._task is None or self._task[0] != task:
-            if self._task is not None:
-                self._bars.remove_task(self._bars.task_ids[0])
-            self._task = (task, total)
-            self._bars.add_task(task, total=total)
-        self._bars.update(self._bars.task_ids[0], completed=done)
+    Attributes:
+        folders: Run folders.
+        out: The page.
+    """
+
+    folders: tyro.conf.Positional[tuple[Path, ...]]
+    out: Path = Path("comparison.html")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -129,11 +136,35 @@ def _run(arguments: Sequence[str]) -> int:
             f"unknown command {arguments[0]!r}{nearest_names(arguments[0], _COMMANDS)}; "
             f"commands: {', '.join(_COMMANDS)}"
         )
-    if arguments and arguments[0] == "check":
-        return _check(arguments[1:])
-    if not arguments or arguments[0] != "run":
+    if not arguments or arguments[0] not in _COMMANDS:
         print(f"usage: prusc {{{','.join(_COMMANDS)}}} [OPTIONS]; prusc run --help lists the options")
         return 0 if arguments else 2
+    commands = {
+        "check": _run_check,
+        "audit": _run_audit,
+        "run": _run_run,
+        "report": _run_report,
+        "compare": _run_compare,
+    }
+    return commands[arguments[0]](list(arguments[1:]))
+
+
+def _run_report(arguments: list[str]) -> int:
+    command = tyro.cli(_ReportCommand, prog="prusc report", args=arguments)
+    for line in write_report(command.folder, figures=command.figures, map_kind=command.map):
+        print(f"missing: {line}")
+    print(f"Report: {command.folder / 'report.html'}")
+    return 0
+
+
+def _run_compare(arguments: list[str]) -> int:
+    command = tyro.cli(_CompareCommand, prog="prusc compare", args=arguments)
+    compare_runs(command.folders, command.out)
+    print(f"Comparison: {command.out}")
+    return 0
+
+
+def _read_settings(kind: type[_RunCommand], name: str, arguments: list[str]) -> _RunCommand:
     base = _config_file(arguments)
     run = RunConfig() if base is None else read_config(base)
     if is_function_name(run.model) and not any(argument.split("=")[0] == "--model" for argument in arguments):
@@ -142,19 +173,34 @@ def _run(arguments: Sequence[str]) -> int:
             f"config file {base} names the model {run.model!r}, whose code would be run; if you trust it, give it "
             f"yourself: --model {run.model}"
         )
-    default = _RunCommand(out=Path("runs/prusc"), force=False, config=base, run=run)
-    command = tyro.cli(_RunCommand, prog="prusc run", args=list(arguments[1:]), default=default)
-    console = Console(stderr=True, soft_wrap=True)
-    with _ConsoleProgress(console) as progress:
-        result = debias(config=command.run, out=command.out, force=command.force, progress=progress)
+    default = kind(out=Path("runs/prusc"), force=False, config=base, run=run)
+    return tyro.cli(kind, prog=f"prusc {name}", args=arguments, default=default)
+
+
+def _run_audit(arguments: list[str]) -> int:
+    command = _read_settings(_AuditCommand, "audit", arguments)
+    with ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:
+        result = audit(config=command.run, out=command.out, force=command.force, progress=progress)
     if is_main_process():
-        _print_result(result, command.out)
+        print_audit(result, command.out)
     return 0
 
 
-def _check(arguments: Sequence[str]) -> int:
-    command = tyro.cli(_CheckCommand, prog="prusc check", args=list(arguments))
-    with _ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:
+def _run_run(arguments: list[str]) -> int:
+    command = _read_settings(_RunCommand, "run", arguments)
+    console = Console(stderr=True, soft_wrap=True)
+    with ConsoleProgress(console) as progress:
+        result = debias(config=command.run, out=command.out, force=command.force, progress=progress)
+    if is_main_process():
+        print_result(result, command.out)
+        problem = try_report(command.out)
+        print(f"Report: {command.out / 'report.html'}" if problem is None else f"No report: {problem}")
+    return 0
+
+
+def _run_check(arguments: list[str]) -> int:
+    command = tyro.cli(_CheckCommand, prog="prusc check", args=arguments)
+    with ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:
         report = check_data(
             command.data,
             layout=command.layout,
@@ -175,56 +221,3 @@ def _config_file(arguments: Sequence[str]) -> Path | None:
         if argument.startswith("--config="):
             return Path(argument.partition("=")[2])
     return None
-
-
-def _print_clusters(result: DebiasingResult, console: Console) -> None:
-    """Show the clusters that gave the shortcut away: in each one, its main class and the samples of the others."""
-    table = Table(title="Clusters of the validation split; accuracies in %, before -> after")
-    for name in ("cluster", "main class", "samples", "accuracy", "other samples", "accuracy"):
-        table.add_column(name, justify="left" if name == "main class" else "right")
-    for cluster, (main, *others) in groupby(result.cells, key=lambda cell: cell.cluster):
-        row = [str(cluster), result.class_names[main.label]]
-        for cells in ([main], others):
-            num = sum(cell.num_samples for cell in cells)
-            before, after = (
-                100 * sum(cell.num_samples * value for cell, value in zip(cells, values, strict=True)) / max(num, 1)
-                for values in ([cell.before for cell in cells], [cell.after for cell in cells])
-            )
-            row += [str(num), f"{before:.1f} -> {after:.1f}" if num else "-"]
-        table.add_row(*row)
-    console.print(table)
-
-
-def _print_result(result: DebiasingResult, out: Path) -> None:
-    num_samples = result.evaluations["erm"]["test"].num_samples
-    table = Table(title=f"Test split, {num_samples} samples; accuracies in %, 95 % intervals in brackets")
-    for name in ("network", "average", "group-balanced", "worst group", "n of it", "chosen candidate"):
-        table.add_column(name, justify="left" if name in ("network", "chosen candidate") else "right")
-    for name, splits in result.evaluations.items():
-        test = splits["test"]
-        low, high = test.worst_group_ci95
-        table.add_row(
-            FAMILY_TITLES[name],
-            f"{100 * test.average_accuracy:.1f}",
-            f"{100 * test.balanced_accuracy:.1f}",
-            f"{100 * test.worst_group_accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]",
-            str(test.worst_group.num_samples),
-            result.chosen[name],
-        )
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    _print_clusters(result, console)
-    console.print(table)
-    before, after = (result.evaluations[name]["test"].attributes for name in ("erm", "subnetwork"))
-    if len(before) > 1:
-        alone = "; ".join(
-            f"{old.name} {100 * old.worst_group_accuracy:.1f} -> {100 * new.worst_group_accuracy:.1f}"
-            for old, new in zip(before, after, strict=True)
-        )
-        console.print(f"worst group of each attribute alone, before -> after: {alone}", markup=False, highlight=False)
-    console.print(f"{result.verdict}: {VERDICT_TEXTS[result.verdict]}", markup=False, highlight=False)
-    console.print(
-        f"{100 * result.mask.density:.0f} % of the weights kept; chosen by the {result.judged_by} of the validation "
-        f"split; group labels were used for evaluation only. Run folder: {out}",
-        markup=False,
-        highlight=False,
-    )

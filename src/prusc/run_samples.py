@@ -147,10 +147,10 @@ def find_components(
     """
     unit = F.normalize(values.double(), dim=1).numpy()
     num_components = min(_NUM_COMPONENTS, *unit.shape)
-    found = PCA(num_components, random_state=0).fit(unit)
+    with np.errstate(invalid="ignore"):  # Where all samples are alike there is no variance to share.
+        found = PCA(num_components, random_state=0).fit(unit)
     missing = max(0, 2 - num_components)
     coordinates = np.pad(found.transform(unit), ((0, 0), (0, missing)))
-    # Where all samples are alike there is no variance to share.
     return coordinates.astype(np.float32), np.pad(np.nan_to_num(found.explained_variance_ratio_), (0, missing))
 
 

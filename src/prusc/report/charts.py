@@ -50,6 +50,7 @@ def chart_groups(evaluations: Mapping[str, GroupEvaluation]) -> go.Figure:
             x=accuracies,
             y=[row + offset for row, _ in own],
             mode="markers",
+            cliponaxis=False,
             name=plain(FAMILY_TITLES[family]),
             marker={"color": colour, "symbol": symbol, "size": 10},
             error_x={
@@ -167,6 +168,7 @@ def chart_ratings(ratings: Sequence[Rating]) -> go.Figure:
             x=[100 * rating.figures.average_accuracy for rating in own],
             y=worst,
             mode="markers",
+            cliponaxis=False,
             name=plain(series),
             marker={"color": own[0].colour, "symbol": own[0].symbol, "size": 11},
             error_y={

@@ -39,8 +39,6 @@ class ClusterView:
         num_val: Its validation samples.
         main: Those of the main class that judged.
         others: Those of the other classes that judged.
-        is_suspect: Whether the original network does worse on the others than on the main class, beyond both intervals:
-            so the cluster may be a shortcut.
         typical: Samples of the main class that are nearest to the centre.
         contradicting: Samples of the other classes that are.
     """
@@ -52,20 +50,27 @@ class ClusterView:
     num_val: int
     main: Side
     others: Side
-    is_suspect: bool
     typical: tuple[Portrait, ...]
     contradicting: tuple[Portrait, ...]
 
     @property
     def gap(self) -> float:
-        """By how much the original network does worse on the others; -1 where there are none."""
-        if self.main.before is None or self.others.before is None:
+        """By how much the original network does worse on the others, at least: the distance between both intervals.
+
+        Negative where they overlap, -1 where one of the two has no samples.
+        """
+        if self.main.before_ci95 is None or self.others.before_ci95 is None:
             return -1.0
-        return self.main.before - self.others.before
+        return self.main.before_ci95[0] - self.others.before_ci95[1]
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the network may follow what the cluster has in common instead of the class."""
+        return self.gap > 0
 
 
 def view_clusters(run: RunRecord) -> list[ClusterView]:
-    """Return the clusters, suspects first, then by the gap between their main class and the others."""
+    """Return the clusters, those with the widest gap between their main class and the others first."""
     names = run.class_names
     found: dict[int, list[CellAccuracy]] = {
         cluster: list(cells) for cluster, cells in groupby(run.cells, key=lambda cell: cell.cluster)
@@ -74,7 +79,7 @@ def view_clusters(run: RunRecord) -> list[ClusterView]:
     if run.clusters is not None:
         ids |= set(run.clusters["cluster_assign"].unique().tolist())
     views = [_view(cluster, found.get(cluster, []), run, names) for cluster in sorted(ids)]
-    return sorted(views, key=lambda view: (not view.is_suspect, -view.gap, view.cluster))
+    return sorted(views, key=lambda view: (-view.gap, view.cluster))
 
 
 def _view(cluster: int, cells: list[CellAccuracy], run: RunRecord, names: Sequence[str]) -> ClusterView:
@@ -82,9 +87,6 @@ def _view(cluster: int, cells: list[CellAccuracy], run: RunRecord, names: Sequen
     order = sorted(counts, key=lambda label: (-counts[label][1], -counts[label][0], label))
     main_label = cells[0].label if cells else order[0]
     main, others = _side(cells[:1]), _side(cells[1:])
-    is_suspect = False
-    if main.before_ci95 is not None and others.before_ci95 is not None:
-        is_suspect = others.before_ci95[1] < main.before_ci95[0]
     typical, contradicting = _portraits(cluster, main_label, run, names)
     return ClusterView(
         cluster=cluster,
@@ -94,7 +96,6 @@ def _view(cluster: int, cells: list[CellAccuracy], run: RunRecord, names: Sequen
         num_val=sum(val for _, val in counts.values()),
         main=main,
         others=others,
-        is_suspect=is_suspect,
         typical=typical,
         contradicting=contradicting,
     )

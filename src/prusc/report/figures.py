@@ -1,6 +1,7 @@
 """The figures of a run for papers and slides, as PNG and SVG."""
 
 import io
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MARKERS = {"circle": "o", "diamond-open": "D", "triangle-up-open": "^", "square": "s"}
-_FORMATS = {"png": {"dpi": 160}, "svg": {"metadata": {"Date": None}}}
+_FORMATS: dict[str, dict[str, Any]] = {"png": {"dpi": 160}, "svg": {"metadata": {"Date": None}}}
 
 
 def draw_figures(run: RunRecord, map_kind: MapKind = "pca") -> dict[str, bytes]:
@@ -41,7 +42,10 @@ def draw_figures(run: RunRecord, map_kind: MapKind = "pca") -> dict[str, bytes]:
         ) from error
     files: dict[str, bytes] = {}
     # A name may hold a dollar sign, which is no formula; a fixed salt makes the same file of the same run.
-    with mpl.rc_context({"text.usetex": False, "text.parse_math": False, "svg.hashsalt": "prusc", "font.size": 9}):
+    settings: Any = {"text.usetex": False, "text.parse_math": False, "svg.hashsalt": "prusc", "font.size": 9}
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        # A letter that the font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         for name, figure in _figures(run, map_kind):
             for ending, options in _FORMATS.items():
                 content = io.BytesIO()

@@ -77,7 +77,7 @@ class SampleRecord:
     @property
     def attribute_names(self) -> list[str]:
         """The attributes that evaluation knows."""
-        return [name.removeprefix("attribute/") for name in self.table if str(name).startswith("attribute/")]
+        return [name.removeprefix("attribute/") for name in map(str, self.table) if name.startswith("attribute/")]
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,18 +95,24 @@ def headline(run: RunRecord) -> str:
     """Return the verdict in one sentence."""
     if not run.is_finished:
         return "This run is not finished: there is no verdict yet."
-    before, after = (run.evaluations[name]["test"].worst_group_accuracy for name in ("erm", "subnetwork"))
+    before, after = (run.evaluations[name]["test"] for name in ("erm", "subnetwork"))
     if run.metrics["verdict"] == "improved":
-        word = "rose" if after > before else "did not rise" if after == before else "fell"
         return (
-            f"A better network was found: on the test split, accuracy on the worst group {word} from "
-            f"{percent(before)} to {percent(after)}."
+            "A better network was found: on the test split, accuracy on the worst group "
+            f"{_change(before.worst_group_accuracy, after.worst_group_accuracy)}, the average "
+            f"{_change(before.average_accuracy, after.average_accuracy)}."
         )
     why = {
         "no-shortcut": "the original network shows no shortcut that these data contradict",
         "shortcut-only": "the original network seems to have learned the shortcut and little else",
     }.get(run.metrics["verdict"], str(run.metrics["verdict_text"]))
-    return f"Nothing better was found: {why}. The result is the original network, worst group {percent(before)}."
+    worst = percent(before.worst_group_accuracy)
+    return f"Nothing better was found: {why}. The result is the original network, worst group {worst}."
+
+
+def _change(before: float, after: float) -> str:
+    word = "rose" if after > before else "fell" if after < before else "stayed"
+    return f"{word} from {percent(before)} to {percent(after)}" if after != before else f"{word} at {percent(after)}"
 
 
 def group_rows(test: Mapping[str, GroupEvaluation]) -> list[GroupRow]:

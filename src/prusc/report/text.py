@@ -10,7 +10,7 @@ _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
 
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a share in [0, 1] as a percentage, a dash where there is none."""
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
+    return "–" if value is None else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def interval(limits: tuple[float, float] | None) -> str:
@@ -35,8 +35,9 @@ def duration(seconds: float) -> str:
 
 
 def group_name(group: GroupAccuracy) -> str:
-    """Return the name of a group: its class and its attributes."""
-    return ", ".join([group.label, *(f"{name} {value}" for name, value in group.attributes.items())])
+    """Return the name of a group: its class and its attributes, each by name where the value does not say it."""
+    values = (value if name in value else f"{name} {value}" for name, value in group.attributes.items())
+    return ", ".join([group.label, *values])
 
 
 def group_key(group: GroupAccuracy) -> tuple[str, tuple[tuple[str, str], ...]]:

@@ -43,6 +43,23 @@ def write_report(path: Path | str, *, figures: bool = False, map_kind: MapKind =
     return run.missing
 
 
+def try_report(path: Path | str) -> str | None:
+    """Write the report of a run that has just come to its end, whose result nothing here may spoil.
+
+    Args:
+        path: The run folder.
+
+    Returns:
+        Why there is no report, in one line; ``None`` if there is one.
+    """
+    try:
+        write_report(path)
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the run is finished and its figures are written
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return f"{reason} (the run is finished; prusc report {path} tries again)"
+    return None
+
+
 def compare_runs(paths: Sequence[Path | str], out: Path | str) -> None:
     """Write a page that shows runs side by side.
 

@@ -74,9 +74,9 @@
       // A finger that scrolls the page must not draw a box.
       const touch = matchMedia("(pointer: coarse)").matches;
       return {
-        template: "none", height: 560, margin: {l: 30, r: 8, t: 8, b: 40}, paper_bgcolor: "rgba(0,0,0,0)",
+        template: "none", height: 560, margin: {l: 30, r: 40, t: 8, b: 40}, paper_bgcolor: "rgba(0,0,0,0)",
         plot_bgcolor: "rgba(0,0,0,0)", font: {family: "system-ui, sans-serif", size: 13}, hovermode: "closest",
-        hoverdistance: 12, dragmode: touch ? false : "zoom", uirevision: network,
+        modebar: {orientation: "v"}, hoverdistance: 12, dragmode: touch ? false : "zoom", uirevision: network,
         xaxis: axis(map.axes[network][0]), yaxis: axis(map.axes[network][1]),
         legend: {orientation: "h", x: 0, y: 1.0, xanchor: "left", yanchor: "bottom", itemsizing: "constant"},
       };
@@ -85,7 +85,7 @@
     function redraw() {
       Plotly.react(chart, traces(), layout(), {
         displaylogo: false, responsive: true, displayModeBar: true,
-        modeBarButtonsToRemove: ["select2d", "lasso2d", "toImage", "autoScale2d"],
+        modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
       });
     }
 

@@ -1,0 +1,191 @@
+"""The report in a real browser, with the network off: what a reader sees, does and is told."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from prusc.report import compare_runs, write_report
+from tests.run_folders import make_run
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+AXE = Path(__file__).parents[2] / ".venv" / "node" / "node_modules" / "axe-core" / "axe.min.js"
+HOSTILE = (
+    "<script>document.title = 'hacked'</script>",
+    "a\"b'c <img src=x onerror=\"document.title = 'hacked'\">",
+    "🦊" * 300,
+)
+
+if CHROMIUM is None and os.environ.get("CI"):
+    raise RuntimeError("CI has to have chromium: .ci/run installs it")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A report of 2,500 points, one of hostile names, and a comparison."""
+    folder = tmp_path_factory.mktemp("runs")
+    run = make_run(folder / "run", num_samples=5_000, class_names=("cat", "dog", "eel"))
+    hostile = make_run(folder / "hostile", class_names=HOSTILE, sample_name=HOSTILE[0], attribute=(HOSTILE[1], HOSTILE))
+    for path in (run, hostile):
+        write_report(path)
+    compare_runs([run, hostile], folder / "comparison.html")
+    return {
+        "run": run / "report.html",
+        "hostile": hostile / "report.html",
+        "comparison": folder / "comparison.html",
+    }
+
+
+class Opened:
+    """A page, everything that it asked for, and everything that it complained about."""
+
+    def __init__(self, browser: Browser, path: Path, *, width: int = 1400, scheme: str = "light") -> None:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,  # type: ignore[arg-type]
+            reduced_motion="reduce",
+        )
+        self.page: Page = context.new_page()
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        context.set_offline(True)
+        self.page.goto(path.as_uri())
+
+    def check_quiet(self) -> None:
+        assert self.complaints == []
+        assert [url for url in self.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+        self.page.context.close()
+
+
+@pytest.mark.parametrize("name", ["run", "hostile", "comparison"])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1400, "dark")])
+def test_it_opens_quietly_and_nothing_overflows(
+    browser: Browser, pages: dict[str, Path], name: str, width: int, scheme: str
+) -> None:
+    opened = Opened(browser, pages[name], width=width, scheme=scheme)
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    wide = """[...document.querySelectorAll("main *")].filter(element => !element.closest(".scroll, .chart, .unseen")
+        && element.getBoundingClientRect().right > innerWidth + 1).map(element => element.outerHTML.slice(0, 200))"""
+    assert opened.page.evaluate(wide) == []
+    assert "hacked" not in opened.page.title()
+    drawn = "[...document.querySelectorAll('.chart')].every(chart => chart.querySelector('.main-svg'))"
+    assert opened.page.evaluate(drawn)
+    opened.check_quiet()
+
+
+def test_hostile_names_show_as_text_in_charts_too(browser: Browser, pages: dict[str, Path]) -> None:
+    opened = Opened(browser, pages["hostile"])
+    assert HOSTILE[0][:20] in opened.page.locator("#chart-groups").text_content()  # type: ignore[operator]
+    assert HOSTILE[0] in opened.page.locator("#groups table").inner_text()
+    opened.check_quiet()
+
+
+def hover_first_point(page: Page) -> float:
+    """Point at the first sample of the map; return the milliseconds until the page has answered."""
+    return float(
+        page.evaluate(
+            """async () => {
+                const chart = document.getElementById("chart-map");
+                chart.scrollIntoView({block: "center"});
+                const box = chart.querySelector(".nsewdrag").getBoundingClientRect();
+                const {xaxis, yaxis} = chart._fullLayout, trace = chart.data[0];
+                const [x, y] = [box.left + xaxis.l2p(trace.x[0]), box.top + yaxis.l2p(trace.y[0])];
+                const begin = performance.now();
+                const answered = new Promise(resolve => chart.on("plotly_hover", resolve));
+                const move = new MouseEvent("mousemove", {clientX: x, clientY: y, bubbles: true});
+                chart.querySelector(".nsewdrag").dispatchEvent(move);
+                await answered;
+                return performance.now() - begin;
+            }"""
+        )
+    )
+
+
+def test_pointing_at_a_sample_shows_it_at_once(browser: Browser, pages: dict[str, Path]) -> None:
+    opened = Opened(browser, pages["run"])
+    page = opened.page
+    assert page.locator("#map-detail canvas").is_hidden()
+    milliseconds = min(hover_first_point(page) for _ in range(3))
+    assert page.locator("#map-detail canvas").is_visible()
+    assert "sample-" in page.locator("#map-detail dl").inner_text()
+    colours = """new Set(document.querySelector("#map-detail canvas").getContext("2d")
+        .getImageData(0, 0, 224, 224).data).size"""
+    assert page.evaluate(colours) > 10, "the picture is empty"
+    assert milliseconds < 100
+    opened.check_quiet()
+
+
+def test_the_map_is_recoloured_filtered_and_switched(browser: Browser, pages: dict[str, Path]) -> None:
+    opened = Opened(browser, pages["run"])
+    page = opened.page
+    state = """() => {
+        const chart = document.getElementById("chart-map");
+        const num = chart.data.reduce((sum, trace) => sum + trace.x.length, 0);
+        return {names: chart.data.map(trace => trace.name), num,
+                first: chart.data[0].x[0], axis: chart.layout.xaxis.title.text};
+    }"""
+    before = page.evaluate(state)
+    assert (before["names"], before["num"]) == (["0", "1", "2"], 2_500)
+    page.select_option("#map-colour", label="place")
+    assert page.evaluate(state)["names"] == ["in", "out"]
+    page.select_option("#map-colour", label="cluster")
+    page.select_option("#map-cluster", "1")
+    assert 500 < page.evaluate(state)["num"] < 1_200
+    page.select_option("#map-cluster", "-1")
+    page.focus("input[value=before]")
+    page.keyboard.press("ArrowRight")
+    after = page.evaluate(state)
+    assert after["num"] == 2_500
+    assert after["first"] != before["first"]
+    assert "40" in after["axis"]
+    opened.check_quiet()
+
+
+def test_tables_are_sorted_by_mouse_and_by_keyboard(browser: Browser, pages: dict[str, Path]) -> None:
+    opened = Opened(browser, pages["run"])
+    table = opened.page.locator("#groups table")
+    button = table.locator("th button", has_text="after")
+
+    def values() -> list[float]:
+        cells = table.locator("tbody td:nth-child(6)")
+        return [float(cell.get_attribute("data-value") or "nan") for cell in cells.all()]
+
+    button.click()
+    assert values() == sorted(values(), reverse=True)
+    button.focus()
+    opened.page.keyboard.press("Enter")
+    assert values() == sorted(values())
+    assert table.locator("th[aria-sort=ascending]").count() == 1
+    opened.check_quiet()
+
+
+@pytest.mark.parametrize("name", ["run", "hostile", "comparison"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_use_it(browser: Browser, pages: dict[str, Path], name: str, scheme: str) -> None:
+    if not AXE.is_file():
+        assert not os.environ.get("CI"), "CI has to have axe-core: make test fetches it with npm"
+        pytest.skip("axe-core is not there: make test fetches it where npm is installed")
+    opened = Opened(browser, pages[name], scheme=scheme)
+    opened.page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+    opened.page.evaluate(AXE.read_text("utf-8"))
+    found = opened.page.evaluate("axe.run({resultTypes: ['violations']})")
+    serious = [
+        (violation["id"], violation["help"], [node["html"][:150] for node in violation["nodes"][:3]])
+        for violation in found["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+    opened.check_quiet()

@@ -1,0 +1,172 @@
+"""Run folders made from arrays: any number of samples, any names, no training."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from safetensors.numpy import save_file
+
+from prusc import RunConfig
+from prusc.contact_sheets import write_sheets
+from prusc.data.table import Data, Split
+from prusc.evaluation import evaluate_groups
+from prusc.run_files import evaluation_to_dict
+from prusc.run_folder import RunFolder
+from prusc.selection import measure_cells
+
+FAMILIES = {"erm": 0.5, "last_layer": 0.6, "finetune_all": 0.65, "subnetwork": 0.8}
+NUM_PICTURES, NUM_ATTENTION = 30, 8
+
+
+def make_run(
+    path: Path,
+    *,
+    num_samples: int = 240,
+    class_names: Sequence[str] = ("cat", "dog"),
+    attribute: tuple[str, Sequence[str]] | None = ("place", ("in", "out")),
+    sample_name: str = "sample",
+    verdict: str = "improved",
+    seed: int = 0,
+) -> Path:
+    """Write the folder of a finished run, as `prusc run` would leave it, without the networks.
+
+    Args:
+        path: The folder.
+        num_samples: Half of them are of the validation split, half of the test split.
+        class_names: One a class.
+        attribute: A name and its values; without it there are no groups but the classes.
+        sample_name: What the names of the samples begin with.
+        verdict: Of the run.
+        seed: Decides everything random.
+    """
+    rng = np.random.default_rng(seed)
+    num_classes, half = len(class_names), num_samples // 2
+    splits = {name: _make_split(rng, half, num_classes, attribute, sample_name) for name in ("train", "val", "test")}
+    data = Data(
+        "made <b>up</b>",
+        tuple(class_names),
+        **splits,
+        attribute_names=() if attribute is None else (attribute[0],),
+        attribute_values=() if attribute is None else (tuple(attribute[1]),),
+    )
+    predictions = {
+        family: {name: _predict(rng, split.labels, share, num_classes) for name, split in splits.items()}
+        for family, share in FAMILIES.items()
+    }
+    clusters = {name: torch.from_numpy(rng.integers(0, 3, half)) for name in splits}
+    folder = RunFolder(path)
+    folder.open(RunConfig(), force=False)
+    tables = [
+        pd.DataFrame(
+            {"index": range(half), "label": splits[name].labels, "cluster_assign": clusters[name], "split": name}
+        )
+        for name in ("train", "val")
+    ]
+    folder.write_csv("clusters.csv", pd.concat(tables))
+    _write_samples(folder, data, predictions, clusters["val"], rng)
+    steps = np.arange(1, 6)
+    history = {"step": steps, "cross_entropy": 1 / steps, "contrastive": 2 / steps, "density": 1 / steps}
+    folder.write_csv("history.csv", pd.DataFrame({**history, "density/layer.weight": 1 / steps}))
+    candidate = {"density": 0.3, "score": 0.7, "score_error": 0.05, "val_average_accuracy": 0.8}
+    names = {"erm": "dense", "subnetwork": "mask@5"}
+    folder.write_csv("candidates.csv", pd.DataFrame([{"name": n, "family": f, **candidate} for f, n in names.items()]))
+    folder.append_log("a line")
+    cells = measure_cells(
+        before=predictions["erm"]["val"],
+        after=predictions["subnetwork"]["val"],
+        labels=data.val.labels,
+        cluster_ids=clusters["val"],
+    )
+    folder.write_json(
+        "metrics.json",
+        {
+            "format": 1,
+            "prusc": "0.1.0",
+            "data": {"name": data.name, "classes": data.class_names, "attributes": data.attribute_names},
+            "model": "small-cnn",
+            "seed": seed,
+            "judged_by": "cells",
+            "verdict": verdict,
+            "verdict_text": "what it means",
+            "chosen": names,
+            "density": 0.3,
+            "density_per_layer": {"layer.weight": 0.3},
+            "cells": [vars(cell) for cell in cells],
+            "seconds": {"erm": 1.5},
+            "results": {
+                family: {
+                    name: evaluation_to_dict(evaluate_groups(found[name], splits[name], data))
+                    for name in ("val", "test")
+                }
+                for family, found in predictions.items()
+            },
+        },
+    )
+    return path
+
+
+def _make_split(
+    rng: np.random.Generator,
+    size: int,
+    num_classes: int,
+    attribute: tuple[str, Sequence[str]] | None,
+    sample_name: str,
+) -> Split:
+    labels = torch.from_numpy(rng.permutation(np.arange(size) % num_classes))
+    attributes = None if attribute is None else torch.from_numpy(rng.integers(0, len(attribute[1]), (size, 1)))
+    return Split(torch.zeros(size, 1), labels, attributes, tuple(f"{sample_name}-{index}" for index in range(size)))
+
+
+def _predict(rng: np.random.Generator, labels: torch.Tensor, share: float, num_classes: int) -> torch.Tensor:
+    right = torch.from_numpy(rng.random(len(labels)) < share)
+    return torch.where(right, labels, (labels + 1) % num_classes)
+
+
+def _write_samples(
+    folder: RunFolder,
+    data: Data,
+    predictions: dict[str, dict[str, torch.Tensor]],
+    val_clusters: torch.Tensor,
+    rng: np.random.Generator,
+) -> None:
+    num_val = len(data.val)
+    num_map = min(num_val, 5_000)
+    numbers = {"map": num_map, "picture": NUM_PICTURES, "attention": NUM_ATTENTION}
+    tables = []
+    for name in ("val", "test"):
+        split, size = data.splits[name], len(data.splits[name])
+        shown = {column: np.where(np.arange(size) < n, np.arange(size), -1) for column, n in numbers.items()}
+        columns = {"split": name, "index": range(size), "sample_id": split.sample_ids, "label": split.labels}
+        if split.attributes is not None:
+            values = np.array(data.attribute_values[0], dtype=object)
+            columns[f"attribute/{data.attribute_names[0]}"] = values[split.attributes[:, 0].numpy()]
+        columns["cluster"] = val_clusters if name == "val" else -1
+        columns |= {f"prediction/{family}": found[name] for family, found in predictions.items()}
+        tables.append(pd.DataFrame({**columns, **(shown if name == "val" else dict.fromkeys(shown, -1))}))
+    folder.write_csv("samples/samples.csv", pd.concat(tables))
+    components = {name: rng.normal(size=(num_map, 10)).astype(np.float32) for name in ("before", "after")}
+    save_file(components, folder.path / "samples/map.safetensors")
+    maps = {name: rng.random((NUM_ATTENTION, 4, 4), dtype=np.float32) for name in ("before", "after")}
+    save_file(maps, folder.path / "samples/attention.safetensors")
+    sheets = {}
+    for name, count, side in (("thumbnails", num_map, 16), ("pictures", NUM_PICTURES, 24)):
+        tiles = [Image.fromarray(pixels) for pixels in rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8)]
+        files = list(write_sheets(tiles))
+        for number, content in enumerate(files):
+            folder.write_bytes(f"samples/{name}-{number:03d}.webp", content)
+        sheets[name] = {"num_files": len(files), "width": side, "height": side}
+    shares = {"before": [0.5, 0.2], "after": [0.4, 0.3]}
+    folder.write_json(
+        "samples/about.json", {"split": "val", "explained_variance": shares, **sheets, "attention": {"why_not": None}}
+    )
+
+
+def change_metrics(path: Path, **changes: object) -> None:
+    """Change values of a run's ``metrics.json``; ``None`` takes one away."""
+    file = path / "metrics.json"
+    metrics = json.loads(file.read_text()) | changes
+    file.write_text(json.dumps({name: value for name, value in metrics.items() if value is not None}))
