@@ -103,7 +103,8 @@ def audit(
             class_names=run.data.class_names,
             num_samples=len(val),
         )
-    run.say(f"audit: {found.verdict}: {AUDIT_TEXTS[found.verdict]}")
+    num_suspects = sum(cluster.is_suspect for cluster in found.clusters)
+    run.say(f"audit: {found.verdict}, {num_suspects} of {len(found.clusters)} clusters are suspects")
     if run.folder is not None:
         run.folder.write_csv(IMAGES_FILE, result.images)
         run.folder.write_json(AUDIT_FILE, _to_dict(result, run))

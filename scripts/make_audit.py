@@ -1,0 +1,120 @@
+"""Audit networks with and without a shortcut, and write the table of docs/audit.md.
+
+    python scripts/make_audit.py                        # fashion-stickers
+    PRUSC_DATA=DIR python scripts/make_audit.py isic    # ISIC with stickers too, from DIR/isic and DIR/weights
+    python scripts/make_audit.py --tables-only          # the table alone, from docs/data/audit.csv
+
+Each network is audited twice where it has epochs: through the clusters of its first epoch, as by default, and through
+those of its final representations, as a network that was trained elsewhere is.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+from experiments import ROOT, insert, table
+
+from prusc import RunConfig, audit
+from prusc.config import ClusteringConfig, DataConfig, ERMConfig, StickerConfig
+
+RESULTS = ROOT / "docs" / "data" / "audit.csv"
+FINAL = ClusteringConfig(checkpoint=None)
+
+
+def make_experiments() -> dict[str, list[tuple[str, RunConfig]]]:
+    """Return names and settings by what they are called on the command line."""
+    fashion = [
+        (f"fashion-stickers, correlation {correlation:g}", RunConfig(seed=seed, data_options=DataConfig(correlation)))
+        for correlation, seeds in ((0.95, range(30, 33)), (0.25, range(30, 50)))
+        for seed in seeds
+    ]
+    isic = []
+    folder = os.environ.get("PRUSC_DATA")
+    for name, shares in (("a sticker on 50 % / 3 %", (0.5, 0.03)), ("a sticker on 27 % / 27 %", (0.27, 0.27))):
+        config = RunConfig(
+            data=f"{folder}/isic",
+            model="torchvision/mobilenet_v2",
+            weights=Path(f"{folder}/weights/mobilenet_v2-b0353104.pth"),
+            seed=30,
+            data_options=DataConfig(
+                image_size=96, keep_together="lesion_id", stickers=StickerConfig(train_shares=shares)
+            ),
+            erm=ERMConfig(epochs=4, batch_size=64, learning_rate=1e-3, flip=True),
+            clustering=FINAL,
+        )
+        isic.append((f"ISIC, {name} of the benign / malignant", config))
+    return {"fashion-stickers": fashion, "isic": isic if folder else []}
+
+
+def run(name: str, config: RunConfig, out: Path) -> list[dict[str, object]]:
+    """Audit one network, which is trained if it is not there yet."""
+    rows = []
+    settings = [config] if config.clustering == FINAL else [config, replace(config, clustering=FINAL)]
+    for setting in settings:
+        which = "final" if setting.clustering == FINAL else "first epoch"
+        result = audit(config=setting, out=out / f"{name}-{config.seed}-{which}".replace(" ", "-").replace("/", "-"))
+        found, first = result.audit, result.audit.clusters[0]
+        beyond = [t.silhouette for t in result.clustering.trials if t.num_clusters > len(result.class_names)]
+        rows.append(
+            {
+                "data": name,
+                "seed": config.seed,
+                "clusters_of": which,
+                "silhouette": max(value for value in beyond if value is not None),
+                "structure": found.structure,
+                "verdict": found.verdict,
+                "num_suspects": sum(cluster.is_suspect for cluster in found.clusters),
+                "first_purity": first.class_counts[first.main_label] / sum(first.class_counts),
+                "first_others_accuracy": first.others_accuracy,
+                "ami_class": result.agreements[0].adjusted_mutual_information,
+                "ami_attribute": result.agreements[-1].adjusted_mutual_information,
+            }
+        )
+    return rows
+
+
+def write_table(rows: pd.DataFrame) -> None:
+    """Write one line per data set and kind of clusters."""
+    lines = []
+    for (name, which), own in rows.groupby(["data", "clusters_of"], sort=False):
+        verdicts = ", ".join(f"{verdict} {count}" for verdict, count in own.verdict.value_counts().items())
+        lines.append(
+            [
+                str(name),
+                str(which),
+                str(len(own)),
+                f"{own.silhouette.min():.2f} to {own.silhouette.max():.2f}",
+                f"{own.ami_class.mean():.2f}",
+                f"{own.ami_attribute.mean():.2f}",
+                verdicts,
+            ]
+        )
+    headings = ["data", "clusters of", "networks", "best silhouette", "AMI class", "AMI sticker", "verdicts"]
+    insert(ROOT / "docs" / "audit.md", "audit", table(headings, lines))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("which", nargs="*", default=["fashion-stickers"], help="fashion-stickers, isic")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "audit")
+    parser.add_argument("--tables-only", action="store_true")
+    options = parser.parse_args(arguments)
+    known = make_experiments()
+    if not options.tables_only:
+        rows = []
+        for which in options.which:
+            if which not in known or not known[which]:
+                parser.error(f"no experiments {which!r}: choose among {', '.join(known)}; isic needs PRUSC_DATA")
+            for name, config in known[which]:
+                rows += run(name, config, options.out)
+                print(f"finished {name}, seed {config.seed}", flush=True)
+        RESULTS.parent.mkdir(exist_ok=True)
+        pd.DataFrame(rows).to_csv(RESULTS, index=False, float_format="%.6g")
+    write_table(pd.read_csv(RESULTS))
+
+
+if __name__ == "__main__":
+    main()
