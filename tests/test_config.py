@@ -7,6 +7,7 @@ import pytest
 import tomli_w
 
 from prusc.config import (
+    AuditConfig,
     ClusteringConfig,
     DataConfig,
     DebiasingSetConfig,
@@ -81,7 +82,8 @@ def test_every_setting_survives_toml() -> None:
             9, 8, 0.2, -1.0, 0.5, 0.0, 0.1, "cluster", "sum-of-logits", 0.0, 2, ("a.*",), ("b", "c"), False
         ),
         finetune=FinetuneConfig((), (), 7, 8, 0.0),
-        selection=SelectionConfig(3, 1.5, 2.0, 0.01),
+        selection=SelectionConfig(3, 1.5, 1.0, 0.01),
+        audit=AuditConfig(3, 9, 0.01, 50),
         runtime=RuntimeConfig("cpu", "bf16-mixed", True, 0, 9),
     )
     plain = config_to_dict(config)

@@ -82,7 +82,15 @@ def write_sheets(tiles: Sequence[Image.Image]) -> Iterator[bytes]:
 def encode_picture(image: Image.Image, *, lossless: bool) -> bytes:
     """Return an image file with the pixels and nothing else."""
     file = io.BytesIO()
-    image.save(file, "WEBP", lossless=lossless, quality=60 if lossless else 75, method=3, exif=b"", icc_profile=b"")
+    image.save(
+        file,
+        "WEBP",
+        lossless=lossless,
+        quality=60 if lossless else 75,
+        method=1 if lossless else 3,
+        exif=b"",
+        icc_profile=b"",
+    )
     return file.getvalue()
 
 

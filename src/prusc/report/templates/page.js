@@ -64,7 +64,8 @@
         return {
           type: "scatter", mode: "markers", name: plain(name), hoverinfo: "none", customdata: ids,
           x: ids.map(id => x[id]), y: ids.map(id => y[id]), showlegend: ids.length > 0,
-          marker: {size: 6, opacity: 0.75, color: map.palette[value % map.palette.length], symbol: symbols[value % symbols.length]},
+          // The symbols are shifted where the colours begin anew: no two of 64 values look alike.
+          marker: {size: 6, opacity: 0.75, color: map.palette[value % map.palette.length], symbol: symbols[(value + Math.floor(value / 8)) % 8]},
         };
       });
     }
