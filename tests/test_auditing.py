@@ -11,10 +11,15 @@ import torch
 from prusc import audit, debias
 from prusc.cli import run_command_line
 from prusc.config import AuditConfig
+from prusc.data import Data, load_fashion_stickers
 from prusc.errors import RunFolderError
-from tests.test_pipeline import SMALL, small_data
+from tests.test_pipeline import SMALL
 
 CONFIG = replace(SMALL, audit=AuditConfig(num_permutations=99))
+
+
+def small_data() -> Data:
+    return load_fashion_stickers(num_train_per_class=1000, num_val_per_class=200, num_test_per_class=20)
 
 
 def test_an_audit_says_what_it_saw_and_the_run_goes_on_with_it(tmp_path: Path) -> None:
