@@ -33,19 +33,20 @@ def make_experiments() -> dict[str, list[tuple[str, RunConfig]]]:
     ]
     isic = []
     folder = os.environ.get("PRUSC_DATA")
-    for name, shares in (("a sticker on 50 % / 3 %", (0.5, 0.03)), ("a sticker on 27 % / 27 %", (0.27, 0.27))):
+    kinds = ((30, "50 % / 3 %", (0.5, 0.03)), (31, "50 % / 3 %", (0.5, 0.03)), (30, "27 % / 27 %", (0.27, 0.27)))
+    for seed, name, shares in kinds:
         config = RunConfig(
             data=f"{folder}/isic",
             model="torchvision/mobilenet_v2",
             weights=Path(f"{folder}/weights/mobilenet_v2-b0353104.pth"),
-            seed=30,
+            seed=seed,
             data_options=DataConfig(
                 image_size=96, keep_together="lesion_id", stickers=StickerConfig(train_shares=shares)
             ),
             erm=ERMConfig(epochs=4, batch_size=64, learning_rate=1e-3, flip=True),
             clustering=FINAL,
         )
-        isic.append((f"ISIC, {name} of the benign / malignant", config))
+        isic.append((f"ISIC, a sticker on {name} of the benign / malignant", config))
     return {"fashion-stickers": fashion, "isic": isic if folder else []}
 
 
