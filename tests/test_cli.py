@@ -209,8 +209,8 @@ def test_several_attributes_have_groups_together_and_each_its_own_worst_group(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("rum", "unknown command 'rum'; did you mean run?; commands: run, check"),
-        ("--seed 1", "unknown command '--seed'; commands: run, check"),
+        ("rum", "unknown command 'rum'; did you mean run?; commands: check, audit, run, report, compare"),
+        ("--seed 1", "unknown command '--seed'; commands: check, audit, run, report, compare"),
         ("run --config", "Missing value for argument '--config'"),
         ("run --data fashion-sticker", "'fashion-sticker' is neither ... did you mean fashion-stickers?; ... CelebA ("),
         ("run --data /", "folder '/' has no layout that prusc knows; expected one of: CelebA (img_align_celeba/"),
