@@ -1,6 +1,7 @@
 """Is there a shortcut at all: look at a network through its clusters, and change nothing."""
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from prusc.data import Data
 from prusc.opening import OpenRun, find_original, open_run
 from prusc.progress import Progress
 from prusc.representations import extract_representations
+from prusc.run_files import data_to_dict
 from prusc.run_folder import FORMAT
 from prusc.runtime import stage_generator
 
@@ -75,10 +77,15 @@ def audit(
     run = open_run(model, data, config, out=out, force=force, progress=progress)
     original = find_original(run)
     with run.stages.stage("audit"):
-        clustered, predicted = (
-            extract_representations(network, original.head_name, run.data.val, run.transform, run.runtime)
-            for network in (original.clustered, original.model)
+        extract = partial(
+            extract_representations,
+            head_name=original.head_name,
+            split=run.data.val,
+            transform=run.transform,
+            runtime=run.runtime,
         )
+        predicted = extract(original.model)
+        clustered = predicted if original.clustered is original.model else extract(original.clustered)
         found = audit_clusters(
             clustered.values,
             predicted.predictions,
@@ -139,7 +146,7 @@ def _to_dict(result: AuditResult, run: OpenRun) -> dict[str, Any]:
     found, data, config = result.audit, run.data, run.config
     return {
         "format": FORMAT,
-        "data": {"name": data.name, "classes": data.class_names, "attributes": data.attribute_names, **data.origin},
+        "data": data_to_dict(data),
         "model": config.model,
         "seed": config.seed,
         "split": "val",

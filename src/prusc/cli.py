@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,8 +20,6 @@ from prusc.report import compare_runs, try_report, write_report
 from prusc.run_folder import read_config
 from prusc.runtime import is_main_process
 from prusc.user_models import is_function_name
-
-_COMMANDS = ("check", "audit", "run", "report", "compare")
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,6 @@ class _AuditCommand(_RunCommand):
     """Is there a shortcut: clusters of a classifier that cut across its classes and fail, and the images to look at.
 
     These are the first stages of run, which goes on with them in the same run folder.
-
-    Attributes:
-        out: Run folder; run goes on in it.
-        force: Throw away what the run folder holds.
-        config: Take the settings from this file, such as another run's config.toml; options given here replace them.
     """
 
 
@@ -139,14 +132,7 @@ def _run(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] not in _COMMANDS:
         print(f"usage: prusc {{{','.join(_COMMANDS)}}} [OPTIONS]; prusc run --help lists the options")
         return 0 if arguments else 2
-    commands = {
-        "check": _run_check,
-        "audit": _run_audit,
-        "run": _run_run,
-        "report": _run_report,
-        "compare": _run_compare,
-    }
-    return commands[arguments[0]](list(arguments[1:]))
+    return _COMMANDS[arguments[0]](list(arguments[1:]))
 
 
 def _run_report(arguments: list[str]) -> int:
@@ -188,8 +174,7 @@ def _run_audit(arguments: list[str]) -> int:
 
 def _run_run(arguments: list[str]) -> int:
     command = _read_settings(_RunCommand, "run", arguments)
-    console = Console(stderr=True, soft_wrap=True)
-    with ConsoleProgress(console) as progress:
+    with ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:
         result = debias(config=command.run, out=command.out, force=command.force, progress=progress)
     if is_main_process():
         print_result(result, command.out)
@@ -221,3 +206,12 @@ def _config_file(arguments: Sequence[str]) -> Path | None:
         if argument.startswith("--config="):
             return Path(argument.partition("=")[2])
     return None
+
+
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "check": _run_check,
+    "audit": _run_audit,
+    "run": _run_run,
+    "report": _run_report,
+    "compare": _run_compare,
+}

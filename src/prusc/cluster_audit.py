@@ -242,10 +242,9 @@ def measure_agreement(name: str, values: Int[Tensor, " samples"], cluster_ids: I
         values: Class of each sample, or its value of the attribute.
         cluster_ids: Cluster of each sample.
     """
-    _, pairs = torch.stack([cluster_ids, values], dim=1).unique(dim=0, return_counts=True)
-    cells = torch.stack([cluster_ids, values], dim=1).unique(dim=0)
+    pairs, counts = torch.stack([cluster_ids, values], dim=1).unique(dim=0, return_counts=True)
     most = torch.zeros(int(cluster_ids.max()) + 1, dtype=torch.long)
-    most.scatter_reduce_(0, cells[:, 0], pairs, reduce="amax")
+    most.scatter_reduce_(0, pairs[:, 0], counts, reduce="amax")
     return Agreement(
         name=name,
         adjusted_mutual_information=float(adjusted_mutual_info_score(values.numpy(), cluster_ids.numpy())),

@@ -72,12 +72,11 @@ def print_result(result: DebiasingResult, out: Path) -> None:
         table.add_column(name, justify="left" if name in ("network", "chosen candidate") else "right")
     for name, splits in result.evaluations.items():
         test = splits["test"]
-        low, high = test.worst_group_ci95
         table.add_row(
             FAMILY_TITLES[name],
             f"{100 * test.average_accuracy:.1f}",
             f"{100 * test.balanced_accuracy:.1f}",
-            f"{100 * test.worst_group_accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]",
+            _with_interval(test.worst_group_accuracy, test.worst_group_ci95),
             str(test.worst_group.num_samples),
             result.chosen[name],
         )

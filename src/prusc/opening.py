@@ -86,16 +86,7 @@ def open_run(
     force: bool,
     progress: Progress | None,
 ) -> OpenRun:
-    """Check and load what a run is made from, then open its folder.
-
-    Args:
-        model: A trained classifier, not changed; if ``None``, the one that the config names is trained or loaded.
-        data: The data it was trained on; if ``None``, those that the config names are loaded.
-        config: Every setting; the defaults if ``None``.
-        out: Run folder; without one nothing is written. A folder with an unfinished run of the same settings is
-            resumed.
-        force: Throw away what the run folder holds.
-        progress: Whom to tell.
+    """Check and load what a run is made from, then open its folder; the arguments are those of :func:`prusc.debias`.
 
     Raises:
         PruscError: If settings, data, network or run folder are not as they have to be.

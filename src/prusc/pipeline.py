@@ -20,12 +20,7 @@ from prusc.masks import BinaryMask, whole_mask
 from prusc.opening import OpenRun, Original, find_original, open_run
 from prusc.progress import Progress
 from prusc.result import DENSE_FAMILIES, VERDICT_TEXTS, DebiasingResult, summarise
-from prusc.run_files import (
-    read_masks,
-    write_debiasing_set,
-    write_masks,
-    write_result,
-)
+from prusc.run_files import read_masks, write_debiasing_set, write_masks, write_result
 from prusc.run_samples import write_samples
 from prusc.runtime import stage_generator
 from prusc.selection import make_pseudo_groups

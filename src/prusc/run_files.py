@@ -222,6 +222,11 @@ def write_skipped(folder: RunFolder, data: Data) -> None:
         folder.write_csv(SKIPPED, table)
 
 
+def data_to_dict(data: Data) -> dict[str, Any]:
+    """Turn what the figures are of into plain values."""
+    return {"name": data.name, "classes": data.class_names, "attributes": data.attribute_names, **data.origin}
+
+
 def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circumstances: Mapping[str, Any]) -> None:
     """Write ``candidates.csv`` and, last of all files, ``metrics.json``.
 
@@ -248,7 +253,7 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circ
         {
             "format": FORMAT,
             "prusc": version("prusc"),
-            "data": {"name": data.name, "classes": data.class_names, "attributes": data.attribute_names, **data.origin},
+            "data": data_to_dict(data),
             "model": config.model,
             "seed": config.seed,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _TOLD_VERSIONS}},
