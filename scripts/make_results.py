@@ -2,6 +2,7 @@
 
     python scripts/make_results.py                        # fashion-stickers, seeds 0 to 4
     PRUSC_DATA=DIR python scripts/make_results.py celeba  # CelebA, seeds 8, 9 and 12, from DIR/celeba and DIR/weights
+    PRUSC_DATA=DIR python scripts/make_results.py isic    # ISIC with stickers, seeds 0 to 2, from DIR/isic and DIR/weights
     python scripts/make_results.py --tables-only          # the tables alone, from docs/data/results.csv
 
 Finished runs are kept in ``runs/results`` and not run again. Every candidate is evaluated on the test split as well, to
@@ -17,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 from experiments import ROOT, Experiment, insert, percent, read_rows, run_all, seeds_table, table
 
-from prusc.config import ClusteringConfig, DataConfig, ERMConfig, FinetuneConfig, MaskConfig, RunConfig
+from prusc.config import ClusteringConfig, DataConfig, ERMConfig, FinetuneConfig, MaskConfig, RunConfig, StickerConfig
 from prusc.result import FAMILY_TITLES
 
 RESULTS = ROOT / "docs" / "data" / "results.csv"
@@ -31,7 +32,11 @@ def make_experiments() -> dict[str, list[Experiment]]:
     for name, correlation in ((NO_SHORTCUT, 0.25), (ONLY_SHORTCUT, 0.995)):
         options = DataConfig(correlation=correlation)
         fashion += [Experiment(name, replace(base, seed=seed, data_options=options)) for seed in range(3)]
-    return {"fashion-stickers": fashion, "celeba": [Experiment("CelebA", config) for config in celeba_configs(base)]}
+    return {
+        "fashion-stickers": fashion,
+        "celeba": [Experiment("CelebA", config) for config in celeba_configs(base)],
+        "isic": [Experiment("ISIC with stickers", config) for config in isic_configs(base)],
+    }
 
 
 def celeba_configs(base: RunConfig) -> list[RunConfig]:
@@ -56,10 +61,32 @@ def celeba_configs(base: RunConfig) -> list[RunConfig]:
     return [replace(config, seed=seed) for seed in (8, 9, 12)]
 
 
+def isic_configs(base: RunConfig) -> list[RunConfig]:
+    """Return the settings for moles with a sticker on half of the benign and few of the malignant ones."""
+    folder = os.environ.get("PRUSC_DATA")
+    if folder is None:
+        return []
+    stickers = StickerConfig(train_shares=(0.5, 0.03))
+    config = replace(
+        base,
+        data=str(Path(folder) / "isic"),
+        model="torchvision/mobilenet_v2",
+        weights=Path(folder) / "weights" / "mobilenet_v2-b0353104.pth",
+        data_options=DataConfig(image_size=96, keep_together="lesion_id", stickers=stickers),
+        erm=ERMConfig(epochs=4, batch_size=64, learning_rate=1e-3, flip=True),
+        clustering=ClusteringConfig(checkpoint=None),
+        masks=MaskConfig(
+            steps=400, batch_size=64, learning_rate=0.05, initial_logit=1.0, snapshots=4, exclude=("classifier.*",)
+        ),
+        finetune=FinetuneConfig(batch_size=64),
+    )
+    return [replace(config, seed=seed) for seed in range(3)]
+
+
 def write_tables(rows: pd.DataFrame) -> None:
     """Write every table whose rows are there."""
     for name, own in rows.groupby("experiment"):
-        place = {"fashion-stickers": "fashion-stickers", "CelebA": "celeba"}.get(str(name))
+        place = {"fashion-stickers": "fashion-stickers", "CelebA": "celeba", "ISIC with stickers": "isic"}.get(str(name))
         if place is not None:
             text = f"{seeds_table(own)}\n\n{describe_choice(own)}"
             insert(ROOT / "docs" / "results.md", place, text)
@@ -106,7 +133,7 @@ def verdicts_table(rows: pd.DataFrame) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("which", nargs="*", default=["fashion-stickers"], help="fashion-stickers, celeba")
+    parser.add_argument("which", nargs="*", default=["fashion-stickers"], help="fashion-stickers, celeba, isic")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "results")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--tables-only", action="store_true")
@@ -115,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = pd.read_csv(RESULTS) if RESULTS.is_file() else pd.DataFrame(columns=["experiment"])
     for which in () if options.tables_only else options.which:
         if which not in known or not known[which]:
-            parser.error(f"no experiments {which!r}: choose among {', '.join(known)}; celeba needs PRUSC_DATA")
+            parser.error(f"no experiments {which!r}: choose among {', '.join(known)}; celeba and isic need PRUSC_DATA")
         run_all(known[which], options.out, options.workers)
         new = read_rows(known[which], options.out)
         kept = rows[~rows.experiment.isin(new.experiment.unique())]
