@@ -2,7 +2,7 @@
 
     python scripts/make_results.py                        # fashion-stickers, seeds 0 to 4
     PRUSC_DATA=DIR python scripts/make_results.py celeba  # CelebA, seeds 8, 9 and 12, from DIR/celeba and DIR/weights
-    PRUSC_DATA=DIR python scripts/make_results.py isic    # ISIC with stickers, seeds 0 to 2, from DIR/isic and DIR/weights
+    PRUSC_DATA=DIR python scripts/make_results.py isic    # ISIC with stickers, seeds 0 to 2, likewise
     python scripts/make_results.py --tables-only          # the tables alone, from docs/data/results.csv
 
 Finished runs are kept in ``runs/results`` and not run again. Every candidate is evaluated on the test split as well, to
@@ -86,7 +86,9 @@ def isic_configs(base: RunConfig) -> list[RunConfig]:
 def write_tables(rows: pd.DataFrame) -> None:
     """Write every table whose rows are there."""
     for name, own in rows.groupby("experiment"):
-        place = {"fashion-stickers": "fashion-stickers", "CelebA": "celeba", "ISIC with stickers": "isic"}.get(str(name))
+        place = {"fashion-stickers": "fashion-stickers", "CelebA": "celeba", "ISIC with stickers": "isic"}.get(
+            str(name)
+        )
         if place is not None:
             text = f"{seeds_table(own)}\n\n{describe_choice(own)}"
             insert(ROOT / "docs" / "results.md", place, text)

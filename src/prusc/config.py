@@ -272,9 +272,11 @@ class FinetuneConfig:
 
 @dataclass(frozen=True)
 class SelectionConfig:
-    """How candidates are judged by the cells (class x cluster) of a validation split.
+    """How candidates are judged on a validation split.
 
     Attributes:
+        rule: What judges: pseudo-groups, the cells (class x cluster) or the classes, as the structure of the clusters
+            says; the classes alone; or, to compare with what cannot be known, the true groups.
         min_cell_size: Cells with fewer samples are put together, class by class.
         prior_strength: How many samples the mean over the cells counts for in the accuracy of each.
         tolerance: Where the classes judge: so many standard errors below the best mean accuracy over them count as no
@@ -284,6 +286,7 @@ class SelectionConfig:
         significance: Chance of taking luck for an improvement of the mean over the cells, over all candidates together.
     """
 
+    rule: Literal["pseudo-groups", "class-accuracy", "validation-groups"] = "pseudo-groups"
     min_cell_size: int = 10
     prior_strength: float = 10.0
     tolerance: float = 2.0
@@ -355,6 +358,9 @@ class RunConfig:
         weights: Weights to start training from, such as ImageNet's; the head may be for other classes.
         pretrained: Start training from the weights that timm or torchvision publish, downloaded if need be.
         trained: Weights of a trained classifier; nothing is trained by ERM then.
+        method: The remedy: ``prusc``, or another one to compare it with (docs/methods.md).
+        method_options: Settings of that other remedy, such as ``upweight=50``, in place of those it would try.
+        tuning_budget: How many settings of that other remedy are tried at most.
         seed: Decides everything random.
         controls: Also refit the dense network's head and fine-tune all its weights, by the same procedures.
         evaluate_candidates: Evaluate every candidate on the test split too, to measure the choice, never to make it.
@@ -376,6 +382,9 @@ class RunConfig:
     weights: Path | None = None
     pretrained: bool = False
     trained: Path | None = None
+    method: str = "prusc"
+    method_options: tuple[str, ...] = ()
+    tuning_budget: int = 4
     seed: int = 0
     controls: bool = True
     evaluate_candidates: bool = False
@@ -390,6 +399,7 @@ class RunConfig:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
+        _require(self.tuning_budget >= 1, "tuning_budget", self.tuning_budget, "at least 1")
         _require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2**63-1")
         _require(
             self.trained is None or self.weights is None,

@@ -1,7 +1,7 @@
 """How every run begins: inputs and run folder, the trained network, its clusters."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,8 +85,11 @@ def open_run(
     out: Path | str | None,
     force: bool,
     progress: Progress | None,
+    check: Callable[[Data], None] | None = None,
 ) -> OpenRun:
     """Check and load what a run is made from, then open its folder; the arguments are those of :func:`prusc.debias`.
+
+    ``check`` may refuse the data before anything is written.
 
     Raises:
         PruscError: If settings, data, network or run folder are not as they have to be.
@@ -104,6 +107,8 @@ def open_run(
     progress = progress if progress is not None and runtime.is_main else SilentProgress()
     if data is None:
         data = load_run_data(config, progress)
+    if check is not None:
+        check(data)
     is_trained = model is not None or config.trained is not None
     network = copy.deepcopy(model) if model is not None else build_run_model(config, data, weights)
     # Only now: an error in the data or the weights must leave no folder behind.
