@@ -13,7 +13,7 @@ from prusc.clustering import Clustering, cluster_representations, given_clusteri
 from prusc.config import RunConfig
 from prusc.data import Data, InputTransform
 from prusc.data.batches import take_inputs
-from prusc.errors import RunFolderError
+from prusc.errors import ConfigError, RunFolderError
 from prusc.models import copy_state, find_head, to_device
 from prusc.progress import Progress, SilentProgress
 from prusc.representations import extract_representations
@@ -107,6 +107,11 @@ def open_run(
     progress = progress if progress is not None and runtime.is_main else SilentProgress()
     if data is None:
         data = load_run_data(config, progress)
+    if config.selection.rule == "validation-groups" and data.val.attributes is None:
+        raise ConfigError(
+            f"selection.rule validation-groups needs group labels, and the validation split of {data.name!r} has no "
+            "attributes; name them (data_options.attributes), or choose another rule"
+        )
     if check is not None:
         check(data)
     is_trained = model is not None or config.trained is not None

@@ -13,7 +13,6 @@ from torch import Tensor
 from prusc.clustering import Clustering
 from prusc.config import SelectionConfig
 from prusc.debiasing_set import cell_ids
-from prusc.errors import ConfigError
 
 Verdict = Literal["improved", "no-shortcut", "shortcut-only"]
 
@@ -155,16 +154,9 @@ def make_judges(
 
     Returns:
         At least one judge.
-
-    Raises:
-        ConfigError: If the rule needs groups and there are none.
     """
     if config.rule == "validation-groups":
-        if group_ids is None:
-            raise ConfigError(
-                "selection.rule validation-groups needs group labels, and the validation split has none; choose "
-                "another rule, or name the attributes"
-            )
+        assert group_ids is not None, "checked before the run began"
         _, ids, sizes = group_ids.unique(return_inverse=True, return_counts=True)
         return (PseudoGroups(ids, sizes, torch.ones_like(sizes), "groups"),)
     make = partial(make_pseudo_groups, labels, num_clusters=clustering.num_clusters, config=config)

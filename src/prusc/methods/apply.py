@@ -102,9 +102,7 @@ def run_method(
         return MethodResult(
             method, done.model, done.erm, done.chosen["subnetwork"], done.judged_by, done.evaluations, done.seconds
         )
-    run = open_run(
-        model, data, config, out=out, force=force, progress=progress, check=partial(_check_groups, method, config)
-    )
+    run = open_run(model, data, config, out=out, force=force, progress=progress, check=partial(_check_groups, method))
     untrained = copy.deepcopy(run.network)
     if run.is_trained and not method.starts_from_erm:
         run.say(f"{method.name} trains anew, from the weights of the given network")
@@ -154,7 +152,7 @@ def describe_settings(settings: Any) -> str:
     return ", ".join(f"{name}={value}" for name, value in changed.items()) or "defaults"
 
 
-def _check_groups(method: Method, config: RunConfig, data: Data) -> None:
+def _check_groups(method: Method, data: Data) -> None:
     """Refuse, before anything is written, data without the group labels that are needed."""
     needed = {"none": (), "validation": ("val",), "training": ("train", "val")}[method.group_labels]
     for name in needed:
@@ -163,11 +161,6 @@ def _check_groups(method: Method, config: RunConfig, data: Data) -> None:
                 f"method {method.name} needs group labels of the {name} split, and {data.name!r} has no attributes "
                 "there; name them (data_options.attributes), or choose a method that needs none"
             )
-    if config.selection.rule == "validation-groups" and data.val.attributes is None:
-        raise ConfigError(
-            f"selection.rule validation-groups needs group labels, and the validation split of {data.name!r} has no "
-            "attributes; name them (data_options.attributes), or choose another rule"
-        )
 
 
 def _make_inputs(method: Method, run: OpenRun, original: Original, untrained: nn.Module) -> MethodInputs:
