@@ -4,6 +4,7 @@ from prusc.benchmark.backends import Workers as Workers
 from prusc.benchmark.matrix import Cell as Cell
 from prusc.benchmark.matrix import Matrix as Matrix
 from prusc.benchmark.matrix import narrow as narrow
+from prusc.benchmark.matrix import parse_matrix as parse_matrix
 from prusc.benchmark.matrix import read_matrix as read_matrix
 from prusc.benchmark.matrix import read_suite as read_suite
 from prusc.benchmark.matrix import suite_names as suite_names
