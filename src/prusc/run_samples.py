@@ -175,8 +175,11 @@ def _write_attention(
     before, after = choice.networks["erm"], choice.networks["subnetwork"]
     if not are_pictures(setting.data.val.inputs):
         return {"why_not": "the inputs of this data set are no images"}
-    inputs = take_inputs(setting.data.val.inputs, torch.tensor(indices))
-    images = to_device(setting.transform(inputs), setting.runtime.device, channels_last=setting.runtime.config.channels_last)
+    pictures = take_inputs(setting.data.val.inputs, torch.tensor(indices))
+    assert isinstance(pictures, Tensor), "they can be shown"
+    images = setting.transform(pictures)
+    share = images.shape[-1] / pictures.shape[-1]
+    images = to_device(images, setting.runtime.device, channels_last=setting.runtime.config.channels_last)
     try:
         feature_map = find_feature_map(before, images[:1])
         if feature_map is None:
@@ -184,7 +187,7 @@ def _write_attention(
         maps = {
             name: spread_over_image(
                 grad_cam(network, feature_map, images, choice.predictions[family]["val"][list(indices)]),
-                images.shape[-1] / inputs.shape[-1],
+                share,
             )
             for name, family, network in (("before", "erm", before), ("after", "subnetwork", after))
         }

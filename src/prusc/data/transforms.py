@@ -84,8 +84,8 @@ class InputTransform:
             )
         if self.crop_size is not None and self.crop_size > min(inputs.shape[2:]):
             raise DataError(
-                f"images have {inputs.shape[2]} x {inputs.shape[3]} pixels, fewer than crop_size {self.crop_size}; give a "
-                "larger image_size, or a smaller crop_size"
+                f"images have {inputs.shape[2]} x {inputs.shape[3]} pixels, fewer than crop_size {self.crop_size}; "
+                "give a larger image_size, or a smaller crop_size"
             )
         crops = generator is not None and self.min_crop_scale < 1
         if self.crop_size is not None and not crops:
