@@ -1,6 +1,7 @@
 """Bad input through the command: one clear error, exit code 2, no traceback, nothing half-written."""
 
 import dataclasses
+import io
 import json
 import os
 import pickle
@@ -20,7 +21,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from prusc.cli import run_command_line
+from prusc.cli import main, run_command_line
 from prusc.models import SmallCNN
 from prusc.presets import get_preset
 from prusc.run_folder import read_config
@@ -274,6 +275,31 @@ def test_options_replace_those_of_a_preset(faces: Path, out: Path, weights: str)
     again = ["run", "--config", str(out / "config.toml"), "--out", str(out.with_name("again"))]
     assert run_command_line(again) == 0
     assert (out / "candidates.csv").read_bytes() == (out.with_name("again") / "candidates.csv").read_bytes()
+
+
+def test_a_folder_whose_name_is_no_text_is_refused(faces: Path, out: Path, capsys: Capture) -> None:
+    odd = faces.with_name(os.fsdecode(b"\xff"))
+    try:
+        faces.rename(odd)
+    except OSError:
+        pytest.skip("this file system takes text only")
+    check_refused(capsys, on_faces(odd, out), "hold a name that is no text ... and config.toml cannot; rename that")
+    assert not out.exists()
+
+
+def test_what_the_terminal_cannot_show_is_written_out(
+    faces: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut(faces)
+    odd = faces.with_name("\u00df")
+    faces.rename(odd)
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    with pytest.raises(SystemExit) as stop:
+        main(["check", str(odd)])
+    assert stop.value.code == 1
+    sys.stdout.flush()
+    assert b"/\\xdf/img_align_celeba/000003.jpg is damaged" in shown.getvalue()
 
 
 def test_a_crop_larger_than_the_images_is_refused(faces: Path, out: Path, capsys: Capture) -> None:

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -96,6 +97,9 @@ class _CompareCommand:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 when done, 2 after an error of the user's to put right, 130 after Ctrl-C."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal or pipe may not have every character, and names of files may hold what is none.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run_command_line(sys.argv[1:] if arguments is None else arguments))
 
 
