@@ -60,8 +60,8 @@ class RunFolder:
         except UnicodeEncodeError as error:
             name = error.object[max(error.start - 20, 0) : error.end]
             raise RunFolderError(
-                f"the settings hold a name that is no text ({name!r}), and {CONFIG} cannot; rename that file or folder, or "
-                "give a link to it"
+                f"the settings hold a name that is no text ({name!r}), and {CONFIG} cannot; rename that file or "
+                "folder, or give a link to it"
             ) from error
         begun = (self.path / CONFIG).is_file()
         if self.path.exists() and not self.path.is_dir():
