@@ -77,6 +77,7 @@ def test_every_setting_survives_toml() -> None:
             Path("/land"),
             Path("/water"),
             StickerConfig((0.5, 0.1), (0.5,), (0.0,), 0.2, "masks"),
+            48,
         ),
         erm=ERMConfig(3, 16, 0.5, 0.0, True, 0.25),
         clustering=ClusteringConfig(None, (3, 5), 2, Path("c.csv"), 1, 10, 0.5, 0.25),
@@ -142,6 +143,7 @@ def test_what_is_wrong_in_a_file_is_named(values: dict[str, Any], message: str) 
 
 OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (DataConfig, {"memory_limit_gib": -1.0}),
+    (DataConfig, {"crop_size": 0}),
     (StickerConfig, {"train_shares": (0.5, 1.5)}),
     (StickerConfig, {"size": 0.0}),
     (ERMConfig, {"epochs": 0}),

@@ -13,6 +13,9 @@ ConfigT = TypeVar("ConfigT")
 # TOML has no word for it, and leaving a setting out means its default.
 _NONE = "none"
 
+# Data options that say how images are used, whatever layout they come from.
+USE_OPTIONS = ("memory_limit_gib", "crop_size")
+
 
 def _require(condition: bool, name: str, value: object, expected: str) -> None:
     if not condition:
@@ -74,6 +77,8 @@ class DataConfig:
         land_backgrounds: cub: folder of photographs of land.
         water_backgrounds: cub: folder of photographs of water.
         stickers: Patches to lay on the images.
+        crop_size: Side of what the network is shown: the central square of so many pixels or, in training with random
+            crops (erm.min_crop_scale), crops of the whole image; the whole image if not given.
     """
 
     correlation: float | None = None
@@ -93,13 +98,15 @@ class DataConfig:
     land_backgrounds: Path | None = None
     water_backgrounds: Path | None = None
     stickers: StickerConfig = field(default_factory=StickerConfig)
+    crop_size: int | None = None
 
     def __post_init__(self) -> None:
+        _require(self.crop_size is None or self.crop_size >= 1, "crop_size", self.crop_size, "at least 1")
         _require(self.memory_limit_gib >= 0, "memory_limit_gib", self.memory_limit_gib, "at least 0")
 
     def given(self) -> dict[str, Any]:
-        """Return the options that were given, by name, but for how images get into memory."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "memory_limit_gib"}
+        """Return the options that were given, by name, but for how images are used."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in USE_OPTIONS}
         return {name: value for name, value in values.items() if value is not None and value != StickerConfig()}
 
 

@@ -55,6 +55,14 @@ class RunFolder:
             RunFolderError: If the folder is in use for other things, holds a run with other settings, or cannot be
                 written.
         """
+        try:
+            tomli_w.dumps(config_to_dict(config)).encode("utf-8")
+        except UnicodeEncodeError as error:
+            name = error.object[max(error.start - 20, 0) : error.end]
+            raise RunFolderError(
+                f"the settings hold a name that is no text ({name!r}), and {CONFIG} cannot; rename that file or "
+                "folder, or give a link to it"
+            ) from error
         begun = (self.path / CONFIG).is_file()
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"run folder {self.path} is a file; name another folder with --out")

@@ -18,7 +18,7 @@ from prusc.choice import Choice
 from prusc.contact_sheets import SUFFIX, are_pictures, make_tiles, write_sheets
 from prusc.data.batches import take_inputs
 from prusc.data.table import Data
-from prusc.grad_cam import find_feature_map, grad_cam
+from prusc.grad_cam import find_feature_map, grad_cam, spread_over_image
 from prusc.models import to_device
 from prusc.run_folder import RunFolder
 
@@ -175,14 +175,20 @@ def _write_attention(
     before, after = choice.networks["erm"], choice.networks["subnetwork"]
     if not are_pictures(setting.data.val.inputs):
         return {"why_not": "the inputs of this data set are no images"}
-    images = setting.transform(take_inputs(setting.data.val.inputs, torch.tensor(indices)))
+    pictures = take_inputs(setting.data.val.inputs, torch.tensor(indices))
+    assert isinstance(pictures, Tensor), "they can be shown"
+    images = setting.transform(pictures)
+    share = images.shape[-1] / pictures.shape[-1]
     images = to_device(images, setting.runtime.device, channels_last=setting.runtime.config.channels_last)
     try:
         feature_map = find_feature_map(before, images[:1])
         if feature_map is None:
             return {"why_not": "this network has no convolution in the second half of its layers"}
         maps = {
-            name: grad_cam(network, feature_map, images, choice.predictions[family]["val"][list(indices)])
+            name: spread_over_image(
+                grad_cam(network, feature_map, images, choice.predictions[family]["val"][list(indices)]),
+                share,
+            )
             for name, family, network in (("before", "erm", before), ("after", "subnetwork", after))
         }
     except RuntimeError as error:

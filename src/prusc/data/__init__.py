@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from prusc.config import DataConfig
+from prusc.config import USE_OPTIONS, DataConfig
 from prusc.data.assembly import DEFAULT_IMAGE_SIZE as DEFAULT_IMAGE_SIZE
 from prusc.data.assembly import assemble_data
 from prusc.data.celeba import load_celeba as load_celeba
@@ -74,7 +74,7 @@ def load_data(
         ConfigError: If the name, the layout or an option is unknown, or an option does not apply to this data set.
         DataError: If the data are not as they have to be.
     """
-    known = (*(item.name for item in fields(DataConfig) if item.name != "memory_limit_gib"),)
+    known = (*(item.name for item in fields(DataConfig) if item.name not in USE_OPTIONS),)
     for unknown in (option for option in options if option not in known):
         raise ConfigError(
             f"unknown data option {unknown!r}{nearest_names(unknown, known)}; the options are {', '.join(known)}"
