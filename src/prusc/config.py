@@ -74,6 +74,17 @@ class DataConfig:
         land_backgrounds: cub: folder of photographs of land.
         water_backgrounds: cub: folder of photographs of water.
         stickers: Patches to lay on the images.
+        source: Data sets of docs/benchmark-data.md: folder of the original images.
+        cifar_source: dominoes: folder of CIFAR-10, if it is not in the source.
+        download: The same data sets: download the original images into the source if they are not there.
+        num_train: The same: number of training images, the classes in the same shares; all if not given.
+        conflict_share: colored-mnist, corrupted-cifar10 and dominoes: share of the training images whose attribute
+            contradicts the class.
+        label_noise: colored-mnist-irm: share of wrong labels.
+        magnitude: spuco-mnist: how much of the background is coloured.
+        variance: spuco-mnist: how far coloured pixels are strewn, instead of magnitude.
+        strength: spuco-mnist: share of the training images whose colour agrees with the class.
+        num_classes: dominoes: 2 or 10.
     """
 
     correlation: float | None = None
@@ -93,6 +104,16 @@ class DataConfig:
     land_backgrounds: Path | None = None
     water_backgrounds: Path | None = None
     stickers: StickerConfig = field(default_factory=StickerConfig)
+    source: Path | None = None
+    cifar_source: Path | None = None
+    download: bool | None = None
+    num_train: int | None = None
+    conflict_share: float | None = None
+    label_noise: float | None = None
+    magnitude: Literal["small", "medium", "large"] | None = None
+    variance: Literal["low", "medium", "high"] | None = None
+    strength: float | None = None
+    num_classes: int | None = None
 
     def __post_init__(self) -> None:
         _require(self.memory_limit_gib >= 0, "memory_limit_gib", self.memory_limit_gib, "at least 0")
@@ -347,7 +368,8 @@ class RunConfig:
     """Everything that decides a run.
 
     Attributes:
-        data: ``fashion-stickers``, or a folder or table of images of any layout in docs/data.md.
+        data: ``fashion-stickers``, another name in docs/benchmark-data.md, or a folder or table of images of any layout
+            in docs/data.md.
         layout: Name of the layout; recognised if not given.
         skip_bad: Go on without images that cannot be read, and list them in the run folder.
         model: ``small-cnn``, any name that timm knows, ``torchvision/NAME``, or ``module:function`` for a function of
