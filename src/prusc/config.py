@@ -79,6 +79,17 @@ class DataConfig:
         stickers: Patches to lay on the images.
         crop_size: Side of what the network is shown: the central square of so many pixels or, in training with random
             crops (erm.min_crop_scale), crops of the whole image; the whole image if not given.
+        source: Data sets of docs/benchmark-data.md: folder of the original images.
+        cifar_source: dominoes: folder of CIFAR-10, if it is not in the source.
+        download: The same data sets: download the original images into the source if they are not there.
+        num_train: The same: number of training images, the classes in the same shares; all if not given.
+        conflict_share: colored-mnist, corrupted-cifar10 and dominoes: share of the training images whose attribute
+            contradicts the class.
+        label_noise: colored-mnist-irm: share of wrong labels.
+        magnitude: spuco-mnist: how much of the background is coloured.
+        variance: spuco-mnist: how far coloured pixels are strewn, instead of magnitude.
+        strength: spuco-mnist: share of the training images whose colour agrees with the class.
+        num_classes: dominoes: 2 or 10.
     """
 
     correlation: float | None = None
@@ -99,6 +110,16 @@ class DataConfig:
     water_backgrounds: Path | None = None
     stickers: StickerConfig = field(default_factory=StickerConfig)
     crop_size: int | None = None
+    source: Path | None = None
+    cifar_source: Path | None = None
+    download: bool | None = None
+    num_train: int | None = None
+    conflict_share: float | None = None
+    label_noise: float | None = None
+    magnitude: Literal["small", "medium", "large"] | None = None
+    variance: Literal["low", "medium", "high"] | None = None
+    strength: float | None = None
+    num_classes: int | None = None
 
     def __post_init__(self) -> None:
         _require(self.crop_size is None or self.crop_size >= 1, "crop_size", self.crop_size, "at least 1")
@@ -357,7 +378,8 @@ class RunConfig:
     """Everything that decides a run.
 
     Attributes:
-        data: ``fashion-stickers``, or a folder or table of images of any layout in docs/data.md.
+        data: ``fashion-stickers``, another name in docs/benchmark-data.md, or a folder or table of images of any layout
+            in docs/data.md.
         layout: Name of the layout; recognised if not given.
         skip_bad: Go on without images that cannot be read, and list them in the run folder.
         model: ``small-cnn``, any name that timm knows, ``torchvision/NAME``, or ``module:function`` for a function of
