@@ -16,8 +16,9 @@ from prusc.data import Data
 from prusc.opening import OpenRun, find_original, open_run
 from prusc.progress import Progress
 from prusc.representations import extract_representations
-from prusc.run_files import data_to_dict
+from prusc.run_files import data_to_dict, told_versions
 from prusc.run_folder import FORMAT
+from prusc.run_samples import Exhibit, write_samples
 from prusc.runtime import stage_generator
 
 AUDIT_FILE, IMAGES_FILE = "audit.json", "look_at.csv"
@@ -110,6 +111,18 @@ def audit(
             class_names=run.data.class_names,
             num_samples=len(val),
         )
+        if run.runtime.broadcast(run.folder is not None):
+            exhibit = Exhibit(
+                data=run.data,
+                networks={"before": original.model},
+                predictions={"erm": {"val": predicted.predictions}},
+                clusters=found.clusters,
+                head_name=original.head_name,
+                transform=run.transform,
+                seed=run.config.seed,
+                runtime=run.runtime,
+            )
+            write_samples(run.folder, exhibit)
     num_suspects = sum(cluster.is_suspect for cluster in found.clusters)
     run.say(f"audit: {found.verdict}, {num_suspects} of {len(found.clusters)} clusters are suspects")
     if run.folder is not None:
@@ -146,6 +159,9 @@ def _to_dict(result: AuditResult, run: OpenRun) -> dict[str, Any]:
     found, data, config = result.audit, run.data, run.config
     return {
         "format": FORMAT,
+        **told_versions(),
+        **run.stages.circumstances,
+        "given_in_python": run.given,
         "data": data_to_dict(data),
         "model": config.model,
         "seed": config.seed,
