@@ -23,6 +23,9 @@ from prusc.runtime import stage_generator
 
 AUDIT_FILE, IMAGES_FILE = "audit.json", "look_at.csv"
 
+# The report shows so many images of the list, and of each cluster.
+_MAX_FIRST, _MAX_FIRST_PER_CLUSTER = 60, 12
+
 
 @dataclass(frozen=True, eq=False)
 class AuditResult:
@@ -112,11 +115,13 @@ def audit(
             num_samples=len(val),
         )
         if run.runtime.broadcast(run.folder is not None):
+            index = {sample_id: position for position, sample_id in enumerate(val.sample_ids)}
             exhibit = Exhibit(
                 data=run.data,
                 networks={"before": original.model},
                 predictions={"erm": {"val": predicted.predictions}},
                 clusters=found.clusters,
+                look_at=[index[sample_id] for sample_id in first_images(result.images)["sample_id"]],
                 head_name=original.head_name,
                 transform=run.transform,
                 seed=run.config.seed,
@@ -130,6 +135,12 @@ def audit(
         run.folder.write_json(AUDIT_FILE, _to_dict(result, run))
     run.runtime.barrier()
     return result
+
+
+def first_images(images: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `AuditResult.images` that a report shows: the first of each suspect or, without, cluster."""
+    suspects = images[images["is_suspect"]]
+    return (suspects if len(suspects) else images).groupby("rank").head(_MAX_FIRST_PER_CLUSTER).head(_MAX_FIRST)
 
 
 def _list_images(found: Audit, predictions: torch.Tensor, data: Data) -> pd.DataFrame:

@@ -224,6 +224,7 @@ class _Debiasing:
                 networks={"before": choice.networks["erm"], "after": after},
                 predictions=choice.predictions,
                 clusters=clusters,
+                look_at=(),
                 head_name=setting.head_name,
                 transform=self.transform,
                 seed=self.config.seed,

@@ -60,6 +60,7 @@ class Exhibit:
         networks: ``before`` and, of a run, ``after``: the same network if nothing was gained.
         predictions: By family of networks (see `FAMILY_OF`) and split, of which there is at least ``val``.
         clusters: Those of the validation split.
+        look_at: Validation samples that need a picture whatever else is chosen.
         head_name: Module name of the head.
         transform: Normalisation.
         seed: Decides what is chosen at random.
@@ -70,6 +71,7 @@ class Exhibit:
     networks: Mapping[str, nn.Module]
     predictions: Mapping[str, Mapping[str, Tensor]]
     clusters: Sequence[ClusterAudit]
+    look_at: Sequence[int]
     head_name: str
     transform: InputTransform
     seed: int
@@ -88,11 +90,13 @@ class Shown:
         on_map: With a thumbnail and a place on the map.
         pictures: With a larger picture.
         attention: With a map of where the networks look.
+        per_side: So many of each cluster's main class have pictures, those nearest to its centre, and of its others.
     """
 
     on_map: tuple[int, ...]
     pictures: tuple[int, ...]
     attention: tuple[int, ...]
+    per_side: int
 
 
 def write_samples(folder: RunFolder | None, exhibit: Exhibit) -> None:
@@ -126,6 +130,7 @@ def write_samples(folder: RunFolder | None, exhibit: Exhibit) -> None:
         "explained_variance": {name: shares[:2].tolist() for name, (_, shares) in components.items()},
         "thumbnails": _write_pictures(folder, "thumbnails", shown.on_map, _THUMBNAIL_SIDE, exhibit),
         "pictures": _write_pictures(folder, "pictures", shown.pictures, _PICTURE_SIDE, exhibit),
+        "per_side": shown.per_side,
         "attention": _write_attention(folder, exhibit, shown.attention),
     }
     folder.write_csv(TABLE, _make_table(exhibit, shown, val_clusters))
@@ -150,7 +155,8 @@ def choose_shown(val_clusters: pd.DataFrame, exhibit: Exhibit) -> Shown:
         Indices into the validation split.
     """
     main_class = {cluster.cluster: cluster.main_label for cluster in exhibit.clusters}
-    per_side = max(1, min(MAX_PICTURES_PER_CELL_SIDE, MAX_PICTURES // (2 * max(len(main_class), 1))))
+    num_left = MAX_PICTURES - len(exhibit.look_at)
+    per_side = max(1, min(MAX_PICTURES_PER_CELL_SIDE, num_left // (2 * max(len(main_class), 1))))
     nearest = val_clusters.sort_values("similarity", ascending=False, kind="stable")
     typical, others = {}, {}
     for cluster in sorted(nearest["cluster_assign"].unique()):
@@ -158,7 +164,7 @@ def choose_shown(val_clusters: pd.DataFrame, exhibit: Exhibit) -> Shown:
         is_main = members["label"] == main_class[int(cluster)]
         typical[cluster] = members.index[is_main][:per_side].tolist()
         others[cluster] = members.index[~is_main][:per_side].tolist()
-    pictures = list(_in_turns([*others.values(), *typical.values()]))[:MAX_PICTURES]
+    pictures = [*exhibit.look_at, *list(_in_turns([*others.values(), *typical.values()]))[:num_left]]
     # Of those that contradict their cluster first the ones on which something changed, or else those that are wrong.
     before = exhibit.val_predictions("before")
     other = exhibit.val_predictions("after") if "after" in exhibit.networks else exhibit.data.val.labels
@@ -167,7 +173,7 @@ def choose_shown(val_clusters: pd.DataFrame, exhibit: Exhibit) -> Shown:
     rest = np.random.default_rng(exhibit.seed).permutation(len(val_clusters)).tolist()
     on_map = list(dict.fromkeys([*attention, *pictures, *rest]))[:MAX_MAP_SAMPLES]
     num_pictures = len({*attention, *pictures})
-    return Shown(tuple(on_map), tuple(on_map[:num_pictures]), tuple(attention))
+    return Shown(tuple(on_map), tuple(on_map[:num_pictures]), tuple(attention), per_side)
 
 
 def _in_turns(lists: Iterable[list[int]]) -> Iterable[int]:
@@ -294,13 +300,14 @@ def _make_table(exhibit: Exhibit, shown: Shown, val_clusters: pd.DataFrame) -> p
             "sample_id": split.sample_ids,
             "label": split.labels.numpy(),
             "cluster": val_clusters["cluster_assign"] if name == "val" else -1,
+            "similarity": val_clusters["similarity"] if name == "val" else 0.0,
         }
         if split.attributes is not None:
             for column, attribute in enumerate(data.attribute_names):
                 values = np.array(data.attribute_values[column], dtype=object)
                 columns[f"attribute/{attribute}"] = values[split.attributes[:, column].numpy()]
         columns |= {f"prediction/{family}": found[name].numpy() for family, found in exhibit.predictions.items()}
-        columns |= _positions(shown if name == "val" else Shown((), (), ()), len(split))
+        columns |= _positions(shown if name == "val" else Shown((), (), (), 0), len(split))
         tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)
 
