@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 demo: $(STAMP) ## from a biased classifier to a subnetwork without the shortcut, in runs/demo
-	@if [ -z "$(ARGS)" ] && [ -f "$(OUT)/metrics.json" ]; then \
+	@if [ -z "$(if $(ARGS),given)" ] && [ -f "$(OUT)/metrics.json" ]; then \
 	  echo "$(OUT) holds a finished run already; nothing is run, its report is made anew."; \
 	  $(BIN)/prusc report "$(OUT)"; \
 	else \
