@@ -111,6 +111,8 @@ def test_attention_inside_a_region_is_measured_before_and_after(tmp_path: Path) 
     def find_regions(index: int) -> dict[str, torch.Tensor]:
         if index % 20 == 1:
             raise DataError("a mask that cannot be read")
+        if index % 20 == 2:
+            return {"corner": torch.ones(3, 3, dtype=torch.bool)}  # not of the image's size
         inside = torch.zeros(8, 8, dtype=torch.bool)
         inside[:2, :2] = True
         return {"corner": inside, **({"left": torch.arange(8).lt(4).expand(8, 8)} if corners[index] else {})}
@@ -120,9 +122,9 @@ def test_attention_inside_a_region_is_measured_before_and_after(tmp_path: Path) 
     result = debias(data=with_regions, config=TINY, out=tmp_path / "run")
     about = json.loads((tmp_path / "run/samples/about.json").read_text())["attention"]
     table = pd.read_csv(tmp_path / "run/samples/regions.csv")
-    assert about["num_unreadable"] == 3
+    assert about["num_unreadable"] == 6
     assert set(table["region"]) == {"corner", "left"}
-    assert len(table[table["region"] == "corner"]) == 57
+    assert len(table[table["region"] == "corner"]) == 54
     assert table["before"].dropna().between(0, 1).all()
     for region in about["regions"]:
         own = table[table["region"] == region["region"]].dropna()

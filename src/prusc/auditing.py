@@ -13,7 +13,7 @@ from prusc.cluster_audit import AUDIT_TEXTS, Agreement, Audit, audit_clusters, m
 from prusc.clustering import Clustering
 from prusc.config import RunConfig
 from prusc.data import Data
-from prusc.opening import OpenRun, find_original, open_run
+from prusc.opening import OpenRun, Original, find_original, open_run
 from prusc.progress import Progress
 from prusc.representations import extract_representations
 from prusc.run_files import data_to_dict, told_versions
@@ -115,19 +115,7 @@ def audit(
             num_samples=len(val),
         )
         if run.runtime.broadcast(run.folder is not None):
-            index = {sample_id: position for position, sample_id in enumerate(val.sample_ids)}
-            exhibit = Exhibit(
-                data=run.data,
-                networks={"before": original.model},
-                predictions={"erm": {"val": predicted.predictions}},
-                clusters=found.clusters,
-                look_at=[index[sample_id] for sample_id in first_images(result.images)["sample_id"]],
-                head_name=original.head_name,
-                transform=run.transform,
-                seed=run.config.seed,
-                runtime=run.runtime,
-            )
-            write_samples(run.folder, exhibit)
+            write_samples(run.folder, _make_exhibit(result, predicted.predictions, original, run))
     num_suspects = sum(cluster.is_suspect for cluster in found.clusters)
     run.say(f"audit: {found.verdict}, {num_suspects} of {len(found.clusters)} clusters are suspects")
     if run.folder is not None:
@@ -135,6 +123,21 @@ def audit(
         run.folder.write_json(AUDIT_FILE, _to_dict(result, run))
     run.runtime.barrier()
     return result
+
+
+def _make_exhibit(result: AuditResult, predictions: torch.Tensor, original: Original, run: OpenRun) -> Exhibit:
+    index = {sample_id: position for position, sample_id in enumerate(run.data.val.sample_ids)}
+    return Exhibit(
+        data=run.data,
+        networks={"before": original.model},
+        predictions={"erm": {"val": predictions}},
+        clusters=result.audit.clusters,
+        look_at=[index[sample_id] for sample_id in first_images(result.images)["sample_id"]],
+        head_name=original.head_name,
+        transform=run.transform,
+        seed=run.config.seed,
+        runtime=run.runtime,
+    )
 
 
 def first_images(images: pd.DataFrame) -> pd.DataFrame:

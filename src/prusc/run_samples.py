@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -18,9 +19,8 @@ from prusc.attention import share_inside, summarise_region
 from prusc.cluster_audit import ClusterAudit
 from prusc.contact_sheets import SUFFIX, are_pictures, make_tiles, write_sheets
 from prusc.data.batches import take_inputs
-from prusc.data.table import Data
+from prusc.data.table import Data, Split
 from prusc.data.transforms import InputTransform
-from prusc.errors import DataError
 from prusc.grad_cam import find_feature_map, grad_cam
 from prusc.models import to_device
 from prusc.representations import extract_representations
@@ -113,12 +113,14 @@ def write_samples(folder: RunFolder | None, exhibit: Exhibit) -> None:
     shown = runtime.broadcast(None if val_clusters is None else choose_shown(val_clusters, exhibit))
     assert shown is not None, "the main process has a folder"
     split = data.val.subset(torch.tensor(shown.on_map))
-    values: dict[str, Tensor] = {}
-    for name, network in exhibit.networks.items():
-        if network is exhibit.networks["before"] and values:
-            values[name] = values["before"]
-            continue
-        values[name] = extract_representations(network, exhibit.head_name, split, exhibit.transform, runtime).values
+    represent = partial(
+        extract_representations, head_name=exhibit.head_name, split=split, transform=exhibit.transform, runtime=runtime
+    )
+    original = exhibit.networks["before"]
+    values = {"before": represent(original).values}
+    if "after" in exhibit.networks:
+        after = exhibit.networks["after"]
+        values["after"] = values["before"] if after is original else represent(after).values
     if folder is None or val_clusters is None:
         return
     # What an audit left goes first: half of it and half of a run's would show one sample as another.
@@ -161,7 +163,7 @@ def choose_shown(val_clusters: pd.DataFrame, exhibit: Exhibit) -> Shown:
     typical, others = {}, {}
     for cluster in sorted(nearest["cluster_assign"].unique()):
         members = nearest[nearest["cluster_assign"] == cluster]
-        is_main = members["label"] == main_class[int(cluster)]
+        is_main = members["label"] == main_class.get(int(cluster), -1)
         typical[cluster] = members.index[is_main][:per_side].tolist()
         others[cluster] = members.index[~is_main][:per_side].tolist()
     pictures = [*exhibit.look_at, *list(_in_turns([*others.values(), *typical.values()]))[:num_left]]
@@ -260,13 +262,7 @@ def _measure_regions(folder: RunFolder, exhibit: Exhibit, feature_map: str) -> d
     if val.regions is None:
         return {"regions": [], "num_unreadable": 0}
     drawn = np.random.default_rng(exhibit.seed).permutation(len(val))[:MAX_REGION_SAMPLES].tolist()
-    found: dict[int, Mapping[str, Tensor]] = {}
-    num_unreadable = 0
-    for index in drawn:
-        try:
-            found[index] = val.regions(index)
-        except DataError:  # The report says how many; the run does not depend on them.
-            num_unreadable += 1
+    found = _find_regions(val, drawn)
     members = {
         name: [index for index in found if name in found[index]]
         for name in sorted({name for regions in found.values() for name in regions})
@@ -285,7 +281,27 @@ def _measure_regions(folder: RunFolder, exhibit: Exhibit, feature_map: str) -> d
         summaries.append(summarise_region(name, areas, shares["before"], shares.get("after")))
     if tables:
         folder.write_csv(REGIONS, pd.concat(tables, ignore_index=True))
-    return {"regions": [asdict(item) for item in summaries if item is not None], "num_unreadable": num_unreadable}
+    return {
+        "regions": [asdict(item) for item in summaries if item is not None],
+        "num_unreadable": len(drawn) - len(found),
+    }
+
+
+def _find_regions(split: Split, indices: Sequence[int]) -> dict[int, Mapping[str, Tensor]]:
+    """Return the regions of those samples whose regions can be read."""
+    inputs = take_inputs(split.inputs, torch.tensor(indices[:1]))
+    assert split.regions is not None
+    assert isinstance(inputs, Tensor), "only pictures are looked at"
+    found: dict[int, Mapping[str, Tensor]] = {}
+    for index in indices:
+        try:
+            regions = split.regions(index)
+            is_good = all(m.dtype == torch.bool and m.shape == inputs.shape[2:] for m in regions.values())
+        except Exception:  # noqa: BLE001 -- a file or anybody's function; the run does not depend on it
+            continue
+        if is_good:
+            found[index] = regions
+    return found
 
 
 def _make_table(exhibit: Exhibit, shown: Shown, val_clusters: pd.DataFrame) -> pd.DataFrame:

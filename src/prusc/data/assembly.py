@@ -17,7 +17,7 @@ from prusc.data.images import (
     map_in_threads,
 )
 from prusc.data.listing import Listing
-from prusc.data.regions import ImageRegions
+from prusc.data.regions import ImageRegions, has_regions
 from prusc.data.table import SPLIT_NAMES, Data, SkippedSample, Split
 from prusc.errors import DataError
 
@@ -138,6 +138,7 @@ def _assemble(listing: Listing, inputs: Tensor | ImageFiles, skipped: tuple[Skip
     images = [listing.images[index] for index in order.tolist()]
     masks = [None if listing.masks is None else listing.masks[index] for index in order.tolist()]
     size = inputs.shape[-1] if isinstance(inputs, Tensor) else inputs.size
+    are_known = listing.masks is not None or any(map(has_regions, listing.images))
     splits = {}
     try:
         for name, start, stop in zip(SPLIT_NAMES, [0, *stops], stops, strict=False):
@@ -148,7 +149,9 @@ def _assemble(listing: Listing, inputs: Tensor | ImageFiles, skipped: tuple[Skip
                 labels=labels[start:stop],
                 attributes=attributes[start:stop] if listing.attribute_names else None,
                 sample_ids=tuple(sample_ids[start:stop]),
-                regions=ImageRegions(tuple(images[start:stop]), tuple(masks[start:stop]), size),
+                regions=(
+                    ImageRegions(tuple(images[start:stop]), tuple(masks[start:stop]), size) if are_known else None
+                ),
             )
         return Data(
             name=listing.name,

@@ -51,6 +51,11 @@ class ImageRegions:
         return {name: torch.from_numpy(inside) for name, inside in found.items()}
 
 
+def has_regions(image: ImageSource) -> bool:
+    """Whether the making of an image gives it regions."""
+    return isinstance(image, MadeImage) and type(image).find_regions is not MadeImage.find_regions
+
+
 def add_masks(listing: Listing, folder: str | None) -> Listing:
     """Give a listing the masks of its images.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from prusc.contact_sheets import encode_picture
-from prusc.report.record import Pictures, SampleRecord
+from prusc.report.sample_record import Pictures, SampleRecord
 from prusc.run_samples import FAMILY_OF
 
 # Dark to bright, so that it can be read without seeing colours: black, violet, red, orange, pale yellow.

@@ -8,7 +8,8 @@ from sklearn.manifold import TSNE
 
 from prusc.report.charts import PALETTE
 from prusc.report.pictures import sheet_addresses
-from prusc.report.record import RunRecord, SampleRecord
+from prusc.report.record import RunRecord
+from prusc.report.sample_record import SampleRecord
 from prusc.report.text import percent
 from prusc.run_samples import FAMILY_OF
 
