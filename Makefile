@@ -37,7 +37,12 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 demo: $(STAMP) ## from a biased classifier to a subnetwork without the shortcut, in runs/demo
-	@$(BIN)/prusc run --out $(OUT) $(ARGS)
+	@if [ -z "$(if $(ARGS),given)" ] && [ -f "$(OUT)/metrics.json" ]; then \
+	  echo "$(OUT) holds a finished run already; nothing is run, its report is made anew."; \
+	  $(BIN)/prusc report "$(OUT)"; \
+	else \
+	  $(BIN)/prusc run --out $(OUT) $(ARGS); \
+	fi
 	@echo
 	@echo "To look at it:  open $(OUT)/report.html in a browser   |   cat $(OUT)/metrics.json   |   cat $(OUT)/log.txt"
 	@echo "To run it anew: make demo ARGS=--force"

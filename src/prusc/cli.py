@@ -70,10 +70,10 @@ class _CheckCommand:
 
 @dataclass(frozen=True)
 class _ReportCommand:
-    """Write the report of a run anew, from its run folder alone: report.html and model-card.md.
+    """Write the report of a run or an audit anew, from its folder alone: report.html, of a run model-card.md too.
 
     Attributes:
-        folder: Run folder, finished or not.
+        folder: Run folder, finished or not, or that of an audit.
         figures: Also write the figures as PNG and SVG, into its folder figures.
         map: How the map of the representations is made: principal components, or t-SNE, which takes up to a minute.
     """
@@ -190,6 +190,7 @@ def _run_audit(arguments: list[str]) -> int:
         result = audit(config=command.run, out=command.out, force=command.force, progress=progress)
     if is_main_process():
         print_audit(result, command.out)
+        _report(command.out)
     return 0
 
 
@@ -201,8 +202,7 @@ def _run_run(arguments: list[str]) -> int:
         result = debias(config=command.run, out=command.out, force=command.force, progress=progress)
     if is_main_process():
         print_result(result, command.out)
-        problem = try_report(command.out)
-        print(f"Report: {command.out / 'report.html'}" if problem is None else f"No report: {problem}")
+        _report(command.out)
     return 0
 
 
@@ -212,6 +212,11 @@ def _run_other(command: _RunCommand) -> int:
     if is_main_process():
         print_method(result, command.out)
     return 0
+
+
+def _report(out: Path) -> None:
+    problem = try_report(out)
+    print(f"Report: {out / 'report.html'}" if problem is None else f"No report: {problem}")
 
 
 def _run_check(arguments: list[str]) -> int:

@@ -36,8 +36,8 @@ class StickerConfig:
         val_shares: The same for validation; as in training if not given.
         test_shares: The same for test; half of each class if not given.
         size: Mean diameter, as a share of the image's side.
-        mask_folder: Where the masks of lesions lie that stickers keep off, from the data's folder; masks if there is
-            one.
+        mask_folder: Where the masks lie that stickers keep off, from the data's folder; those of the data
+            (data_options.mask_folder) if not given.
     """
 
     train_shares: tuple[float, ...] | None = None
@@ -74,6 +74,8 @@ class DataConfig:
         variant: aligned-folders: which share of bias-conflicting images, such as 0.5pct.
         val_share: Share of the images that become validation where that split is missing; 0.2 if not given.
         test_share: The same for test.
+        mask_folder: Where there is a mask of the object for each image or some, white inside, from the data's folder;
+            masks if there is one. The report says how much of a network's attention falls inside.
         land_backgrounds: cub: folder of photographs of land.
         water_backgrounds: cub: folder of photographs of water.
         stickers: Patches to lay on the images.
@@ -106,6 +108,7 @@ class DataConfig:
     variant: str | None = None
     val_share: float | None = None
     test_share: float | None = None
+    mask_folder: str | None = None
     land_backgrounds: Path | None = None
     water_backgrounds: Path | None = None
     stickers: StickerConfig = field(default_factory=StickerConfig)
@@ -400,7 +403,7 @@ class RunConfig:
         masks: Mask learning.
         finetune: What follows the mask.
         selection: How candidates are judged.
-        audit: How clusters become suspects; prusc audit only.
+        audit: How clusters become suspects.
         runtime: Where to compute.
     """
 

@@ -133,6 +133,12 @@ class RunFolder:
         """Whether a file is there; since writing is atomic it is then complete."""
         return (self.path / name).is_file()
 
+    def remove_folder(self, name: str) -> None:
+        """Remove a folder inside this one, if it is there."""
+        with self._explained():
+            if (self.path / name).is_dir():
+                shutil.rmtree(self.path / name)
+
     def append_log(self, line: str) -> None:
         """Add a line to ``log.txt``."""
         with self._explained(), (self.path / "log.txt").open("a", encoding="utf-8") as file:

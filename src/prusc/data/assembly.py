@@ -19,6 +19,7 @@ from prusc.data.images import (
     map_in_threads,
 )
 from prusc.data.listing import Listing
+from prusc.data.regions import ImageRegions, has_regions
 from prusc.data.table import SPLIT_NAMES, Data, SkippedSample, Split
 from prusc.errors import DataError
 
@@ -149,18 +150,22 @@ def _assemble(listing: Listing, inputs: Tensor | ImageFiles, skipped: tuple[Skip
     attributes = torch.from_numpy(listing.attributes[order])
     sample_ids = [_as_text(listing.sample_ids[index]) for index in order.tolist()]
     images = [listing.images[index] for index in order.tolist()]
+    masks = [None if listing.masks is None else listing.masks[index] for index in order.tolist()]
+    size = inputs.shape[-1] if isinstance(inputs, Tensor) else inputs.size
+    are_known = listing.masks is not None or any(map(has_regions, listing.images))
     splits = {}
     try:
         for name, start, stop in zip(SPLIT_NAMES, [0, *stops], stops, strict=False):
             splits[name] = Split(
                 inputs=(
-                    inputs[start:stop]
-                    if isinstance(inputs, Tensor)
-                    else ImageFiles(tuple(images[start:stop]), inputs.size)
+                    inputs[start:stop] if isinstance(inputs, Tensor) else ImageFiles(tuple(images[start:stop]), size)
                 ),
                 labels=labels[start:stop],
                 attributes=attributes[start:stop] if listing.attribute_names else None,
                 sample_ids=tuple(sample_ids[start:stop]),
+                regions=(
+                    ImageRegions(tuple(images[start:stop]), tuple(masks[start:stop]), size) if are_known else None
+                ),
             )
         return Data(
             name=listing.name,
@@ -175,7 +180,7 @@ def _assemble(listing: Listing, inputs: Tensor | ImageFiles, skipped: tuple[Skip
                 "root": str(listing.root.absolute()),
                 **listing.origin,
                 "attributes": list(listing.attribute_names),
-                "image_size": inputs.shape[-1] if isinstance(inputs, Tensor) else inputs.size,
+                "image_size": size,
                 "num_skipped": len(skipped),
             },
             skipped=skipped,

@@ -1,11 +1,14 @@
 """The packaged default data: real garments with a coloured sticker that gives the class away."""
 
+from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from prusc.data.synthetic.shares import count_values
 from prusc.data.table import Data, Split
@@ -141,7 +144,7 @@ def _make_split(
     order = rng.permutation(len(labels))
     labels, colours, indices = labels[order], colours[order], chosen.reshape(-1)[order]
     inputs = np.repeat(images[labels, indices][:, None], 3, axis=1)
-    _lay_stickers(inputs, np.array(list(COLOURS.values()), dtype=np.uint8)[colours], rng)
+    places = _lay_stickers(inputs, np.array(list(COLOURS.values()), dtype=np.uint8)[colours], rng)
     return Split(
         inputs=torch.from_numpy(inputs),
         labels=torch.from_numpy(labels),
@@ -149,10 +152,25 @@ def _make_split(
         sample_ids=tuple(
             f"{CLASS_NAMES[label]}-{index:05d}" for label, index in zip(labels.tolist(), indices.tolist(), strict=True)
         ),
+        regions=places,
     )
 
 
-def _lay_stickers(inputs: NDArray[np.uint8], rgb: NDArray[np.uint8], rng: np.random.Generator) -> None:
+@dataclass(frozen=True, eq=False)
+class _StickerPlaces:
+    """The upper left corner of each sticker: the regions of a split."""
+
+    top: NDArray[np.int64]
+    left: NDArray[np.int64]
+
+    def __call__(self, index: int) -> dict[str, Bool[Tensor, "28 28"]]:
+        inside = torch.zeros(IMAGE_SIZE, IMAGE_SIZE, dtype=torch.bool)
+        top, left = int(self.top[index]), int(self.left[index])
+        inside[top : top + STICKER_SIZE, left : left + STICKER_SIZE] = True
+        return {"sticker": inside}
+
+
+def _lay_stickers(inputs: NDArray[np.uint8], rgb: NDArray[np.uint8], rng: np.random.Generator) -> _StickerPlaces:
     """Paint a sticker of colour rgb [N, 3] into each of the inputs [N, 3, 28, 28], in place, at a random place."""
     num_samples, free = len(inputs), IMAGE_SIZE - STICKER_SIZE
     left = free * rng.integers(0, 2, size=num_samples)
@@ -161,3 +179,4 @@ def _lay_stickers(inputs: NDArray[np.uint8], rgb: NDArray[np.uint8], rng: np.ran
     sample = np.arange(num_samples)[:, None, None]
     rows, columns = (top[:, None] + span)[:, :, None], (left[:, None] + span)[:, None, :]
     inputs[sample, :, rows, columns] = rgb[:, None, None, :]
+    return _StickerPlaces(top, left)

@@ -36,6 +36,14 @@ class MadeImage(ABC):
             DataError: If something that it is made from is missing or damaged.
         """
 
+    def find_regions(self, size: int) -> dict[str, NDArray[np.bool_]]:  # noqa: ARG002 -- most makings give it none
+        """Return places that its making has given the image, by name, each [size, size] and True inside.
+
+        Raises:
+            DataError: If something that it is made from is missing or damaged.
+        """
+        return {}
+
 
 ImageSource: TypeAlias = str | Path | MadeImage
 """Where an image comes from: the path of a file, or what makes it."""
