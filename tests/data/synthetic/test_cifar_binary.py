@@ -54,7 +54,7 @@ def test_a_source_without_files_is_refused(tmp_path: Path) -> None:
 
 def test_the_pickled_version_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "cifar-10-batches-py").mkdir()
-    with pytest.raises(DataError, match="Python version is there, made of pickles, .* expected the binary version"):
+    with pytest.raises(DataError, match=r"Python version is there, made of pickles, .* expected the binary version"):
         read_cifar10(tmp_path)
 
 

@@ -55,7 +55,7 @@ def test_each_image_has_the_corruption_that_its_attribute_names(data: Data, sour
 
 def test_the_source_is_not_written_to(source: Path) -> None:
     before = (source / "data_batch_1.bin").read_bytes()
-    load_corrupted_cifar10(source=source, num_train=100)
+    load_corrupted_cifar10(source=source, num_train=100, conflict_share=0.5)
     assert (source / "data_batch_1.bin").read_bytes() == before
 
 

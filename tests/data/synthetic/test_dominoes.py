@@ -23,7 +23,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def upper_numbers(split: Split) -> list[int]:
     """Which images of the original file lie above, read off the pixels in which it keeps its number."""
-    return (split.inputs[:, 0, 22, 22].long() - 1 + 255 * (split.inputs[:, 0, 22, 23].long())).tolist()
+    return (split.inputs[:, 0, 22, 22].long() - 1 + 255 * (split.inputs[:, 0, 22, 23].long() - 1)).tolist()
 
 
 @pytest.mark.parametrize("num_classes", [2, 10])

@@ -44,7 +44,7 @@ def test_the_source_has_to_be_given() -> None:
 
 
 def test_a_source_without_files_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no train-images-idx3-ubyte .*; expected the four files of MNIST"):
+    with pytest.raises(DataError, match=r"holds no train-images-idx3-ubyte .*; expected the four files of MNIST"):
         read_mnist(tmp_path)
     with pytest.raises(DataError, match="nowhere is no folder"):
         read_mnist(tmp_path / "nowhere")
@@ -90,7 +90,7 @@ def test_images_and_labels_have_to_match(tmp_path: Path) -> None:
     write_idx_files(tmp_path, num_train=50, num_test=20)
     path = tmp_path / "train-labels-idx1-ubyte.gz"
     path.write_bytes(gzip.compress(idx_bytes(np.arange(49, dtype=np.uint8) % 10)))
-    with pytest.raises(DataError, match="50 images and .* 49 labels"):
+    with pytest.raises(DataError, match=r"50 images and .* 49 labels"):
         read_mnist(tmp_path)
     path.write_bytes(gzip.compress(idx_bytes(np.arange(50, dtype=np.uint8) % 11)))
     with pytest.raises(DataError, match="expected each of 0 to 9"):

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -31,7 +33,7 @@ def test_fewer_images_keep_the_shares_of_the_classes(num_train: int) -> None:
 
 def test_fewer_images_are_among_more() -> None:
     chosen = [choose(num_train) for num_train in range(3, 161)]
-    for (train, val), (more_train, more_val) in zip(chosen, chosen[1:], strict=False):
+    for (train, val), (more_train, more_val) in pairwise(chosen):
         assert set(train.tolist()) < set(more_train.tolist())
         assert set(val.tolist()) <= set(more_val.tolist())
         assert not set(more_train.tolist()) & set(more_val.tolist())

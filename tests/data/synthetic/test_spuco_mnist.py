@@ -33,7 +33,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_background_is_coloured_where_it_should_be(
     source: Path, options: dict[str, str], side: int, num_pixels: int
 ) -> None:
-    data = load_spuco_mnist(source=source, **options)
+    data = load_spuco_mnist(source=source, strength=0.9, **options)
     originals = read_mnist(source)
     for name, split in data.splits.items():
         rows = [int(sample_id.split("-")[1]) for sample_id in split.sample_ids]
@@ -53,7 +53,7 @@ def test_the_background_is_coloured_where_it_should_be(
 
 
 def test_strewn_pixels_differ_from_image_to_image_and_lie_anywhere(source: Path) -> None:
-    data = load_spuco_mnist(source=source, variance="medium")
+    data = load_spuco_mnist(source=source, strength=0.9, variance="medium")
     corner = (data.train.inputs[:, :, :10, :10] > 0).any(dim=1)
     assert not torch.equal(corner[0], corner[1])
     shares = corner.float().mean(dim=0)
@@ -61,7 +61,7 @@ def test_strewn_pixels_differ_from_image_to_image_and_lie_anywhere(source: Path)
 
 
 def test_classes_are_pairs_of_digits(source: Path) -> None:
-    data = load_spuco_mnist(source=source)
+    data = load_spuco_mnist(source=source, strength=0.9)
     assert data.class_names == ("0 or 1", "2 or 3", "4 or 5", "6 or 7", "8 or 9")
     assert len(data.attribute_values[0]) == 5
     labels = read_mnist(source).train_labels
