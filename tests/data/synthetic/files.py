@@ -17,7 +17,7 @@ def idx_bytes(values: NDArray[np.uint8]) -> bytes:
 
 
 def write_idx_files(folder: Path, *, num_train: int = 600, num_test: int = 200, compress: bool = True) -> Path:
-    """As many images of each of ten labels, with a grey square of its own, and the number of each image in two pixels."""
+    """As many images of each of ten labels, with a grey square of its own, and each image's number in two pixels."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(7)
     for split, number in (("train", num_train), ("test", num_test)):
