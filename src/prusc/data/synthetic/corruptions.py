@@ -46,9 +46,9 @@ def _snow(images: Batch, rng: np.random.Generator) -> Batch:
     flakes: Batch = rng.normal(mean, deviation, (num, crop, crop)).astype(np.float32)
     flakes = ndimage.zoom(flakes, (1, size / crop, size / crop), order=1)
     flakes[flakes < threshold] = 0
-    flakes = _blur_along(np.clip(flakes, 0, 1), radius, sigma, rng.uniform(-135, -45, num))[..., None]
+    flakes = _blur_along(np.clip(flakes, 0, 1), radius, sigma, rng.uniform(-135, -45, size=(num,)))[..., None]
     grey: Batch = (images @ _GREY)[..., None]
-    pale = keep * images + (1 - keep) * np.maximum(images, 1.5 * grey + 0.5)
+    pale: Batch = keep * images + (1 - keep) * np.maximum(images, 1.5 * grey + 0.5)
     return pale + flakes + flakes[:, ::-1, ::-1]
 
 
@@ -62,7 +62,7 @@ def _ice(num: int, size: int, rng: np.random.Generator) -> Batch:
     needles: Batch = np.zeros((num, size, size), dtype=np.float32)
     for _ in range(4):
         seeds = (rng.random((num, size, size)) > 0.985).astype(np.float32)
-        needles = np.maximum(needles, _blur_along(seeds, radius=6, sigma=6, angles=rng.uniform(-180, 180, num)))
+        needles = np.maximum(needles, _blur_along(seeds, radius=6, sigma=6, angles=rng.uniform(-180, 180, size=(num,))))
     needles = np.clip(needles / needles.max(axis=(1, 2), keepdims=True).clip(min=1e-6), 0, 1)
     ice = np.clip(0.25 + 0.35 * _clouds(num, size, 2.0, rng) + 0.6 * needles, 0, 1)
     return ice[..., None] * np.array([0.85, 0.93, 1.0], dtype=np.float32)
@@ -79,7 +79,8 @@ def _brightness(images: Batch, _: np.random.Generator) -> Batch:
     # In HSV the value goes up and hue and saturation stay: all three channels grow by one factor.
     value: Batch = images.max(axis=-1, keepdims=True)
     brighter = np.clip(value + 0.3, 0, 1)
-    return np.where(value > 0, images * brighter / np.maximum(value, 1e-6), brighter)
+    result: Batch = np.where(value > 0, images * brighter / np.maximum(value, 1e-6), brighter)
+    return result
 
 
 def _contrast(images: Batch, _: np.random.Generator) -> Batch:
@@ -144,7 +145,8 @@ def _saturate(images: Batch, _: np.random.Generator) -> Batch:
     saturation = chroma / np.maximum(value, 1e-6)
     # Hue and value stay, so the distance of each channel from the value grows with the saturation. Grey has hue 0, red.
     direction = np.where(chroma > 0, (value - images) / np.maximum(chroma, 1e-6), np.array([0, 1, 1]))
-    return value * (1 - direction * np.clip(factor * saturation + shift, 0, 1))
+    result: Batch = value * (1 - direction * np.clip(factor * saturation + shift, 0, 1))
+    return result
 
 
 CORRUPTIONS: dict[str, Callable[[Batch, np.random.Generator], Batch]] = {
@@ -192,7 +194,7 @@ def _clouds(num: int, size: int, decay: float, rng: np.random.Generator) -> Batc
 
     Each round halves the step and divides the disturbance by the square of `decay`, as Hendrycks and Dietterich's does.
     """
-    heights = np.zeros((num, size, size), dtype=np.float64)
+    heights: Batch = np.zeros((num, size, size))
     step, reach = size, 1.0
     while step >= 2:
         half = step // 2
@@ -206,7 +208,8 @@ def _clouds(num: int, size: int, decay: float, rng: np.random.Generator) -> Batc
         heights[:, half::step, ::step] = _disturb(along + centres + np.roll(centres, 1, axis=2), reach, rng)
         step, reach = half, reach / decay**2
     heights -= heights.min(axis=(1, 2), keepdims=True)
-    return (heights / heights.max(axis=(1, 2), keepdims=True)).astype(np.float32)
+    heights /= heights.max(axis=(1, 2), keepdims=True)
+    return heights.astype(np.float32)
 
 
 def _disturb(sums: NDArray[np.float64], reach: float, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -22,6 +22,7 @@ _FILES = {
 _SUBFOLDERS = ("MNIST/raw", "FashionMNIST/raw", "mnist", "fashion-mnist")
 _NUM_CLASSES = 10
 _UNSIGNED_BYTE = 8
+_PIECE_SIZE = 2**24
 
 # How many training images of each digit MNIST has.
 _MNIST_COUNTS = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
@@ -89,7 +90,10 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
             if found[1:] != shape:
                 raise DataError(f"{path} holds entries of shape {found[1:]}; expected {shape}")
             size = found[0] * int(np.prod(shape))
-            content = file.read(size + 1)
+            # In pieces: a broken header may promise more than there is memory for.
+            content = bytearray()
+            while len(content) <= size and (piece := file.read(min(_PIECE_SIZE, size + 1 - len(content)))):
+                content += piece
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}); expected a whole idx file: get it again") from error
     if len(content) != size:
