@@ -70,7 +70,7 @@ def test_the_score_is_the_lowest_accuracy_drawn_towards_the_mean() -> None:
 def test_classes_are_judged_by_their_mean() -> None:
     labels, cluster_ids = cells([[100, 20], [20, 60]])
     groups = make_pseudo_groups(labels, None, num_clusters=2, config=CONFIG)
-    assert not groups.are_cells
+    assert groups.kind == "classes"
     assert torch.equal(groups.sizes, torch.tensor([120, 80]))
     predictions = predict(labels, cluster_ids, [[0.9, 0.9], [0.5, 0.5]])
     found = score_predictions(predictions, labels, groups, CONFIG)

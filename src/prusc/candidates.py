@@ -68,7 +68,7 @@ class Setting:
 
     def choose(self, candidates: Sequence["Candidate"], judge: PseudoGroups) -> "Candidate":
         """Choose among candidates, the plainest first; those whose state was not kept cannot be chosen."""
-        tolerance = 0.0 if judge.are_cells else self.config.selection.tolerance
+        tolerance = self.config.selection.tolerance if judge.kind == "classes" else 0.0
         of_base: dict[str, list[Candidate]] = {}
         for candidate in candidates:
             if candidate.state:

@@ -27,7 +27,7 @@ class Choice:
         networks: The same as networks.
         predictions: Theirs for the validation and the test split.
         verdict: Whether anything was gained.
-        judged_by: Who decided: ``cells`` or ``classes``.
+        judged_by: Who decided: ``cells``, ``classes`` or ``groups``.
         scores: What that judge thinks of every candidate, by name.
         cells: Accuracy of the original and of what is handed back, on the validation samples that judge.
     """
@@ -88,7 +88,7 @@ def choose_networks(
         networks=networks,
         predictions=predictions,
         verdict=verdict,
-        judged_by="cells" if judge.are_cells else "classes",
+        judged_by=judge.kind,
         scores={c.name: setting.score(c.val_predictions, judge) for c in (*dense, *masked)},
         cells=cells,
     )
@@ -97,7 +97,7 @@ def choose_networks(
 def _is_better(erm: Candidate, tried: Sequence[Candidate], setting: Setting, judge: PseudoGroups) -> bool:
     """Whether what a judge chooses is better than the original."""
     chosen = setting.choose(tried, judge)
-    if judge.are_cells:
+    if judge.kind != "classes":
         return cells_improved(
             before=erm.val_predictions[setting.judged],
             after=chosen.val_predictions[setting.judged],

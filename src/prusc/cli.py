@@ -13,9 +13,10 @@ from rich.console import Console
 
 from prusc.auditing import audit
 from prusc.config import DataConfig, RunConfig
-from prusc.console import ConsoleProgress, print_audit, print_result
+from prusc.console import ConsoleProgress, print_audit, print_method, print_result
 from prusc.data.check import check_data, describe_report
 from prusc.errors import ConfigError, PruscError, nearest_names
+from prusc.methods import run_method
 from prusc.pipeline import debias
 from prusc.presets import get_preset
 from prusc.report import compare_runs, try_report, write_report
@@ -194,12 +195,22 @@ def _run_audit(arguments: list[str]) -> int:
 
 def _run_run(arguments: list[str]) -> int:
     command = _read_settings(_RunCommand, "run", arguments)
+    if command.run.method != "prusc":
+        return _run_other(command)
     with ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:
         result = debias(config=command.run, out=command.out, force=command.force, progress=progress)
     if is_main_process():
         print_result(result, command.out)
         problem = try_report(command.out)
         print(f"Report: {command.out / 'report.html'}" if problem is None else f"No report: {problem}")
+    return 0
+
+
+def _run_other(command: _RunCommand) -> int:
+    with ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:
+        result = run_method(config=command.run, out=command.out, force=command.force, progress=progress)
+    if is_main_process():
+        print_method(result, command.out)
     return 0
 
 

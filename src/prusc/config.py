@@ -79,6 +79,17 @@ class DataConfig:
         stickers: Patches to lay on the images.
         crop_size: Side of what the network is shown: the central square of so many pixels or, in training with random
             crops (erm.min_crop_scale), crops of the whole image; the whole image if not given.
+        source: Data sets of docs/benchmark-data.md: folder of the original images.
+        cifar_source: dominoes: folder of CIFAR-10, if it is not in the source.
+        download: The same data sets: download the original images into the source if they are not there.
+        num_train: The same: number of training images, the classes in the same shares; all if not given.
+        conflict_share: colored-mnist, corrupted-cifar10 and dominoes: share of the training images whose attribute
+            contradicts the class.
+        label_noise: colored-mnist-irm: share of wrong labels.
+        magnitude: spuco-mnist: how much of the background is coloured.
+        variance: spuco-mnist: how far coloured pixels are strewn, instead of magnitude.
+        strength: spuco-mnist: share of the training images whose colour agrees with the class.
+        num_classes: dominoes: 2 or 10.
     """
 
     correlation: float | None = None
@@ -99,6 +110,16 @@ class DataConfig:
     water_backgrounds: Path | None = None
     stickers: StickerConfig = field(default_factory=StickerConfig)
     crop_size: int | None = None
+    source: Path | None = None
+    cifar_source: Path | None = None
+    download: bool | None = None
+    num_train: int | None = None
+    conflict_share: float | None = None
+    label_noise: float | None = None
+    magnitude: Literal["small", "medium", "large"] | None = None
+    variance: Literal["low", "medium", "high"] | None = None
+    strength: float | None = None
+    num_classes: int | None = None
 
     def __post_init__(self) -> None:
         _require(self.crop_size is None or self.crop_size >= 1, "crop_size", self.crop_size, "at least 1")
@@ -279,9 +300,11 @@ class FinetuneConfig:
 
 @dataclass(frozen=True)
 class SelectionConfig:
-    """How candidates are judged by the cells (class x cluster) of a validation split.
+    """How candidates are judged on a validation split.
 
     Attributes:
+        rule: What judges: pseudo-groups, the cells (class x cluster) or the classes, as the structure of the clusters
+            says; the classes alone; or, to compare with what cannot be known, the true groups.
         min_cell_size: Cells with fewer samples are put together, class by class.
         prior_strength: How many samples the mean over the cells counts for in the accuracy of each.
         tolerance: Where the classes judge: so many standard errors below the best mean accuracy over them count as no
@@ -291,6 +314,7 @@ class SelectionConfig:
         significance: Chance of taking luck for an improvement of the mean over the cells, over all candidates together.
     """
 
+    rule: Literal["pseudo-groups", "class-accuracy", "validation-groups"] = "pseudo-groups"
     min_cell_size: int = 10
     prior_strength: float = 10.0
     tolerance: float = 2.0
@@ -354,7 +378,8 @@ class RunConfig:
     """Everything that decides a run.
 
     Attributes:
-        data: ``fashion-stickers``, or a folder or table of images of any layout in docs/data.md.
+        data: ``fashion-stickers``, another name in docs/benchmark-data.md, or a folder or table of images of any layout
+            in docs/data.md.
         layout: Name of the layout; recognised if not given.
         skip_bad: Go on without images that cannot be read, and list them in the run folder.
         model: ``small-cnn``, any name that timm knows, ``torchvision/NAME``, or ``module:function`` for a function of
@@ -362,6 +387,9 @@ class RunConfig:
         weights: Weights to start training from, such as ImageNet's; the head may be for other classes.
         pretrained: Start training from the weights that timm or torchvision publish, downloaded if need be.
         trained: Weights of a trained classifier; nothing is trained by ERM then.
+        method: The remedy: ``prusc``, or another one to compare it with (docs/methods.md).
+        method_options: Settings of that other remedy, such as ``upweight=50``, in place of those it would try.
+        tuning_budget: How many settings of that other remedy are tried at most.
         seed: Decides everything random.
         controls: Also refit the dense network's head and fine-tune all its weights, by the same procedures.
         evaluate_candidates: Evaluate every candidate on the test split too, to measure the choice, never to make it.
@@ -383,6 +411,9 @@ class RunConfig:
     weights: Path | None = None
     pretrained: bool = False
     trained: Path | None = None
+    method: str = "prusc"
+    method_options: tuple[str, ...] = ()
+    tuning_budget: int = 4
     seed: int = 0
     controls: bool = True
     evaluate_candidates: bool = False
@@ -397,6 +428,7 @@ class RunConfig:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
+        _require(self.tuning_budget >= 1, "tuning_budget", self.tuning_budget, "at least 1")
         _require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2**63-1")
         _require(
             self.trained is None or self.weights is None,

@@ -1,6 +1,7 @@
 """What the terminal shows: progress and tables."""
 
 import sys
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from rich.table import Table
 
 from prusc.auditing import AUDIT_FILE, IMAGES_FILE, AuditResult
 from prusc.cluster_audit import AUDIT_TEXTS
+from prusc.evaluation import GroupEvaluation
+from prusc.methods import MethodResult
 from prusc.result import FAMILY_TITLES, VERDICT_TEXTS, DebiasingResult
+from prusc.run_files import group_label_uses
 
 
 class ConsoleProgress:
@@ -64,25 +68,30 @@ def _print_clusters(result: DebiasingResult, console: Console) -> None:
     console.print(table)
 
 
+def print_method(result: MethodResult, out: Path) -> None:
+    """Show the networks before and after another remedy, on the test split."""
+    titles = {"erm": FAMILY_TITLES["erm"], result.method.name: f"after {result.method.title}"}
+    console = _output()
+    console.print(_networks_table(result.evaluations, titles, {result.method.name: result.chosen}))
+    needs = {
+        "none": "no group labels",
+        "validation": "the group labels of the validation split",
+        "training": "the group labels of the training split",
+    }[result.method.group_labels]
+    tuned = f"the {result.judged_by} of the validation split chose its setting"
+    console.print(
+        f"{result.method.title} ({result.method.paper}) was given {needs}; "
+        f"{'it has one setting' if result.judged_by == 'nothing' else tuned}. Run folder: {out}",
+        markup=False,
+        highlight=False,
+    )
+
+
 def print_result(result: DebiasingResult, out: Path) -> None:
     """Show the clusters before and after, the networks on the test split, and the verdict."""
-    num_samples = result.evaluations["erm"]["test"].num_samples
-    table = Table(title=f"Test split, {num_samples} samples; accuracies in %, 95 % intervals in brackets")
-    for name in ("network", "average", "group-balanced", "worst group", "n of it", "chosen candidate"):
-        table.add_column(name, justify="left" if name in ("network", "chosen candidate") else "right")
-    for name, splits in result.evaluations.items():
-        test = splits["test"]
-        table.add_row(
-            FAMILY_TITLES[name],
-            f"{100 * test.average_accuracy:.1f}",
-            f"{100 * test.balanced_accuracy:.1f}",
-            _with_interval(test.worst_group_accuracy, test.worst_group_ci95),
-            str(test.worst_group.num_samples),
-            result.chosen[name],
-        )
     console = _output()
     _print_clusters(result, console)
-    console.print(table)
+    console.print(_networks_table(result.evaluations, FAMILY_TITLES, result.chosen))
     before, after = (result.evaluations[name]["test"].attributes for name in ("erm", "subnetwork"))
     if len(before) > 1:
         alone = "; ".join(
@@ -93,10 +102,30 @@ def print_result(result: DebiasingResult, out: Path) -> None:
     console.print(f"{result.verdict}: {VERDICT_TEXTS[result.verdict]}", markup=False, highlight=False)
     console.print(
         f"{100 * result.mask.density:.0f} % of the weights kept; chosen by the {result.judged_by} of the validation "
-        f"split; group labels were used for evaluation only. Run folder: {out}",
+        f"split; group labels were used for {' and '.join(group_label_uses(result.config))} only. Run folder: {out}",
         markup=False,
         highlight=False,
     )
+
+
+def _networks_table(
+    evaluations: Mapping[str, Mapping[str, GroupEvaluation]], titles: Mapping[str, str], chosen: Mapping[str, str]
+) -> Table:
+    num_samples = evaluations["erm"]["test"].num_samples
+    table = Table(title=f"Test split, {num_samples} samples; accuracies in %, 95 % intervals in brackets")
+    for name in ("network", "average", "group-balanced", "worst group", "n of it", "chosen candidate"):
+        table.add_column(name, justify="left" if name in ("network", "chosen candidate") else "right")
+    for name, splits in evaluations.items():
+        test = splits["test"]
+        table.add_row(
+            titles[name],
+            f"{100 * test.average_accuracy:.1f}",
+            f"{100 * test.balanced_accuracy:.1f}",
+            _with_interval(test.worst_group_accuracy, test.worst_group_ci95),
+            str(test.worst_group.num_samples),
+            chosen.get(name, ""),
+        )
+    return table
 
 
 def print_audit(result: AuditResult, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Stage 7: accuracy on average, per group and on the worst group. The only reader of group attributes."""
+"""Stage 7: accuracy on average, per group and on the worst group. Group attributes are read here alone."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -141,6 +141,24 @@ def evaluate_groups(
         groups=groups,
         attributes=tuple(_evaluate_alone(right, split, data, attribute) for attribute in chosen),
     )
+
+
+def group_ids(split: Split, data: Data) -> Int[Tensor, " samples"] | None:
+    """Number the groups in the order of `GroupEvaluation.groups`.
+
+    Args:
+        split: Labels and attributes.
+        data: The data set that the split is of.
+
+    Returns:
+        Group of each sample; ``None`` if the split has no attributes.
+    """
+    if split.attributes is None:
+        return None
+    ids = split.labels
+    for values, names in zip(split.attributes.T, data.attribute_values, strict=True):
+        ids = ids * len(names) + values
+    return ids
 
 
 def _combinations(data: Data, attributes: Sequence[int]) -> Iterator[tuple[int, ...]]:

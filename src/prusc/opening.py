@@ -1,7 +1,7 @@
 """How every run begins: inputs and run folder, the trained network, its clusters."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from prusc.clustering import Clustering, cluster_representations, given_clusteri
 from prusc.config import RunConfig
 from prusc.data import Data, InputTransform
 from prusc.data.batches import take_inputs
-from prusc.errors import RunFolderError
+from prusc.errors import ConfigError, RunFolderError
 from prusc.models import copy_state, find_head, to_device
 from prusc.progress import Progress, SilentProgress
 from prusc.representations import extract_representations
@@ -84,8 +84,11 @@ def open_run(
     out: Path | str | None,
     force: bool,
     progress: Progress | None,
+    check: Callable[[Data], None] | None = None,
 ) -> OpenRun:
     """Check and load what a run is made from, then open its folder; the arguments are those of :func:`prusc.debias`.
+
+    ``check`` may refuse the data before anything is written.
 
     Raises:
         PruscError: If settings, data, network or run folder are not as they have to be.
@@ -103,6 +106,13 @@ def open_run(
     progress = progress if progress is not None and runtime.is_main else SilentProgress()
     if data is None:
         data = load_run_data(config, progress)
+    if config.selection.rule == "validation-groups" and data.val.attributes is None:
+        raise ConfigError(
+            f"selection.rule validation-groups needs group labels, and the validation split of {data.name!r} has no "
+            "attributes; name them (data_options.attributes), or choose another rule"
+        )
+    if check is not None:
+        check(data)
     is_trained = model is not None or config.trained is not None
     network = copy.deepcopy(model) if model is not None else build_run_model(config, data, weights)
     # Only now: an error in the data or the weights must leave no folder behind.

@@ -14,7 +14,8 @@ from prusc.clustering import Clustering
 from prusc.config import RunConfig
 from prusc.data import Data
 from prusc.debiasing_set import build_debiasing_set, cell_ids
-from prusc.evaluation import evaluate_groups
+from prusc.errors import ConfigError
+from prusc.evaluation import evaluate_groups, group_ids
 from prusc.mask_learning import LearnedMasks, learn_masks
 from prusc.masks import BinaryMask, whole_mask
 from prusc.opening import OpenRun, Original, find_original, open_run
@@ -23,7 +24,7 @@ from prusc.result import DENSE_FAMILIES, VERDICT_TEXTS, DebiasingResult, summari
 from prusc.run_files import read_masks, write_debiasing_set, write_masks, write_result
 from prusc.run_samples import write_samples
 from prusc.runtime import stage_generator
-from prusc.selection import make_pseudo_groups
+from prusc.selection import make_judges
 from prusc.subnetwork import extract_subnetwork
 
 _NUM_STATISTICS_BATCHES = 20
@@ -60,6 +61,8 @@ def debias(
     References:
         Le et al. 2024, arXiv:2407.14974.
     """
+    if config is not None and config.method != "prusc":
+        raise ConfigError(f"method {config.method!r} is not PruSC; prusc.methods.run_method runs it")
     run = open_run(model, data, config, out=out, force=force, progress=progress)
     return _Debiasing(run).run()
 
@@ -122,14 +125,14 @@ class _Debiasing:
         )
         if self.folder is not None:
             write_debiasing_set(self.folder, debiasing_set, data)
-        make = partial(
-            make_pseudo_groups,
+        groups = group_ids(data.val, data) if config.selection.rule == "validation-groups" else None
+        judges = make_judges(
             data.val.labels[judged],
-            num_clusters=clustering.num_clusters,
+            val_cluster_ids[judged],
+            None if groups is None else groups[judged],
+            clustering=clustering,
             config=config.selection,
         )
-        classes, cells = make(None), make(val_cluster_ids[judged])
-        judges = {"strong": (cells, classes), "reasonable": (classes, cells), "weak": (classes,)}[clustering.structure]
         num_cells = len(cell_ids(split.labels, cluster_ids, clustering.num_clusters).unique())
         self.say(
             f"de-biasing set: {num_cells} cells (class x cluster) of the {config.debiasing_set.split} split; "

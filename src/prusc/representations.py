@@ -37,6 +37,34 @@ class Representations:
         return self.logits.argmax(dim=1)
 
 
+def predict(
+    model: nn.Module, split: Split, transform: InputTransform, runtime: Runtime
+) -> Float[Tensor, "samples classes"]:
+    """Return the logits of any network over a split, in evaluation mode, in the split's order.
+
+    It does without a head, so that networks that are no chain of encoder and head have logits too.
+
+    Args:
+        model: On the runtime's device.
+        split: What to run over.
+        transform: Normalisation.
+        runtime: Where to compute; each process runs over the whole.
+    """
+    batches = iterate_batches(
+        split.inputs,
+        torch.arange(len(split)),
+        batch_size=runtime.config.eval_batch_size,
+        num_workers=runtime.config.num_workers,
+    )
+    logits = []
+    with torch.inference_mode(), module_modes(model, False):
+        for inputs in batches:
+            inputs = to_device(inputs, runtime.device, channels_last=runtime.config.channels_last)
+            with runtime.autocast():
+                logits.append(call_model(model, transform(inputs)).float().cpu())
+    return torch.cat(logits).clone()
+
+
 def extract_representations(
     model: nn.Module,
     head_name: str,

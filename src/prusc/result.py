@@ -96,7 +96,7 @@ class DebiasingResult:
         erm: The given network.
         mask: Which weights the chosen network keeps; everything if it is not a subnetwork.
         verdict: Whether anything was gained.
-        judged_by: Who decided: ``cells`` or ``classes`` of the validation split.
+        judged_by: Who decided: ``cells``, ``classes`` or ``groups`` of the validation split.
         chosen: Name of the chosen candidate of each family.
         candidates: Every network that was considered.
         evaluations: For ``erm``, ``subnetwork`` (the chosen network) and the controls, the figures by split.

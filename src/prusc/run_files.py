@@ -11,6 +11,7 @@ from torch import Tensor
 
 from prusc.candidates import Candidate
 from prusc.clustering import ClusterCountTrial, Clustering
+from prusc.config import RunConfig
 from prusc.data.table import Data
 from prusc.debiasing_set import DebiasingSet
 from prusc.errors import RunFolderError
@@ -19,7 +20,7 @@ from prusc.mask_learning import LearnedMasks, MaskHistoryEntry
 from prusc.masks import BinaryMask
 from prusc.result import VERDICT_TEXTS, DebiasingResult
 from prusc.run_folder import FORMAT, METRICS, SKIPPED, RunFolder
-from prusc.selection import SELECTION_RULE
+from prusc.selection import SELECTION_RULES
 
 # The first file that a stage leaves.
 ERM_WEIGHTS = "erm.safetensors"
@@ -222,6 +223,24 @@ def write_skipped(folder: RunFolder, data: Data) -> None:
         folder.write_csv(SKIPPED, table)
 
 
+def run_to_dict(config: RunConfig, data: Data, circumstances: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn what ``metrics.json`` says of every run, whatever its remedy, into plain values."""
+    return {
+        "format": FORMAT,
+        "prusc": version("prusc"),
+        "data": data_to_dict(data),
+        "model": config.model,
+        "seed": config.seed,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _TOLD_VERSIONS}},
+        **circumstances,
+    }
+
+
+def group_label_uses(config: RunConfig) -> list[str]:
+    """Say what the group labels are used for, beside what a remedy declares to need them for."""
+    return (["selection"] if config.selection.rule == "validation-groups" else []) + ["evaluation"]
+
+
 def data_to_dict(data: Data) -> dict[str, Any]:
     """Turn what the figures are of into plain values."""
     return {"name": data.name, "classes": data.class_names, "attributes": data.attribute_names, **data.origin}
@@ -251,16 +270,12 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circ
     folder.write_json(
         METRICS,
         {
-            "format": FORMAT,
-            "prusc": version("prusc"),
-            "data": data_to_dict(data),
-            "model": config.model,
-            "seed": config.seed,
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in _TOLD_VERSIONS}},
-            **circumstances,
-            "selection": SELECTION_RULE,
+            **run_to_dict(config, data, circumstances),
+            "method": "prusc",
+            "handed_back": "subnetwork",
+            "selection": SELECTION_RULES[config.selection.rule],
             "judged_by": result.judged_by,
-            "group_labels_used_for": ["evaluation"],
+            "group_labels_used_for": group_label_uses(config),
             "verdict": result.verdict,
             "verdict_text": VERDICT_TEXTS[result.verdict],
             "chosen": result.chosen,

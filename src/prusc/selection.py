@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 from typing import Literal
 
@@ -9,34 +10,39 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from prusc.clustering import Clustering
 from prusc.config import SelectionConfig
 from prusc.debiasing_set import cell_ids
 
 Verdict = Literal["improved", "no-shortcut", "shortcut-only"]
 
-SELECTION_RULE = (
-    "cells: highest of the lowest smoothed accuracies over the cells (class x cluster) of the validation split; "
-    "classes: the plainest network within the tolerance of the highest mean accuracy over its classes; which of them "
-    "judges first is up to the structure of the clusters, and the other is asked if nothing better than the original "
-    "is found"
-)
+_CELLS = "cells: highest of the lowest smoothed accuracies over the cells (class x cluster) of the validation split"
+_CLASSES = "classes: the plainest network within the tolerance of the highest mean accuracy over its classes"
+SELECTION_RULES = {
+    "pseudo-groups": (
+        f"{_CELLS}; {_CLASSES}; which of them judges first is up to the structure of the clusters, and the other is "
+        "asked if nothing better than the original is found"
+    ),
+    "class-accuracy": _CLASSES,
+    "validation-groups": "groups: highest of the lowest smoothed accuracies over the groups of the validation split",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class PseudoGroups:
-    """The cells of a validation split, small ones put together; or its classes.
+    """The cells of a validation split, small ones put together; or its classes, or (to compare) its true groups.
 
     Attributes:
         ids: Pseudo-group of each sample.
         sizes: Samples per pseudo-group.
         num_cells: Cells that were put together in each.
-        are_cells: Whether they are cells.
+        kind: What they are: the worst of ``cells`` and ``groups`` counts, and the mean over ``classes``.
     """
 
     ids: Int[Tensor, " samples"]
     sizes: Int[Tensor, " groups"]
     num_cells: Int[Tensor, " groups"]
-    are_cells: bool
+    kind: Literal["cells", "classes", "groups"]
 
 
 @dataclass(frozen=True)
@@ -119,14 +125,45 @@ def make_pseudo_groups(
     """
     if cluster_ids is None:
         _, ids, sizes = labels.unique(return_inverse=True, return_counts=True)
-        return PseudoGroups(ids, sizes, torch.ones_like(sizes), are_cells=False)
+        return PseudoGroups(ids, sizes, torch.ones_like(sizes), "classes")
     cells = cell_ids(labels, cluster_ids, num_clusters)
     sizes = torch.bincount(cells)
     # The number of a class's rest is one that no cell has.
     merged = torch.where(sizes[cells] >= config.min_cell_size, cells, int(sizes.numel()) + labels)
     _, ids, merged_sizes = merged.unique(return_inverse=True, return_counts=True)
     num_cells = torch.bincount(torch.stack([ids, cells], dim=1).unique(dim=0)[:, 0])
-    return PseudoGroups(ids, merged_sizes, num_cells, are_cells=True)
+    return PseudoGroups(ids, merged_sizes, num_cells, "cells")
+
+
+def make_judges(
+    labels: Int[Tensor, " samples"],
+    cluster_ids: Int[Tensor, " samples"],
+    group_ids: Int[Tensor, " samples"] | None,
+    *,
+    clustering: Clustering,
+    config: SelectionConfig,
+) -> tuple[PseudoGroups, ...]:
+    """Return what judges, the first judge first.
+
+    Args:
+        labels: Class of each validation sample.
+        cluster_ids: Cluster of each validation sample.
+        group_ids: Group of each validation sample; read by the rule ``validation-groups`` alone.
+        clustering: Its structure says whether cells or classes judge first.
+        config: The rule, and which cells are small.
+
+    Returns:
+        At least one judge.
+    """
+    if config.rule == "validation-groups":
+        assert group_ids is not None, "checked before the run began"
+        _, ids, sizes = group_ids.unique(return_inverse=True, return_counts=True)
+        return (PseudoGroups(ids, sizes, torch.ones_like(sizes), "groups"),)
+    make = partial(make_pseudo_groups, labels, num_clusters=clustering.num_clusters, config=config)
+    if config.rule == "class-accuracy":
+        return (make(None),)
+    cells, classes = make(cluster_ids), make(None)
+    return {"strong": (cells, classes), "reasonable": (classes, cells), "weak": (classes,)}[clustering.structure]
 
 
 def score_predictions(
@@ -149,7 +186,7 @@ def score_predictions(
     Returns:
         The score.
     """
-    if pseudo_groups.are_cells:
+    if pseudo_groups.kind != "classes":
         smoothed = _smoothed_accuracies(predictions, labels, pseudo_groups, config)
         worst = int(smoothed.argmin())
         score = smoothed[worst].item()

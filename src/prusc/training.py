@@ -17,6 +17,7 @@ from prusc.runtime import Runtime, global_randomness
 from prusc.synchronized_batch_norm import synchronized_batch_norm
 
 StepCallback = Callable[[int, float], None]
+LossFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 def epoch_batches(num_samples: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -47,10 +48,11 @@ def train_weights(
     runtime: Runtime,
     generator: torch.Generator,
     stage: str,
+    loss_function: LossFunction | None = None,
     mask: BinaryMask | None = None,
     after_step: StepCallback | None = None,
 ) -> None:
-    """Train a network in place by cross-entropy with AdamW and a one-cycle cosine schedule.
+    """Train a network in place, by cross-entropy or another loss, with AdamW and a one-cycle cosine schedule.
 
     Args:
         model: On the runtime's device.
@@ -63,6 +65,8 @@ def train_weights(
         runtime: Where to compute.
         generator: Decides augmentation and dropout.
         stage: What to call this training in an error.
+        loss_function: Given the network, its inputs and their indices in the split, returns what to minimise, a mean
+            over these samples; the cross-entropy of the labels if ``None``.
         mask: If given, pruned weights stay zero.
         after_step: Called with the number of steps done and the loss.
 
@@ -80,8 +84,11 @@ def train_weights(
                 take_inputs(split.inputs, part), runtime.device, channels_last=runtime.config.channels_last
             )
             with runtime.autocast():
-                logits = call_model(model, transform(inputs, generator=runtime.augmentation_generator(generator, step)))
-                loss = F.cross_entropy(logits.float(), split.labels[part].to(runtime.device))
+                inputs = transform(inputs, generator=runtime.augmentation_generator(generator, step))
+                if loss_function is None:
+                    loss = F.cross_entropy(call_model(model, inputs).float(), split.labels[part].to(runtime.device))
+                else:
+                    loss = loss_function(model, inputs, part)
             # The mean over processes of these losses is the mean over the batch, however unevenly it is shared.
             loss = loss * (len(part) * runtime.num_processes / len(batch))
             mean_loss = runtime.average(loss)

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from prusc.data.synthetic.shares import count_values
 from prusc.data.table import Data, Split
 from prusc.errors import ConfigError, DataError
 
@@ -133,7 +134,7 @@ def _make_split(
     """Lay stickers on the chosen images [class, n] of the images [class, 5000, 28, 28] and mix their order."""
     num_classes, num_per_class = chosen.shape
     labels = np.repeat(np.arange(num_classes), num_per_class)
-    counts = [_colour_counts(label, num_per_class, correlation) for label in range(num_classes)]
+    counts = [count_values(label, num_per_class, correlation, _NUM_COLOURS) for label in range(num_classes)]
     # The chosen images are already in random order, so handing the colours out in blocks ties them to nothing.
     colours = np.concatenate([np.repeat(np.arange(_NUM_COLOURS), count) for count in counts])
 
@@ -149,16 +150,6 @@ def _make_split(
             f"{CLASS_NAMES[label]}-{index:05d}" for label, index in zip(labels.tolist(), indices.tolist(), strict=True)
         ),
     )
-
-
-def _colour_counts(label: int, num_samples: int, correlation: float) -> list[int]:
-    """How many of a class's samples get each colour; left-overs go to the colours that follow the class's own."""
-    counts = [0] * _NUM_COLOURS
-    counts[label] = round(correlation * num_samples)
-    share, left_over = divmod(num_samples - counts[label], _NUM_COLOURS - 1)
-    for step in range(1, _NUM_COLOURS):
-        counts[(label + step) % _NUM_COLOURS] = share + (step <= left_over)
-    return counts
 
 
 def _lay_stickers(inputs: NDArray[np.uint8], rgb: NDArray[np.uint8], rng: np.random.Generator) -> None:

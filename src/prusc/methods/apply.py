@@ -1,0 +1,332 @@
+"""Run a remedy: train every setting that its budget allows, choose by the common rule, evaluate, write."""
+
+import copy
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor, nn
+
+from prusc.config import RunConfig, config_from_dict
+from prusc.data import Data
+from prusc.data.table import Split
+from prusc.errors import ConfigError
+from prusc.evaluation import GroupEvaluation, evaluate_groups, group_ids
+from prusc.methods.method import Method, MethodInputs, Trained
+from prusc.methods.registry import find_method
+from prusc.models import copy_state
+from prusc.opening import OpenRun, Original, find_original, open_run
+from prusc.pipeline import debias
+from prusc.progress import Progress
+from prusc.representations import predict
+from prusc.run_files import evaluation_to_dict, group_label_uses, run_to_dict
+from prusc.run_folder import METRICS, RunFolder
+from prusc.selection import SELECTION_RULES, SelectionScore, choose, make_judges, score_predictions
+
+
+@dataclass(frozen=True, eq=False)
+class MethodResult:
+    """What a remedy made of a network.
+
+    Attributes:
+        method: The remedy.
+        model: The network.
+        erm: The network before.
+        chosen: Name of the setting that was chosen.
+        judged_by: What chose it: ``cells``, ``classes`` or ``groups`` of the validation split; ``nothing`` if there was
+            one setting only.
+        evaluations: For ``erm`` and for the remedy (``subnetwork`` for PruSC), the figures by split.
+        seconds: Wall time by stage.
+    """
+
+    method: Method
+    model: nn.Module
+    erm: nn.Module
+    chosen: str
+    judged_by: str
+    evaluations: dict[str, dict[str, GroupEvaluation]]
+    seconds: dict[str, float]
+
+    @property
+    def after(self) -> dict[str, GroupEvaluation]:
+        """The figures of the network that is handed back, by split."""
+        return self.evaluations[family_of(self.method)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """One setting of a remedy, trained."""
+
+    name: str
+    settings: Any
+    state: Mapping[str, Tensor]
+    density: float
+    facts: Mapping[str, float]
+    predictions: Mapping[str, Tensor]
+    seconds: float
+
+
+def family_of(method: Method) -> str:
+    """Return what the network that is handed back is called in ``metrics.json``."""
+    return "subnetwork" if method.train is None else method.name
+
+
+def run_method(
+    model: nn.Module | None = None,
+    data: Data | None = None,
+    config: RunConfig | None = None,
+    *,
+    out: Path | str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> MethodResult:
+    """Apply the remedy that ``config.method`` names; the arguments are those of :func:`prusc.debias`.
+
+    Returns:
+        The network of the chosen setting and everything about it.
+
+    Raises:
+        PruscError: If settings, data, network or run folder are not as they have to be, or the remedy needs group
+            labels that the data do not have.
+    """
+    config = config or RunConfig()
+    method = find_method(config.method)
+    settings = settings_to_try(method, config)
+    if method.train is None:
+        done = debias(model, data, config, out=out, force=force, progress=progress)
+        return MethodResult(
+            method, done.model, done.erm, done.chosen["subnetwork"], done.judged_by, done.evaluations, done.seconds
+        )
+    run = open_run(model, data, config, out=out, force=force, progress=progress, check=partial(_check_groups, method))
+    untrained = copy.deepcopy(run.network)
+    if run.is_trained and not method.starts_from_erm:
+        run.say(f"{method.name} trains anew, from the weights of the given network")
+    original = find_original(run)
+    inputs = _make_inputs(method, run, original, untrained)
+    tried = []
+    for number, setting in enumerate(settings):
+        name = describe_settings(setting)
+        with run.stages.stage(f"training {name}"):
+            tried.append(_try(method, setting, name, number, inputs, run))
+    with run.stages.stage("evaluation"):
+        result = _finish(method, inputs, original, tried, run)
+    if run.folder is not None:
+        run.folder.close()
+    run.runtime.barrier()
+    return result
+
+
+def settings_to_try(method: Method, config: RunConfig) -> tuple[Any, ...]:
+    """Return the settings that a run of this remedy trains.
+
+    Raises:
+        ConfigError: If ``config.method_options`` does not fit the remedy.
+    """
+    if not config.method_options:
+        return method.settings[: config.tuning_budget]
+    if method.train is None:
+        raise ConfigError("method_options are for the other remedies; the settings of prusc are those of the run")
+    values: dict[str, Any] = {}
+    for option in config.method_options:
+        name, equals, text = option.partition("=")
+        if not equals:
+            raise ConfigError(f"method_options must be like upweight=50, found {option!r}")
+        try:
+            values[name] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[name] = text
+    kind = type(method.settings[0])
+    return (config_from_dict(kind, values, where=f"{method.name}: "),)
+
+
+def describe_settings(settings: Any) -> str:
+    """Return a short name of a setting: what differs from the defaults of its class."""
+    default = type(settings)()
+    changed = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    changed = {name: value for name, value in changed.items() if value != getattr(default, name)}
+    return ", ".join(f"{name}={value}" for name, value in changed.items()) or "defaults"
+
+
+def _check_groups(method: Method, data: Data) -> None:
+    """Refuse, before anything is written, data without the group labels that are needed."""
+    needed = {"none": (), "validation": ("val",), "training": ("train", "val")}[method.group_labels]
+    for name in needed:
+        if data.splits[name].attributes is None:
+            raise ConfigError(
+                f"method {method.name} needs group labels of the {name} split, and {data.name!r} has no attributes "
+                "there; name them (data_options.attributes), or choose a method that needs none"
+            )
+
+
+def _make_inputs(method: Method, run: OpenRun, original: Original, untrained: nn.Module) -> MethodInputs:
+    data, labels = run.data, method.group_labels
+    val_groups = group_ids(data.val, data) if labels in ("validation", "training") else None
+    train_groups = group_ids(data.train, data) if labels == "training" else None
+    num_groups = data.num_classes
+    for values in data.attribute_values:
+        num_groups *= len(values)
+    return MethodInputs(
+        train=_without_attributes(data.train),
+        val=_without_attributes(data.val),
+        train_groups=train_groups,
+        val_groups=val_groups,
+        num_groups=0 if labels == "none" else num_groups,
+        num_classes=data.num_classes,
+        trained=original.model,
+        untrained=run.runtime.place(untrained),
+        head_name=original.head_name,
+        clustering=original.clustering,
+        val_cluster_ids=original.val_cluster_ids,
+        config=run.config,
+        runtime=run.runtime,
+        transform=run.transform,
+        train_transform=run.train_transform,
+        progress=run.progress,
+    )
+
+
+def _without_attributes(split: Split) -> Split:
+    return replace(split, attributes=None)
+
+
+def _try(method: Method, settings: Any, name: str, number: int, inputs: MethodInputs, run: OpenRun) -> _Tried:
+    """Train one setting, or read what a killed run had trained of it."""
+    file = f"stages/{method.name}-{number}"
+    stored = run.stages.stored(partial(_read, name=file))
+    if stored is None:
+        assert method.train is not None, "PruSC has its own stages"
+        begin = time.perf_counter()
+        trained = method.train(inputs, settings)
+        seconds = time.perf_counter() - begin
+        predictions = {
+            split: predict(trained.network, run.data.splits[split], run.transform, run.runtime).argmax(dim=1)
+            for split in ("val", "test")
+        }
+        stored = (trained_to_dict(trained, seconds), dict(copy_state(trained.network)), predictions)
+        if run.folder is not None:
+            _write(run.folder, file, *stored)
+    told, state, predictions = stored
+    accuracy = (predictions["val"] == run.data.val.labels).double().mean().item()
+    facts = "".join(f", {key.replace('_', ' ')} {value:g}" for key, value in told["facts"].items())
+    run.say(f"{method.name} ({name}): validation accuracy {100 * accuracy:.1f} %{facts}")
+    return _Tried(name, settings, state, told["density"], told["facts"], predictions, told["seconds"])
+
+
+def trained_to_dict(trained: Trained, seconds: float) -> dict[str, Any]:
+    """Turn what a remedy found into plain values."""
+    return {"density": trained.density, "facts": dict(trained.facts), "seconds": round(seconds, 3)}
+
+
+_Stored = tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]
+
+
+def _write(
+    folder: RunFolder, name: str, told: dict[str, Any], state: dict[str, Tensor], predictions: dict[str, Tensor]
+) -> None:
+    folder.write_json(f"{name}.json", told)
+    tensors = {f"state/{key}": value for key, value in state.items()}
+    folder.write_tensors(f"{name}.safetensors", tensors | {f"of/{key}": value for key, value in predictions.items()})
+
+
+def _read(folder: RunFolder, name: str) -> _Stored | None:
+    if not folder.has(f"{name}.safetensors"):
+        return None
+    parts: dict[str, dict[str, Tensor]] = {"state": {}, "of": {}}
+    for key, value in folder.read_tensors(f"{name}.safetensors").items():
+        kind, _, rest = key.partition("/")
+        parts[kind][rest] = value
+    return folder.read_json(f"{name}.json"), parts["state"], parts["of"]
+
+
+def _finish(
+    method: Method, inputs: MethodInputs, original: Original, tried: Sequence[_Tried], run: OpenRun
+) -> MethodResult:
+    data, config = run.data, run.config
+    by_groups = config.selection.rule == "validation-groups"
+    judge = make_judges(
+        data.val.labels,
+        original.val_cluster_ids,
+        group_ids(data.val, data) if by_groups else None,
+        clustering=original.clustering,
+        config=config.selection,
+    )[0]
+    scores = [score_predictions(t.predictions["val"], data.val.labels, judge, config.selection) for t in tried]
+    index = choose(scores, 0.0)
+    chosen = tried[index]
+    judged_by = judge.kind if len(tried) > 1 else "nothing"
+    before = {
+        split: predict(original.model, data.splits[split], run.transform, run.runtime).argmax(dim=1)
+        for split in ("val", "test")
+    }
+    evaluations = {
+        name: {split: evaluate_groups(predictions[split], data.splits[split], data) for split in ("val", "test")}
+        for name, predictions in (("erm", before), (method.name, chosen.predictions))
+    }
+    run.say(f"chosen of {len(tried)} by {judged_by}: {chosen.name}")
+    result = MethodResult(
+        method=method,
+        model=method.rebuild(inputs, chosen.state),
+        erm=original.model,
+        chosen=chosen.name,
+        judged_by=judged_by,
+        evaluations=evaluations,
+        seconds=run.stages.seconds,
+    )
+    if run.folder is not None:
+        run.folder.write_csv("candidates.csv", _candidates_table(tried, scores, run))
+        run.folder.write_tensors("model.safetensors", chosen.state)
+        # Last of all: a folder that holds it is a finished run.
+        run.folder.write_json(METRICS, _to_dict(result, chosen, run))
+    return result
+
+
+def _candidates_table(tried: Sequence[_Tried], scores: Sequence[SelectionScore], run: OpenRun) -> pd.DataFrame:
+    rows = []
+    for candidate, score in zip(tried, scores, strict=True):
+        right = candidate.predictions["val"] == run.data.val.labels
+        row: dict[str, Any] = {
+            "name": candidate.name,
+            "density": candidate.density,
+            "score": score.score,
+            "score_error": score.error,
+            "val_average_accuracy": right.double().mean().item(),
+            "seconds": candidate.seconds,
+        }
+        if run.config.evaluate_candidates:
+            test = evaluate_groups(candidate.predictions["test"], run.data.test, run.data)
+            row |= {
+                "test_average_accuracy": test.average_accuracy,
+                "test_worst_group_accuracy": test.worst_group_accuracy,
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _to_dict(result: MethodResult, chosen: _Tried, run: OpenRun) -> dict[str, Any]:
+    method, config = result.method, run.config
+    uses = {"none": [], "validation": ["validation"], "training": ["training"]}[method.group_labels]
+    return {
+        **run_to_dict(config, run.data, {**run.stages.circumstances, "given_in_python": run.given}),
+        "method": method.name,
+        "method_title": method.title,
+        "paper": method.paper,
+        "handed_back": family_of(method),
+        "settings": asdict(chosen.settings),
+        "facts": dict(chosen.facts),
+        "trained_on": ["train", "val"] if method.trains_on_validation else ["train"],
+        "selection": SELECTION_RULES[config.selection.rule],
+        "judged_by": result.judged_by,
+        "group_labels_used_for": [*uses, *group_label_uses(config)],
+        "chosen": {"erm": "dense", method.name: chosen.name},
+        "density": chosen.density,
+        "seconds": result.seconds,
+        "results": {
+            name: {split: evaluation_to_dict(evaluation) for split, evaluation in splits.items()}
+            for name, splits in result.evaluations.items()
+        },
+    }

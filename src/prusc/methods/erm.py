@@ -1,0 +1,45 @@
+"""Ordinary training, and ordinary training on batches in which every class is as frequent."""
+
+from dataclasses import dataclass
+
+import torch
+
+from prusc.methods.method import Method, MethodInputs, Trained
+
+
+@dataclass(frozen=True)
+class ERMSettings:
+    """Nothing to set: ``config.erm`` says all."""
+
+
+def _return_erm(inputs: MethodInputs, _settings: ERMSettings) -> Trained:
+    return Trained(inputs.erm_network())
+
+
+def _train_balanced(inputs: MethodInputs, _settings: ERMSettings) -> Trained:
+    """Train anew; each class has the same chance in every draw."""
+    sizes = torch.bincount(inputs.train.labels, minlength=inputs.num_classes).double()
+    steps = inputs.config.erm.epochs * inputs.steps_per_epoch
+    batches = inputs.draws("batches", steps, (1 / sizes.clamp(min=1))[inputs.train.labels].float())
+    return Trained(inputs.fit(inputs.new_network(), batches, "class-balanced ERM"))
+
+
+ERM = Method(
+    name="erm",
+    title="ERM",
+    paper="Vapnik 1991",
+    group_labels="none",
+    train=_return_erm,
+    settings=(ERMSettings(),),
+    starts_from_erm=True,
+)
+
+CLASS_BALANCED = Method(
+    name="class-balanced",
+    title="ERM, classes balanced",
+    paper="Idrissi et al. 2022, arXiv:2110.14503 (RWY)",
+    group_labels="none",
+    train=_train_balanced,
+    settings=(ERMSettings(),),
+    starts_from_erm=False,
+)

@@ -1,0 +1,94 @@
+"""GroupDRO: the weights of the groups follow their losses, so that the worst one counts most."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prusc.methods.method import Method, MethodInputs, Trained
+from prusc.models import call_model
+
+
+@dataclass(frozen=True)
+class GroupDROSettings:
+    """How GroupDRO trains.
+
+    Attributes:
+        step_size: Of the exponentiated gradient on the weights of the groups (eta_q).
+        weight_decay: Of the network; the paper's point is that it has to be strong. That of ERM if ``None``.
+    """
+
+    step_size: float = 0.01
+    weight_decay: float | None = None
+
+
+def update_group_weights(
+    group_weights: Float[Tensor, " groups"],
+    losses: Float[Tensor, " batch"],
+    groups: Int[Tensor, " batch"],
+    *,
+    step_size: float,
+) -> tuple[Float[Tensor, " groups"], Float[Tensor, ""]]:
+    """Shift weight to the groups of high loss, and return the weighted loss.
+
+    Args:
+        group_weights: At least 0, sum 1.
+        losses: Of each sample, in nats.
+        groups: Of each sample.
+        step_size: Of the exponentiated gradient.
+
+    Returns:
+        The new weights, sum 1, without gradients, and the sum over the groups of weight times mean loss; groups that
+        are not in the batch count as without loss.
+
+    References:
+        Sagawa et al. 2020, arXiv:1911.08731, algorithm 1.
+    """
+    num_groups = len(group_weights)
+    counts = torch.bincount(groups, minlength=num_groups)
+    means = losses.new_zeros(num_groups).index_add(0, groups, losses) / counts.clamp(min=1)
+    weights = group_weights * torch.exp(step_size * means.detach())
+    weights = weights / weights.sum()
+    return weights, (weights * means).sum()
+
+
+def _train(inputs: MethodInputs, settings: GroupDROSettings) -> Trained:
+    """Train anew on batches in which every group is as frequent, as the paper's code does."""
+    groups = inputs.train_groups
+    assert groups is not None, "declared"
+    sizes = torch.bincount(groups, minlength=inputs.num_groups).double()
+    weights = torch.full((inputs.num_groups,), 1 / inputs.num_groups, device=inputs.runtime.device)
+    weights = torch.where(sizes.to(weights.device) > 0, weights, 0.0)
+    labels = inputs.train.labels
+
+    def loss(model: nn.Module, batch: Tensor, indices: Tensor) -> Tensor:
+        nonlocal weights
+        own = labels[indices].to(batch.device)
+        losses = F.cross_entropy(call_model(model, batch).float(), own, reduction="none")
+        weights, total = update_group_weights(
+            weights, losses, groups[indices].to(batch.device), step_size=settings.step_size
+        )
+        return total
+
+    steps = inputs.config.erm.epochs * inputs.steps_per_epoch
+    batches = inputs.draws("batches", steps, (1 / sizes.clamp(min=1))[groups].float())
+    network = inputs.fit(inputs.new_network(), batches, "GroupDRO", loss=loss, weight_decay=settings.weight_decay)
+    return Trained(network, facts={"largest_group_weight": weights.max().item()})
+
+
+GROUP_DRO = Method(
+    name="group-dro",
+    title="GroupDRO",
+    paper="Sagawa et al. 2020, arXiv:1911.08731",
+    group_labels="training",
+    train=_train,
+    settings=(
+        GroupDROSettings(),
+        GroupDROSettings(weight_decay=0.1),
+        GroupDROSettings(step_size=0.1),
+        GroupDROSettings(step_size=0.1, weight_decay=0.1),
+    ),
+    starts_from_erm=False,
+)

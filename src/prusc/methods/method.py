@@ -1,0 +1,213 @@
+"""What a remedy is: what it needs, what it is given, and what it gives back."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from prusc.clustering import Clustering
+from prusc.config import RunConfig
+from prusc.data.table import Split
+from prusc.data.transforms import InputTransform
+from prusc.progress import Progress
+from prusc.representations import Representations, extract_representations
+from prusc.runtime import Runtime, stage_generator
+from prusc.training import LossFunction, epoch_batches, num_epoch_batches, train_weights
+
+
+@dataclass(frozen=True, eq=False)
+class MethodInputs:
+    """What every remedy is given: two splits without attributes, the network, and the means to train.
+
+    There is no test split. Group labels are there as far as the remedy declares that it needs them, else ``None``.
+
+    Attributes:
+        train: Training split, without attributes.
+        val: Validation split, without attributes.
+        train_groups: Group of each training sample, in ``[0, num_groups)``.
+        val_groups: Likewise for validation.
+        num_groups: Number of groups, the empty ones counted; 0 if no group labels are given.
+        num_classes: Number of classes.
+        trained: The ERM network, on the runtime's device; not to be changed.
+        untrained: What ERM training began with; not to be changed.
+        head_name: Module name of the head.
+        clustering: Clusters of the training split, those of PruSC.
+        val_cluster_ids: Nearest cluster of each validation sample.
+        config: Every setting of the run; ``config.erm`` says how networks are trained.
+        runtime: Where to compute.
+        transform: Normalisation.
+        train_transform: Normalisation and augmentation.
+        progress: Whom to tell.
+    """
+
+    train: Split
+    val: Split
+    train_groups: Int[Tensor, " train"] | None
+    val_groups: Int[Tensor, " val"] | None
+    num_groups: int
+    num_classes: int
+    trained: nn.Module
+    untrained: nn.Module
+    head_name: str
+    clustering: Clustering
+    val_cluster_ids: Int[Tensor, " val"]
+    config: RunConfig
+    runtime: Runtime
+    transform: InputTransform
+    train_transform: InputTransform
+    progress: Progress
+
+    def generator(self, name: str) -> torch.Generator:
+        """Return the source of randomness of one step of the remedy, the same in every run of the same seed."""
+        return stage_generator(self.config.seed, f"{self.config.method}: {name}")
+
+    def erm_network(self) -> nn.Module:
+        """Return a copy of the ERM network."""
+        return copy.deepcopy(self.trained)
+
+    def new_network(self) -> nn.Module:
+        """Return a copy of what ERM training began with: random weights, or published ones."""
+        return copy.deepcopy(self.untrained)
+
+    def represent(self, model: nn.Module, split: Split) -> Representations:
+        """Run a network over a split, in evaluation mode and without augmentation."""
+        return extract_representations(model, self.head_name, split, self.transform, self.runtime)
+
+    def epochs(self, name: str, num_epochs: int, indices: Int[Tensor, " chosen"] | None = None) -> "Schedule":
+        """Return the batches of some epochs over the training split, or over some of its samples.
+
+        Args:
+            name: Names the randomness.
+            num_epochs: Passes over the samples.
+            indices: Which samples, one as often as its index is repeated; all of them if ``None``.
+        """
+        chosen = torch.arange(len(self.train)) if indices is None else indices
+        size, generator = self.config.erm.batch_size, self.generator(name)
+        batches = (chosen[b] for _ in range(num_epochs) for b in epoch_batches(len(chosen), size, generator))
+        return Schedule(batches, num_epochs * num_epoch_batches(len(chosen), size))
+
+    def draws(self, name: str, num_steps: int, weights: Float[Tensor, " train"]) -> "Schedule":
+        """Return batches of training samples that are drawn with replacement.
+
+        Args:
+            name: Names the randomness.
+            num_steps: Number of batches.
+            weights: Of each sample, at least 0; their scale does not matter.
+        """
+        size, generator = self.config.erm.batch_size, self.generator(name)
+        cumulative = weights.double().cumsum(0)
+
+        def draw() -> Tensor:
+            uniform = torch.rand(size, generator=generator, dtype=torch.float64) * cumulative[-1]
+            return torch.searchsorted(cumulative, uniform, right=True).clamp_(max=len(weights) - 1)
+
+        return Schedule((draw() for _ in range(num_steps)), num_steps)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of one pass over the training split."""
+        return num_epoch_batches(len(self.train), self.config.erm.batch_size)
+
+    def fit(
+        self,
+        model: nn.Module,
+        schedule: "Schedule",
+        name: str,
+        *,
+        loss: LossFunction | None = None,
+        split: Split | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+    ) -> nn.Module:
+        """Train a network in place, as ERM does where nothing else is said, and return it.
+
+        Args:
+            model: On the runtime's device.
+            schedule: The batches.
+            name: Names the training in progress and errors, and its randomness.
+            loss: See `train_weights`; it is given inputs that are augmented and normalised.
+            split: Where the batches index into; the training split if ``None``.
+            learning_rate: Peak; that of ERM if ``None``.
+            weight_decay: Of AdamW; that of ERM if ``None``.
+        """
+        erm = self.config.erm
+        train_weights(
+            model,
+            self.train if split is None else split,
+            iter(schedule.batches),
+            schedule.num_steps,
+            learning_rate=erm.learning_rate if learning_rate is None else learning_rate,
+            weight_decay=erm.weight_decay if weight_decay is None else weight_decay,
+            transform=self.train_transform,
+            runtime=self.runtime,
+            generator=self.generator(f"{name}, augmentation"),
+            stage=name,
+            loss_function=loss,
+            after_step=lambda step, _: self.progress.advance(name, step, schedule.num_steps),
+        )
+        return model
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """Index batches, and how many there are."""
+
+    batches: Iterable[Tensor] | Iterator[Tensor]
+    num_steps: int
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a remedy gives back.
+
+    Attributes:
+        network: Takes normalised inputs and returns logits [N, classes].
+        density: Share of the maskable weights that it keeps.
+        facts: What the remedy found on its way, such as the number of samples it took for bias-conflicting.
+    """
+
+    network: nn.Module
+    density: float = 1.0
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+GroupLabels = Literal["none", "validation", "training"]
+
+
+def _same_class(inputs: MethodInputs, state: Mapping[str, Tensor]) -> nn.Module:
+    network = inputs.erm_network()
+    network.load_state_dict(state)
+    return network
+
+
+@dataclass(frozen=True)
+class Method:
+    """A remedy.
+
+    Attributes:
+        name: On the command line.
+        title: In tables.
+        paper: Whose it is: authors, year, arXiv number.
+        group_labels: Whose group labels it needs: of no split, of validation, or of training (and validation).
+        train: Makes a network of what it is given and one of the settings; it changes none of them. ``None`` for PruSC
+            itself, whose stages are :func:`prusc.debias`.
+        settings: What tuning tries, the published defaults first, the rest in order of promise; frozen dataclasses of
+            one class. One alone is not tuned.
+        starts_from_erm: Whether it takes the ERM network, whose training then belongs to its cost.
+        trains_on_validation: Whether it fits weights to validation samples, which is an advantage.
+        rebuild: Makes its network from a state dict, where it is not one of the ERM network's class.
+    """
+
+    name: str
+    title: str
+    paper: str
+    group_labels: GroupLabels
+    train: Callable[[MethodInputs, Any], Trained] | None
+    settings: tuple[Any, ...]
+    starts_from_erm: bool
+    trains_on_validation: bool = False
+    rebuild: Callable[[MethodInputs, Mapping[str, Tensor]], nn.Module] = _same_class

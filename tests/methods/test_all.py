@@ -1,0 +1,87 @@
+"""The contract that every registered remedy keeps."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from prusc import RunConfig
+from prusc.config import ClusteringConfig, ERMConfig, FinetuneConfig, MaskConfig, RuntimeConfig
+from prusc.data import Data, load_fashion_stickers
+from prusc.data.table import Split
+from prusc.errors import ConfigError
+from prusc.methods import METHODS, Method, MethodResult, run_method
+from prusc.methods.apply import describe_settings, settings_to_try
+from prusc.run_folder import read_config
+
+SMALL = RunConfig(
+    erm=ERMConfig(epochs=1, batch_size=64),
+    clustering=ClusteringConfig(num_clusters=4),
+    masks=MaskConfig(steps=4, batch_size=64),
+    finetune=FinetuneConfig(steps=3, batch_size=64, head_l2=(0.1,)),
+    runtime=RuntimeConfig(device="cpu"),
+    tuning_budget=1,
+)
+OTHERS = [method for method in METHODS.values() if method.train is not None]
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return load_fashion_stickers(num_train_per_class=60, num_val_per_class=40, num_test_per_class=20)
+
+
+def run(method: Method, data: Data, out: Path | None = None) -> MethodResult:
+    return run_method(data=data, config=replace(SMALL, method=method.name), out=out)
+
+
+def hidden(split: Split) -> Split:
+    """The split with other, random attributes."""
+    assert split.attributes is not None
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(5))
+    return replace(split, attributes=split.attributes[order])
+
+
+@pytest.mark.parametrize("method", OTHERS, ids=lambda method: method.name)
+def test_it_trains_resumes_and_reads_no_attribute_that_it_did_not_declare(
+    method: Method, data: Data, tmp_path: Path
+) -> None:
+    before = torch.get_rng_state()
+    result = run(method, data, tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before)
+    folder = tmp_path / "run"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["method"], metrics["handed_back"]) == (method.name, method.name)
+    assert metrics["results"][method.name]["test"]["num_samples"] == len(data.test)
+    assert read_config(folder / "config.toml").method == method.name
+    assert not (folder / "stages").exists()
+    # The same seed gives the same network, in a run without a folder and with group labels that it must not see.
+    undeclared = {
+        "none": ("train", "val", "test"),
+        "validation": ("train", "test"),
+        "training": ("test",),
+    }[method.group_labels]
+    again = run(method, replace(data, **{name: hidden(data.splits[name]) for name in undeclared}))
+    for key, value in result.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[key]), key
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.name)
+def test_its_settings_have_defaults_and_names_of_their_own(method: Method) -> None:
+    assert method.settings[0] == type(method.settings[0])()
+    names = [describe_settings(settings) for settings in method.settings]
+    assert len(set(names)) == len(names)
+    assert method.paper
+    assert method.title
+    assert settings_to_try(method, replace(SMALL, tuning_budget=2)) == method.settings[:2]
+
+
+@pytest.mark.parametrize(
+    "method", [method for method in METHODS.values() if method.group_labels != "none"], ids=lambda method: method.name
+)
+def test_without_group_labels_it_says_so_before_anything_is_written(method: Method, data: Data, tmp_path: Path) -> None:
+    unknown = replace(data, val=replace(data.val, attributes=None))
+    with pytest.raises(ConfigError, match=rf"method {method.name} needs group labels of the val split"):
+        run(method, unknown, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

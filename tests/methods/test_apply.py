@@ -1,0 +1,125 @@
+"""How a remedy is run: settings, resume, and who chooses."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from prusc import RunConfig, debias
+from prusc.cli import run_command_line
+from prusc.config import SelectionConfig
+from prusc.data import Data, load_fashion_stickers
+from prusc.errors import ConfigError
+from prusc.methods import METHODS, Method, MethodInputs, Trained, find_method, run_method
+from prusc.methods.apply import settings_to_try
+from prusc.methods.jtt import JTTSettings
+from tests.methods.test_all import SMALL
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return load_fashion_stickers(num_train_per_class=60, num_val_per_class=40, num_test_per_class=20)
+
+
+@dataclass(frozen=True)
+class ConstantSettings:
+    """Which class to predict."""
+
+    label: int = 0
+
+
+def register(monkeypatch: pytest.MonkeyPatch, calls: list[int], *, stop_at: int | None = None) -> None:
+    """Register a remedy that predicts one class, and is interrupted when it comes to one of them."""
+
+    def train(inputs: MethodInputs, settings: ConstantSettings) -> Trained:
+        if settings.label == stop_at:
+            raise KeyboardInterrupt
+        calls.append(settings.label)
+        network = inputs.erm_network()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.zero_()
+            network.get_submodule(inputs.head_name).bias[settings.label] = 1
+        return Trained(network)
+
+    settings = tuple(ConstantSettings(label) for label in range(4))
+    method = Method("constant", "Constant", "nobody", "none", train, settings, starts_from_erm=True)
+    monkeypatch.setitem(METHODS, "constant", method)
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_setting_it_was_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Data
+) -> None:
+    config, calls = replace(SMALL, method="constant", tuning_budget=3), list[int]()
+    register(monkeypatch, calls, stop_at=2)
+    with pytest.raises(KeyboardInterrupt):
+        run_method(data=data, config=config, out=tmp_path / "run")
+    register(monkeypatch, calls)
+    result = run_method(data=data, config=config, out=tmp_path / "run")
+    assert calls == [0, 1, 2]
+    whole = run_method(data=data, config=config)
+    assert result.chosen == whole.chosen
+    assert result.after["test"] == whole.after["test"]
+
+
+def test_the_rule_chooses_the_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Data) -> None:
+    register(monkeypatch, [])
+    # A validation split in which class 2 is everything but a few.
+    kept = torch.cat([(data.val.labels == label).nonzero()[: 40 if label == 2 else 2, 0] for label in range(4)])
+    few = replace(data, val=data.val.subset(kept.sort().values))
+    rule = SelectionConfig(rule="class-accuracy")
+    config = replace(SMALL, method="constant", tuning_budget=4, selection=rule, evaluate_candidates=True)
+    result = run_method(data=few, config=config, out=tmp_path / "run")
+    assert result.judged_by == "classes"
+    # Each predicts one class of four, so that all are as good, and the first of them is taken.
+    assert result.chosen == "defaults"
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["results"]["constant"]["val"]["average_accuracy"] == pytest.approx(2 / 46)
+    assert metrics["group_labels_used_for"] == ["evaluation"]
+
+
+def test_group_labels_that_choose_are_declared(tmp_path: Path, data: Data) -> None:
+    config = replace(SMALL, selection=SelectionConfig(rule="validation-groups"))
+    result = debias(data=data, config=config, out=tmp_path / "run")
+    assert result.judged_by == "groups"
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["group_labels_used_for"] == ["selection", "evaluation"]
+    unknown = replace(data, val=replace(data.val, attributes=None))
+    with pytest.raises(ConfigError, match="validation-groups needs group labels"):
+        debias(data=unknown, config=config)
+
+
+def test_options_are_for_one_setting_and_checked() -> None:
+    jtt = find_method("jtt")
+    config = replace(SMALL, method="jtt", method_options=("upweight=7", "identification_epochs=3"))
+    assert settings_to_try(jtt, config) == (JTTSettings(identification_epochs=3, upweight=7),)
+    for options, message in (
+        (("upweight",), "must be like"),
+        (("upwait=7",), "unknown setting jtt: upwait; did you mean upweight"),
+        (("upweight=many",), "setting jtt: upweight must be int, found 'many'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            settings_to_try(jtt, replace(config, method_options=options))
+    with pytest.raises(ConfigError, match="for the other remedies"):
+        settings_to_try(find_method("prusc"), replace(config, method="prusc"))
+
+
+def test_prusc_is_one_of_them(data: Data) -> None:
+    with pytest.raises(ConfigError, match="'jtt' is not PruSC"):
+        debias(data=data, config=replace(SMALL, method="jtt"))
+    result = run_method(data=data, config=SMALL)
+    assert result.after is result.evaluations["subnetwork"]
+
+
+def test_the_command_line_names_the_methods(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["run", "--method", "jt", "--out", str(tmp_path / "run")]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "unknown method 'jt'; did you mean jtt?" in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_config_says_which(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="tuning_budget must be at least 1"):
+        RunConfig(tuning_budget=0)
