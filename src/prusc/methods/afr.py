@@ -110,7 +110,9 @@ def _train(inputs: MethodInputs, settings: AFRSettings) -> Trained:
     network = copy.deepcopy(first)
     head = get_head(network, inputs.head_name)
     weight = head.weight.detach().cpu()
-    bias = weight.new_zeros(len(weight)) if head.bias is None else head.bias.detach().cpu()
+    bias = weight.new_zeros(len(weight))
+    if head.bias is not None:
+        bias = head.bias.detach().cpu()
     set_head(head, *refit_head(seen.values, seen.labels, weights, (weight, bias), l2=settings.l2))
     wrong = seen.predictions != seen.labels
     return Trained(network, facts={"num_mistakes": int(wrong.sum()), "weight_of_mistakes": weights[wrong].sum().item()})
