@@ -1,13 +1,36 @@
 """Every remedy by its name."""
 
 from prusc.errors import ConfigError, nearest_names
+from prusc.methods.afr import AFR
+from prusc.methods.dcwp import DCWP
+from prusc.methods.dfr import DFR
 from prusc.methods.erm import CLASS_BALANCED, ERM
+from prusc.methods.group_balanced import GROUP_BALANCED
 from prusc.methods.group_dro import GROUP_DRO
 from prusc.methods.jtt import JTT
+from prusc.methods.last_layer import LAST_LAYER
+from prusc.methods.lff import LFF
 from prusc.methods.method import Method
+from prusc.methods.mrm import MRM
 from prusc.methods.prusc import PRUSC
 
-METHODS: dict[str, Method] = {method.name: method for method in (ERM, CLASS_BALANCED, PRUSC, JTT, GROUP_DRO)}
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        ERM,
+        CLASS_BALANCED,
+        PRUSC,
+        DCWP,
+        MRM,
+        JTT,
+        LFF,
+        AFR,
+        LAST_LAYER,
+        GROUP_DRO,
+        GROUP_BALANCED,
+        DFR,
+    )
+}
 
 
 def find_method(name: str) -> Method:
