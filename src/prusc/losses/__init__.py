@@ -3,3 +3,6 @@
 from prusc.losses.contrastive import ContrastiveTerms as ContrastiveTerms
 from prusc.losses.contrastive import cluster_contrastive_loss as cluster_contrastive_loss
 from prusc.losses.contrastive import cluster_contrastive_terms as cluster_contrastive_terms
+from prusc.losses.invariance import irm_loss as irm_loss
+from prusc.losses.invariance import scale_gradients as scale_gradients
+from prusc.losses.prototypes import prototype_similarity as prototype_similarity
