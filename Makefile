@@ -37,7 +37,12 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 demo: $(STAMP) ## from a biased classifier to a subnetwork without the shortcut, in runs/demo
-	@$(BIN)/prusc run --out $(OUT) $(ARGS)
+	@if [ -z "$(if $(ARGS),given)" ] && [ -f "$(OUT)/metrics.json" ]; then \
+	  echo "$(OUT) holds a finished run already; nothing is run, its report is made anew."; \
+	  $(BIN)/prusc report "$(OUT)"; \
+	else \
+	  $(BIN)/prusc run --out $(OUT) $(ARGS); \
+	fi
 	@echo
 	@echo "To look at it:  open $(OUT)/report.html in a browser   |   cat $(OUT)/metrics.json   |   cat $(OUT)/log.txt"
 	@echo "To run it anew: make demo ARGS=--force"
@@ -66,8 +71,8 @@ test: lint $(AXE) ## lint, then every test but the slow ones
 test-slow: $(STAMP) ## the slow tests only
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)
 
-results: $(STAMP) ## the tables of docs/results.md, from runs/results; CelebA too where PRUSC_DATA names its parent
-	@$(BIN)/python scripts/make_results.py fashion-stickers $(if $(PRUSC_DATA),celeba) --workers $(WORKERS) $(ARGS)
+results: $(STAMP) ## the tables of docs/results.md, from runs/results; real images too where PRUSC_DATA names their parent
+	@$(BIN)/python scripts/make_results.py fashion-stickers $(if $(PRUSC_DATA),celeba celeba-male isic) --workers $(WORKERS) $(ARGS)
 
 ablations: $(STAMP) ## the table of docs/ablations.md, from runs/ablations
 	@$(BIN)/python scripts/make_ablations.py --workers $(WORKERS) $(ARGS)
@@ -77,6 +82,7 @@ benchmarks: $(STAMP) ## speed and memory, as ratios within one run
 	@$(BIN)/python benchmarks/extraction.py
 	@$(if $(PRUSC_DATA),$(BIN)/python benchmarks/loading.py,echo "loading.py: skipped, PRUSC_DATA does not name ISIC's parent")
 	@$(BIN)/python benchmarks/report.py
+	@$(BIN)/python benchmarks/full_size.py
 
 screenshots: $(STAMP) ## the pictures of docs/images, from the report of runs/demo; needs chromium
 	@$(BIN)/python scripts/make_screenshots.py $(OUT)

@@ -16,6 +16,7 @@ import pandas as pd
 import tomli_w
 
 from prusc.config import RunConfig, config_to_dict
+from prusc.evaluation import GroupEvaluation
 from prusc.result import FAMILY_TITLES
 from prusc.run_files import evaluation_from_dict
 
@@ -102,9 +103,20 @@ def read_rows(experiments: Iterable[Experiment], out: Path) -> pd.DataFrame:
                     "num_clusters": metrics["num_clusters"],
                     "verdict": metrics["verdict"],
                     "seconds": round(sum(metrics["seconds"].values())),
+                    **attribute_columns(test),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def attribute_columns(test: GroupEvaluation) -> dict[str, float]:
+    """Return each attribute's own worst group with its interval, where several attributes make the groups."""
+    columns = {}
+    for attribute in test.attributes if len(test.attributes) > 1 else ():
+        columns[f"worst_group_accuracy/{attribute.name}"] = attribute.worst_group_accuracy
+        for bound, value in zip(("low", "high"), attribute.worst_group_ci95, strict=True):
+            columns[f"ci95_{bound}/{attribute.name}"] = value
+    return columns
 
 
 def regret(candidates: pd.DataFrame, chosen: str) -> float:
@@ -135,17 +147,24 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def seeds_table(rows: pd.DataFrame) -> str:
-    """Return the table of one experiment: each network's average and worst group, over seeds and for each one."""
+def seeds_table(rows: pd.DataFrame, attribute: str | None = None) -> str:
+    """Return the table of one experiment: each network's average and worst group, over seeds and for each one.
+
+    Args:
+        rows: What `read_rows` gives, of one experiment.
+        attribute: The groups are made by this attribute alone; by all together if ``None``.
+    """
+    suffix = "" if attribute is None else f"/{attribute}"
+    worst, low, high = (f"{name}{suffix}" for name in ("worst_group_accuracy", "ci95_low", "ci95_high"))
     seeds = sorted(rows.seed.unique())
     lines = []
     for family, title in FAMILY_TITLES.items():
         own = rows[rows.network == family].sort_values("seed")
         each = [
-            f"{percent(row.worst_group_accuracy)} [{percent(row.ci95_low)}, {percent(row.ci95_high)}]"
-            for row in own.itertuples()
+            f"{percent(value)} [{percent(lowest)}, {percent(highest)}]"
+            for value, lowest, highest in zip(own[worst], own[low], own[high], strict=True)
         ]
-        figures = [mean_and_deviation(own.average_accuracy), mean_and_deviation(own.worst_group_accuracy)]
+        figures = [mean_and_deviation(own.average_accuracy), mean_and_deviation(own[worst])]
         lines.append([title, *figures, *each])
     header = ["network", "average, mean (sd)", "worst group, mean (sd)", *(f"seed {seed}" for seed in seeds)]
     return table(header, lines)

@@ -1,16 +1,20 @@
-"""Run folders made from arrays: any number of samples, any names, no training."""
+"""Folders of runs and audits made from arrays: any number of samples, any names, no training."""
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from prusc import RunConfig
+from prusc.attention import summarise_region
+from prusc.cluster_audit import AUDIT_TEXTS, ClusterAudit, judge_clusters
+from prusc.config import AuditConfig
 from prusc.contact_sheets import write_sheets
 from prusc.data.table import Data, Split
 from prusc.evaluation import evaluate_groups
@@ -96,6 +100,7 @@ def make_run(
             "density": 0.3,
             "density_per_layer": {"layer.weight": 0.3},
             "cells": [vars(cell) for cell in cells],
+            "clusters": [asdict(cluster) for cluster in _test_clusters(data, predictions, clusters["val"])],
             "seconds": {"erm": 1.5},
             "results": {
                 family: {
@@ -107,6 +112,86 @@ def make_run(
         },
     )
     return path
+
+
+def make_audit(
+    path: Path,
+    *,
+    class_names: Sequence[str] = ("cat", "dog"),
+    attribute: tuple[str, Sequence[str]] | None = ("place", ("in", "out")),
+    sample_name: str = "sample",
+    verdict: str = "suspected",
+) -> Path:
+    """Write the folder of an audit, as `prusc audit` would leave it, without the network; arguments as above."""
+    make_run(path, class_names=class_names, attribute=attribute, sample_name=sample_name)
+    metrics = json.loads((path / "metrics.json").read_text())
+    for name in ("metrics.json", "candidates.csv", "history.csv"):
+        (path / name).unlink()
+    table = pd.read_csv(path / "samples/samples.csv", keep_default_na=False)
+    table = table[table["split"] == "val"].drop(columns=[f"prediction/{name}" for name in FAMILIES if name != "erm"])
+    folder = RunFolder(path)
+    folder.write_csv("samples/samples.csv", table)
+    for name in ("map", "attention"):
+        file = path / f"samples/{name}.safetensors"
+        save_file({"before": load_file(file)["before"]}, file)
+    about = json.loads((path / "samples/about.json").read_text())
+    for region in about["attention"]["regions"]:
+        region |= {"after": None, "change": None}
+    folder.write_json("samples/about.json", about)
+    tested = metrics["clusters"]
+    for cluster in tested:
+        cluster |= {"is_suspect": verdict != "not-found" and cluster["cluster"] == 1, "silhouette": 0.8}
+    tested.sort(key=lambda cluster: not cluster["is_suspect"])
+    main = {cluster["cluster"]: cluster["main_label"] for cluster in tested}
+    rank = {cluster["cluster"]: number for number, cluster in enumerate(tested, start=1)}
+    rows = [
+        {
+            "rank": rank[row["cluster"]],
+            "sample_id": row["sample_id"],
+            "label": class_names[row["label"]],
+            "prediction": class_names[row["prediction/erm"]],
+            "cluster": row["cluster"],
+            "main_class": class_names[main[row["cluster"]]],
+            "is_suspect": verdict != "not-found" and row["cluster"] == 1,
+            "similarity": row["similarity"],
+        }
+        for row in table.to_dict("records")
+        if row["label"] != main[row["cluster"]]
+    ]
+    folder.write_csv("look_at.csv", pd.DataFrame(rows).sort_values("rank", kind="stable"))
+    told = {name: metrics[name] for name in ("format", "prusc", "data", "model", "seed", "seconds")}
+    agreement = {"name": "class", "adjusted_mutual_information": 0.25, "purity": 0.6}
+    folder.write_json(
+        "audit.json",
+        {
+            **told,
+            "num_samples": len(table),
+            "verdict": verdict,
+            "verdict_text": AUDIT_TEXTS[verdict],  # type: ignore[index]
+            "structure": "weak" if verdict == "not-found" else "strong",
+            "silhouettes": [{"num_clusters": 9, "silhouette": 0.77, "inertia": 0.1}],
+            "agreements": [agreement, *([{**agreement, "name": attribute[0]}] if attribute else [])],
+            "clusters": [
+                {**cluster, "class_counts": dict(zip(class_names, cluster["class_counts"], strict=True))}
+                for cluster in tested
+            ],
+        },
+    )
+    return path
+
+
+def _test_clusters(
+    data: Data, predictions: dict[str, dict[str, torch.Tensor]], val_clusters: torch.Tensor
+) -> tuple[ClusterAudit, ...]:
+    return judge_clusters(
+        predictions["erm"]["val"],
+        data.val.labels,
+        val_clusters,
+        AuditConfig(num_permutations=49),
+        num_clusters=3,
+        num_classes=data.num_classes,
+        generator=torch.Generator().manual_seed(0),
+    )
 
 
 def _make_split(
@@ -145,6 +230,7 @@ def _write_samples(
             values = np.array(data.attribute_values[0], dtype=object)
             columns[f"attribute/{data.attribute_names[0]}"] = values[split.attributes[:, 0].numpy()]
         columns["cluster"] = val_clusters if name == "val" else -1
+        columns["similarity"] = 1 - np.arange(size) / size
         columns |= {f"prediction/{family}": found[name] for family, found in predictions.items()}
         tables.append(pd.DataFrame({**columns, **(shown if name == "val" else dict.fromkeys(shown, -1))}))
     folder.write_csv("samples/samples.csv", pd.concat(tables))
@@ -160,9 +246,12 @@ def _write_samples(
             folder.write_bytes(f"samples/{name}-{number:03d}.webp", content)
         sheets[name] = {"num_files": len(files), "width": side, "height": side}
     shares = {"before": [0.5, 0.2], "after": [0.4, 0.3]}
-    folder.write_json(
-        "samples/about.json", {"split": "val", "explained_variance": shares, **sheets, "attention": {"why_not": None}}
-    )
+    areas, before, after = (rng.random(40) * share for share in (0.1, 0.8, 0.3))
+    region = summarise_region("object", areas.tolist(), before.tolist(), after.tolist())
+    assert region is not None
+    attention = {"why_not": None, "regions": [asdict(region)], "num_unreadable": 2}
+    about = {"split": "val", "explained_variance": shares, **sheets, "per_side": 12, "attention": attention}
+    folder.write_json("samples/about.json", about)
 
 
 def change_metrics(path: Path, **changes: object) -> None:

@@ -74,6 +74,8 @@ def test_the_command_prints_suspects_and_refuses_bad_settings(
     assert "suspect" in printed
     assert "The clusters follow" in printed
     assert str(out / "look_at.csv") in printed.replace("\n", "")
+    assert f"Report: {out / 'report.html'}" in printed
+    assert (out / "report.html").is_file()
     assert run_command_line([*command[:3], "--force", "--audit.significance", "2"]) == 2
     assert "audit.significance must be in (0, 1)" in capsys.readouterr().err
     assert run_command_line(["audti"]) == 2

@@ -1,5 +1,7 @@
 """Bad input through the command: one clear error, exit code 2, no traceback, nothing half-written."""
 
+import dataclasses
+import io
 import json
 import os
 import pickle
@@ -19,8 +21,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from prusc.cli import run_command_line
+from prusc.cli import main, run_command_line
 from prusc.models import SmallCNN
+from prusc.presets import get_preset
+from prusc.run_folder import read_config
 
 Capture = pytest.CaptureFixture[str]
 Change = Callable[[Path], object]
@@ -212,6 +216,14 @@ def test_several_attributes_have_groups_together_and_each_its_own_worst_group(
         ("rum", "unknown command 'rum'; did you mean run?; commands: check, audit, run, report, compare"),
         ("--seed 1", "unknown command '--seed'; commands: check, audit, run, report, compare"),
         ("run --config", "Missing value for argument '--config'"),
+        (
+            "run --preset celebb",
+            "unknown preset 'celebb'; did you mean celeba or ... known are celeba, waterbirds, isic",
+        ),
+        ("run --preset=isic --config a.toml", "--config a.toml and --preset isic each give every setting; name one of"),
+        ("audit --preset", "Missing value for argument '--preset'"),
+        ("audit --preset celeba", "data 'celeba' is neither a packaged data set"),
+        ("run --preset celeba --data fashion-stickers", "'fashion-stickers' does not take image_size; its options are"),
         ("run --data fashion-sticker", "'fashion-sticker' is neither ... did you mean fashion-stickers?; ... CelebA ("),
         ("run --data /", "folder '/' has no layout that prusc knows; expected one of: CelebA (img_align_celeba/"),
         ("run --model small-cn", "unknown model 'small-cn'; did you mean small-cnn or ... ?; known are 'small-cnn'"),
@@ -236,6 +248,64 @@ def test_bad_options_are_named(
     monkeypatch.chdir(tmp_path)
     check_refused(capsys, arguments.split(), expected)
     assert not list(tmp_path.iterdir())
+
+
+TINY_PRESET = (
+    "--preset celeba --model small-cnn --data-options.image-size 14 --data-options.crop-size 12 --erm.epochs 1 "
+    "--clustering.num-clusters 2 --masks.steps 2 --masks.batch-size 8 --finetune.steps 2 --finetune.batch-size 8 "
+    "--runtime.device cpu --runtime.num-workers 0"
+)
+
+
+@pytest.mark.parametrize("weights", ["--no-pretrained", "--weights {}", "--trained={}"])
+def test_options_replace_those_of_a_preset(faces: Path, out: Path, weights: str) -> None:
+    path = faces / "w.safetensors"
+    save_file(SmallCNN(2).state_dict(), path)
+    options = [*TINY_PRESET.split(), *weights.format(path).split(), "--data", str(faces), "--out", str(out)]
+    assert run_command_line(["run", *options]) == 0
+    preset, written = get_preset("celeba"), read_config(out / "config.toml")
+    assert written.masks == dataclasses.replace(preset.masks, steps=2, batch_size=8)
+    assert written.erm == dataclasses.replace(preset.erm, epochs=1)
+    assert written.debiasing_set == preset.debiasing_set
+    assert written.data_options == dataclasses.replace(preset.data_options, image_size=14, crop_size=12)
+    assert not written.pretrained
+    given = {"--weights": written.weights, "--trained": written.trained}
+    assert given.get(weights.split()[0].partition("=")[0]) == (None if weights == "--no-pretrained" else path)
+    # The settings that were written repeat the run.
+    again = ["run", "--config", str(out / "config.toml"), "--out", str(out.with_name("again"))]
+    assert run_command_line(again) == 0
+    assert (out / "candidates.csv").read_bytes() == (out.with_name("again") / "candidates.csv").read_bytes()
+
+
+def test_a_folder_whose_name_is_no_text_is_refused(faces: Path, out: Path, capsys: Capture) -> None:
+    odd = faces.with_name(os.fsdecode(b"\xff"))
+    try:
+        faces.rename(odd)
+    except OSError:
+        pytest.skip("this file system takes text only")
+    check_refused(capsys, on_faces(odd, out), "hold a name that is no text ... and config.toml cannot; rename that")
+    assert not out.exists()
+
+
+def test_what_the_terminal_cannot_show_is_written_out(
+    faces: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut(faces)
+    odd = faces.with_name("\u00df")
+    faces.rename(odd)
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    with pytest.raises(SystemExit) as stop:
+        main(["check", str(odd)])
+    assert stop.value.code == 1
+    sys.stdout.flush()
+    assert b"/\\xdf/img_align_celeba/000003.jpg is damaged" in shown.getvalue()
+
+
+def test_a_crop_larger_than_the_images_is_refused(faces: Path, out: Path, capsys: Capture) -> None:
+    arguments = on_faces(faces, out, "--data-options.crop-size 13")
+    check_refused(capsys, arguments, "images have 12 x 12 pixels, fewer than crop_size 13; give a larger image_size")
+    assert not out.exists()
 
 
 def test_a_device_that_is_not_there_is_named(out: Path, capsys: Capture) -> None:

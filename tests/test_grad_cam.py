@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from prusc.grad_cam import find_feature_map, grad_cam
+from prusc.grad_cam import find_feature_map, grad_cam, spread_over_image
 from prusc.models import build_model
 from tests.networks import (
     NUM_CLASSES,
@@ -48,6 +48,18 @@ def test_frozen_weights_and_nothing_that_speaks_for_the_class() -> None:
     model = small_cnn().requires_grad_(False)
     nn.init.zeros_(model.get_parameter("head.weight"))
     assert grad_cam(model, "encoder.8", random_images(2, 16), torch.tensor([0, 1])).eq(0).all()
+
+
+def test_a_map_of_the_central_part_lies_in_the_middle_of_the_image() -> None:
+    maps = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    spread = spread_over_image(maps, 0.5)
+    assert spread.shape == (1, 64, 64)
+    assert spread[0, 16, 16] == 1  # the upper left corner of the central half
+    assert spread.nonzero()[:, 1:].min() == 16
+    assert spread[0, 40:, 40:].eq(0).all()
+    full = spread_over_image(torch.ones(2, 7, 7), 224 / 256)
+    assert full.sum(dim=(1, 2)).tolist() == [56**2, 56**2]
+    assert spread_over_image(maps, 1.0) is maps
 
 
 def test_the_network_is_left_as_it_was() -> None:

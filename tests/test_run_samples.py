@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prusc import DebiasingResult, RunConfig, debias
+from prusc import DebiasingResult, RunConfig, audit, debias
 from prusc.config import ClusteringConfig, ERMConfig, FinetuneConfig, MaskConfig, RuntimeConfig
 from prusc.data import Data, Split
+from prusc.errors import DataError
 from prusc.report import write_report
 from prusc.run_samples import find_components
 from tests.networks import striped_data
@@ -100,6 +101,72 @@ def test_inputs_that_are_no_pictures(tmp_path: Path) -> None:
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert "the inputs of this data set are no images" in page
     assert "There is no map" not in page
+
+
+def test_attention_inside_a_region_is_measured_before_and_after(tmp_path: Path) -> None:
+    data = striped_data(60)
+    assert data.val.attributes is not None
+    corners = data.val.attributes[:, 0]
+
+    def find_regions(index: int) -> dict[str, torch.Tensor]:
+        if index % 20 == 1:
+            raise DataError("a mask that cannot be read")
+        if index % 20 == 2:
+            return {"corner": torch.ones(3, 3, dtype=torch.bool)}  # not of the image's size
+        inside = torch.zeros(8, 8, dtype=torch.bool)
+        inside[:2, :2] = True
+        return {"corner": inside, **({"left": torch.arange(8).lt(4).expand(8, 8)} if corners[index] else {})}
+
+    with_regions = replace(data, val=replace(data.val, regions=find_regions))
+    plain = debias(data=data, config=TINY, out=tmp_path / "plain")
+    result = debias(data=with_regions, config=TINY, out=tmp_path / "run")
+    about = json.loads((tmp_path / "run/samples/about.json").read_text())["attention"]
+    table = pd.read_csv(tmp_path / "run/samples/regions.csv")
+    assert about["num_unreadable"] == 6
+    assert set(table["region"]) == {"corner", "left"}
+    assert len(table[table["region"] == "corner"]) == 54
+    assert table["before"].dropna().between(0, 1).all()
+    for region in about["regions"]:
+        own = table[table["region"] == region["region"]].dropna()
+        assert region["num_samples"] == len(own)
+        assert region["before"]["mean"] == pytest.approx(own["before"].mean(), abs=1e-5)
+        assert region["change"]["mean"] == pytest.approx((own["after"] - own["before"]).mean(), abs=1e-5)
+    # Where things are decides nothing.
+    assert result.cells == plain.cells
+    assert result.chosen == plain.chosen
+    assert json.loads((tmp_path / "plain/samples/about.json").read_text())["attention"]["regions"] == []
+    assert "Share of the attention inside a region" in (tmp_path / "run/report.html").read_text("utf-8")
+
+
+def test_a_run_in_python_leaves_a_report_and_a_model_card(
+    finished: tuple[Path, DebiasingResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = finished
+    assert (path / "report.html").is_file()
+    assert (path / "model-card.md").is_file()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr("prusc.report.write.render_run", fail)
+    with pytest.warns(UserWarning, match="no report: no space .all the rest is done; prusc report"):
+        result = debias(data=striped_data(60), config=TINY, out=tmp_path / "run")
+    assert result.chosen["erm"]
+    assert (tmp_path / "run/metrics.json").is_file()
+    assert not (tmp_path / "run/report.html").exists()
+
+
+def test_clusters_are_tested_as_in_an_audit(tmp_path: Path) -> None:
+    data = striped_data(90)
+    audited = audit(data=data, config=TINY, out=tmp_path / "run")
+    assert (tmp_path / "run/report.html").read_text("utf-8").count("prusc audit") > 1
+    samples = json.loads((tmp_path / "run/samples/about.json").read_text())
+    assert list(samples["explained_variance"]) == ["before"]
+    result = debias(data=data, config=TINY, out=tmp_path / "run")
+    # The silhouette alone is the audit's own.
+    assert result.clusters == tuple(replace(cluster, silhouette=None) for cluster in audited.audit.clusters)
+    assert write_report(tmp_path / "run") == ()
+    assert "How it was made" in (tmp_path / "run/report.html").read_text("utf-8")
 
 
 def test_components_are_those_of_the_directions() -> None:

@@ -3,7 +3,7 @@
 from importlib.metadata import version
 
 from prusc.auditing import AuditResult as AuditResult
-from prusc.auditing import audit as audit
+from prusc.auditing import audit as _audit
 from prusc.config import RunConfig as RunConfig
 from prusc.data import Data as Data
 from prusc.data import Split as Split
@@ -13,7 +13,11 @@ from prusc.evaluation import evaluate_groups as evaluate_groups
 from prusc.losses import cluster_contrastive_loss as cluster_contrastive_loss
 from prusc.masks import BinaryMask as BinaryMask
 from prusc.masks import MaskedModel as MaskedModel
-from prusc.pipeline import debias as debias
+from prusc.pipeline import debias as _debias
+from prusc.report import with_report
 from prusc.result import DebiasingResult as DebiasingResult
+
+# Every run folder holds a report. The stages know nothing of reports, so it is here that they come together.
+audit, debias = with_report(_audit), with_report(_debias)
 
 __version__ = version("prusc")

@@ -13,14 +13,18 @@ from prusc.cluster_audit import AUDIT_TEXTS, Agreement, Audit, audit_clusters, m
 from prusc.clustering import Clustering
 from prusc.config import RunConfig
 from prusc.data import Data
-from prusc.opening import OpenRun, find_original, open_run
+from prusc.opening import OpenRun, Original, find_original, open_run
 from prusc.progress import Progress
 from prusc.representations import extract_representations
-from prusc.run_files import data_to_dict
+from prusc.run_files import data_to_dict, told_versions
 from prusc.run_folder import FORMAT
+from prusc.run_samples import Exhibit, write_samples
 from prusc.runtime import stage_generator
 
 AUDIT_FILE, IMAGES_FILE = "audit.json", "look_at.csv"
+
+# The report shows so many images of the list, and of each cluster.
+_MAX_FIRST, _MAX_FIRST_PER_CLUSTER = 60, 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +114,8 @@ def audit(
             class_names=run.data.class_names,
             num_samples=len(val),
         )
+        if run.runtime.broadcast(run.folder is not None):
+            write_samples(run.folder, _make_exhibit(result, predicted.predictions, original, run))
     num_suspects = sum(cluster.is_suspect for cluster in found.clusters)
     run.say(f"audit: {found.verdict}, {num_suspects} of {len(found.clusters)} clusters are suspects")
     if run.folder is not None:
@@ -117,6 +123,27 @@ def audit(
         run.folder.write_json(AUDIT_FILE, _to_dict(result, run))
     run.runtime.barrier()
     return result
+
+
+def _make_exhibit(result: AuditResult, predictions: torch.Tensor, original: Original, run: OpenRun) -> Exhibit:
+    index = {sample_id: position for position, sample_id in enumerate(run.data.val.sample_ids)}
+    return Exhibit(
+        data=run.data,
+        networks={"before": original.model},
+        predictions={"erm": {"val": predictions}},
+        clusters=result.audit.clusters,
+        look_at=[index[sample_id] for sample_id in first_images(result.images)["sample_id"]],
+        head_name=original.head_name,
+        transform=run.transform,
+        seed=run.config.seed,
+        runtime=run.runtime,
+    )
+
+
+def first_images(images: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `AuditResult.images` that a report shows: the first of each suspect or, without, cluster."""
+    suspects = images[images["is_suspect"]]
+    return (suspects if len(suspects) else images).groupby("rank").head(_MAX_FIRST_PER_CLUSTER).head(_MAX_FIRST)
 
 
 def _list_images(found: Audit, predictions: torch.Tensor, data: Data) -> pd.DataFrame:
@@ -146,6 +173,9 @@ def _to_dict(result: AuditResult, run: OpenRun) -> dict[str, Any]:
     found, data, config = result.audit, run.data, run.config
     return {
         "format": FORMAT,
+        **told_versions(),
+        **run.stages.circumstances,
+        "given_in_python": run.given,
         "data": data_to_dict(data),
         "model": config.model,
         "seed": config.seed,

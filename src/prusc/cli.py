@@ -3,7 +3,8 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,7 @@ from prusc.data.check import check_data, describe_report
 from prusc.errors import ConfigError, PruscError, nearest_names
 from prusc.methods import run_method
 from prusc.pipeline import debias
+from prusc.presets import get_preset
 from prusc.report import compare_runs, try_report, write_report
 from prusc.run_folder import read_config
 from prusc.runtime import is_main_process
@@ -32,11 +34,13 @@ class _RunCommand:
         out: Run folder; an unfinished run of the same settings is resumed.
         force: Throw away what the run folder holds.
         config: Take the settings from this file, such as another run's config.toml; options given here replace them.
+        preset: Take the settings of this name, such as celeba, waterbirds or isic; options given here replace them.
     """
 
     out: Path
     force: bool
     config: Path | None
+    preset: str | None
     run: Annotated[RunConfig, tyro.conf.arg(name="")]
 
 
@@ -67,10 +71,10 @@ class _CheckCommand:
 
 @dataclass(frozen=True)
 class _ReportCommand:
-    """Write the report of a run anew, from its run folder alone: report.html and model-card.md.
+    """Write the report of a run or an audit anew, from its folder alone: report.html, of a run model-card.md too.
 
     Attributes:
-        folder: Run folder, finished or not.
+        folder: Run folder, finished or not, or that of an audit.
         figures: Also write the figures as PNG and SVG, into its folder figures.
         map: How the map of the representations is made: principal components, or t-SNE, which takes up to a minute.
     """
@@ -128,6 +132,9 @@ class _BenchCommand:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 when done, 2 after an error of the user's to put right, 130 after Ctrl-C."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal or pipe may not have every character, and names of files may hold what is none.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run_command_line(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -186,15 +193,28 @@ def _run_compare(arguments: list[str]) -> int:
 
 
 def _read_settings(kind: type[_RunCommand], name: str, arguments: list[str]) -> _RunCommand:
-    base = _config_file(arguments)
-    run = RunConfig() if base is None else read_config(base)
-    if is_function_name(run.model) and not any(argument.split("=")[0] == "--model" for argument in arguments):
+    base, preset = _base_option(arguments, "--config"), _base_option(arguments, "--preset")
+    if base is not None and preset is not None:
+        raise ConfigError(
+            f"--config {base} and --preset {preset} each give every setting; name one of them, and what should differ "
+            "by its own option"
+        )
+    run = RunConfig() if base is None else read_config(Path(base))
+    if preset is not None:
+        run = get_preset(preset)
+    given = {argument.partition("=")[0] for argument in arguments}
+    if given & {"--weights", "--trained", "--pretrained"}:
+        # There is one place that weights come from; who names it does not mean that of the file or preset.
+        run = replace(run, weights=None, trained=None, pretrained=False)
+    if is_function_name(run.model) and "--model" not in given:
         # A settings file may come from anywhere, and importing a module runs its code.
         raise ConfigError(
             f"config file {base} names the model {run.model!r}, whose code would be run; if you trust it, give it "
             f"yourself: --model {run.model}"
         )
-    default = kind(out=Path("runs/prusc"), force=False, config=base, run=run)
+    default = kind(
+        out=Path("runs/prusc"), force=False, config=None if base is None else Path(base), preset=preset, run=run
+    )
     return tyro.cli(kind, prog=f"prusc {name}", args=arguments, default=default)
 
 
@@ -204,6 +224,7 @@ def _run_audit(arguments: list[str]) -> int:
         result = audit(config=command.run, out=command.out, force=command.force, progress=progress)
     if is_main_process():
         print_audit(result, command.out)
+        _report(command.out)
     return 0
 
 
@@ -215,8 +236,7 @@ def _run_run(arguments: list[str]) -> int:
         result = debias(config=command.run, out=command.out, force=command.force, progress=progress)
     if is_main_process():
         print_result(result, command.out)
-        problem = try_report(command.out)
-        print(f"Report: {command.out / 'report.html'}" if problem is None else f"No report: {problem}")
+        _report(command.out)
     return 0
 
 
@@ -226,6 +246,11 @@ def _run_other(command: _RunCommand) -> int:
     if is_main_process():
         print_method(result, command.out)
     return 0
+
+
+def _report(out: Path) -> None:
+    problem = try_report(out)
+    print(f"Report: {out / 'report.html'}" if problem is None else f"No report: {problem}")
 
 
 def _run_check(arguments: list[str]) -> int:
@@ -266,12 +291,13 @@ def _read_matrix(command: _BenchCommand) -> Matrix:
     return read_matrix(command.matrix)
 
 
-def _config_file(arguments: Sequence[str]) -> Path | None:
+def _base_option(arguments: Sequence[str], name: str) -> str | None:
+    """Return the value of an option that decides what the defaults of the others are."""
     for index, argument in enumerate(arguments):
-        if argument == "--config" and index + 1 < len(arguments):
-            return Path(arguments[index + 1])
-        if argument.startswith("--config="):
-            return Path(argument.partition("=")[2])
+        if argument == name and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if argument.startswith(f"{name}="):
+            return argument.partition("=")[2]
     return None
 
 

@@ -1,7 +1,7 @@
 """Is there a shortcut: which clusters stand apart, hold samples of another class, and fail on them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -135,18 +135,59 @@ def audit_clusters(
     Returns:
         The audit.
     """
-    unit = F.normalize(representations, dim=1)
     cluster_ids = clustering.assign(representations)
+    judged = judge_clusters(
+        predictions,
+        labels,
+        cluster_ids,
+        config,
+        num_clusters=clustering.num_clusters,
+        num_classes=num_classes,
+        generator=generator,
+    )
+    unit = F.normalize(representations, dim=1)
+    silhouettes = _silhouettes(unit, cluster_ids, clustering.num_clusters, config.silhouette_samples, generator)
+    found = tuple(replace(cluster, silhouette=silhouettes[cluster.cluster]) for cluster in judged)
+    verdict: AuditVerdict = "not-found"
+    if any(cluster.is_suspect for cluster in found):
+        by_structure: dict[Structure, AuditVerdict] = {"strong": "suspected", "reasonable": "unclear"}
+        verdict = by_structure.get(clustering.structure, "not-found")
     similarities = clustering.similarities(representations, cluster_ids)
+    return Audit(verdict, clustering.structure, found, cluster_ids, similarities)
+
+
+def judge_clusters(
+    predictions: Int[Tensor, " samples"],
+    labels: Int[Tensor, " samples"],
+    cluster_ids: Int[Tensor, " samples"],
+    config: AuditConfig,
+    *,
+    num_clusters: int,
+    num_classes: int,
+    generator: torch.Generator,
+) -> tuple[ClusterAudit, ...]:
+    """Say of each cluster whether it is a suspect.
+
+    Args:
+        predictions: Of samples that the network was not trained on.
+        labels: Their classes.
+        cluster_ids: Their clusters.
+        config: Every setting.
+        num_clusters: Number of clusters.
+        num_classes: Number of classes.
+        generator: Decides the permutations.
+
+    Returns:
+        All clusters that have samples, suspects first, see `ClusterAudit.rank`; without silhouettes.
+    """
     right = predictions == labels
-    counts = torch.zeros(clustering.num_clusters, num_classes, dtype=torch.long)
+    counts = torch.zeros(num_clusters, num_classes, dtype=torch.long)
     counts.index_put_((cluster_ids, labels), torch.ones_like(labels), accumulate=True)
     main_labels = counts.argmax(dim=1)
     is_other = main_labels[cluster_ids] != labels
     p_values = permutation_p_values(
-        right, labels, cluster_ids, is_other, clustering.num_clusters, config.num_permutations, generator
+        right, labels, cluster_ids, is_other, num_clusters, config.num_permutations, generator
     )
-    silhouettes = _silhouettes(unit, cluster_ids, clustering.num_clusters, config.silhouette_samples, generator)
     found = []
     for cluster in cluster_ids.unique().tolist():
         inside = cluster_ids == cluster
@@ -160,7 +201,7 @@ def audit_clusters(
                 class_counts=tuple(counts[cluster].tolist()),
                 accuracy=right[inside].double().mean().item(),
                 ci95=wilson_interval(int(right[inside].sum()), int(inside.sum())),
-                silhouette=silhouettes[cluster],
+                silhouette=None,
                 num_others=num_others,
                 others_accuracy=right[others].double().mean().item() if num_others else None,
                 others_ci95=wilson_interval(int(right[others].sum()), num_others) if num_others else None,
@@ -170,12 +211,7 @@ def audit_clusters(
                 is_suspect=num_others >= config.min_others and p_value <= config.significance,
             )
         )
-    found.sort(key=lambda cluster: (not cluster.is_suspect, -cluster.rank))
-    verdict: AuditVerdict = "not-found"
-    if any(cluster.is_suspect for cluster in found):
-        by_structure: dict[Structure, AuditVerdict] = {"strong": "suspected", "reasonable": "unclear"}
-        verdict = by_structure.get(clustering.structure, "not-found")
-    return Audit(verdict, clustering.structure, tuple(found), cluster_ids, similarities)
+    return tuple(sorted(found, key=lambda cluster: (not cluster.is_suspect, -cluster.rank)))
 
 
 def permutation_p_values(

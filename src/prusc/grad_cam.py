@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from prusc.masks import module_modes
 from prusc.models import call_model
+
+_SPREAD_SIDE = 64
 
 
 def find_feature_map(model: nn.Module, images: Float[Tensor, "batch channels height width"]) -> str | None:
@@ -79,6 +82,27 @@ def grad_cam(
     maps = (weights * features[-1].detach()).sum(dim=1).clamp(min=0).float()
     largest = maps.amax(dim=(1, 2), keepdim=True)
     return maps / torch.where(largest > 0, largest, torch.ones_like(largest))
+
+
+def spread_over_image(
+    maps: Float[Tensor, "batch rows columns"], share: float
+) -> Float[Tensor, "batch out_rows out_columns"]:
+    """Lay maps of the central part of images over the whole images, with 0 around.
+
+    Args:
+        maps: Values in [0, 1].
+        share: Side of that part as a share of the image's side, in (0, 1].
+
+    Returns:
+        The same maps if they are of the whole image, else finer ones, 64 x 64.
+    """
+    if share >= 1:
+        return maps
+    inner = max(1, round(_SPREAD_SIDE * share))
+    before = (_SPREAD_SIDE - inner) // 2
+    after = _SPREAD_SIDE - inner - before
+    finer = F.interpolate(maps[:, None], size=(inner, inner), mode="bilinear", align_corners=False)[:, 0]
+    return F.pad(finer, (before, after, before, after))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
 from prusc.debiasing_set import DebiasingSet
 from prusc.errors import ConfigError
-from prusc.losses import cluster_contrastive_terms
+from prusc.losses import ContrastiveTerms, cluster_contrastive_terms
 from prusc.masks import BinaryMask, MaskedModel
 from prusc.masks.gumbel_sigmoid import row_chunks
 from prusc.models import RepresentationTap, call_model, to_device
@@ -83,6 +83,25 @@ class MaskStepTerms(NamedTuple):
     num_without_positives: Shaped[Tensor, ""]
 
 
+def cluster_contrast(
+    representations: Float[Tensor, "batch dim"],
+    labels: Int[Tensor, " batch"],
+    cluster_ids: Int[Tensor, " batch"],
+    config: MaskConfig,
+) -> ContrastiveTerms:
+    """Compute PruSC's contrastive loss as the settings say."""
+    return cluster_contrastive_terms(
+        representations,
+        labels,
+        cluster_ids,
+        temperature=config.contrastive_temperature,
+        negatives=config.negatives,
+    )
+
+
+Contrast = Callable[[Tensor, Tensor, Tensor, MaskConfig], ContrastiveTerms]
+
+
 def learn_masks(
     model: nn.Module,
     head_name: str,
@@ -93,6 +112,7 @@ def learn_masks(
     runtime: Runtime,
     *,
     generator: torch.Generator,
+    contrast: Contrast = cluster_contrast,
     after_step: Callable[[int, float], None] | None = None,
 ) -> LearnedMasks:
     """Learn masks with cross-entropy, the contrastive loss over all pairs of the global batch, and the sparsity term.
@@ -106,6 +126,7 @@ def learn_masks(
         config: Every setting of the method.
         runtime: Where to compute; processes share each batch and learn the same masks.
         generator: Decides the draws and the sampled masks.
+        contrast: The contrastive loss, given representations, labels and cluster ids of the global batch.
         after_step: Called with the number of steps done and the loss.
 
     Returns:
@@ -160,6 +181,7 @@ def learn_masks(
                 config=config,
                 runtime=runtime,
                 step=step,
+                contrast=contrast,
             )
             means = (terms.cross_entropy, terms.contrastive, terms.num_without_positives / config.batch_size)
             sums += torch.stack(means).cpu()
@@ -209,6 +231,7 @@ def mask_step(
     config: MaskConfig,
     runtime: Runtime,
     step: int,
+    contrast: Contrast = cluster_contrast,
 ) -> MaskStepTerms:
     """Sample masks, run one batch forward and backward, and update the mask logits.
 
@@ -222,6 +245,7 @@ def mask_step(
         config: Every setting of the method.
         runtime: Where to compute; the contrastive loss spans the batches of all processes.
         step: Number of the step, for an error.
+        contrast: As in `learn_masks`.
 
     Returns:
         The terms of the loss.
@@ -234,7 +258,7 @@ def mask_step(
     with runtime.autocast():
         logits = call_model(masked, inputs)
         cross_entropy = F.cross_entropy(logits.float(), labels)
-    contrastive, num_without = _contrastive(tap.take(), labels, cluster_ids, config, runtime)
+    contrastive, num_without = _contrastive(tap.take(), labels, cluster_ids, contrast, config, runtime)
     loss = cross_entropy + config.beta * contrastive
     mean_cross_entropy = runtime.average(cross_entropy)
     mean_loss = mean_cross_entropy + config.beta * contrastive.detach()
@@ -298,16 +322,17 @@ def _add_sparsity_gradient(logits: Tensor, num_masked: int, config: MaskConfig) 
 
 
 def _contrastive(
-    representations: Tensor, labels: Tensor, cluster_ids: Tensor, config: MaskConfig, runtime: Runtime
+    representations: Tensor,
+    labels: Tensor,
+    cluster_ids: Tensor,
+    contrast: Contrast,
+    config: MaskConfig,
+    runtime: Runtime,
 ) -> tuple[Tensor, Tensor]:
     """Return the loss over the pairs of the global batch and the number of anchors left out."""
     if config.beta == 0:
         return representations.new_zeros((), dtype=torch.float32), torch.zeros((), device=runtime.device)
-    terms = cluster_contrastive_terms(
-        runtime.gather(representations.float()),
-        runtime.gather(labels),
-        runtime.gather(cluster_ids),
-        temperature=config.contrastive_temperature,
-        negatives=config.negatives,
+    terms = contrast(
+        runtime.gather(representations.float()), runtime.gather(labels), runtime.gather(cluster_ids), config
     )
     return terms.loss, terms.num_without_positives

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -52,10 +52,9 @@ class OpenRun:
     def __post_init__(self) -> None:
         self.stages = RunStages(self.folder, self.runtime, self.progress)
         self.say = self.stages.say
-        mean, std = self.data.mean, self.data.std
         erm = self.config.erm
-        self.transform = InputTransform(mean, std)
-        self.train_transform = InputTransform(mean, std, flip=erm.flip, min_crop_scale=erm.min_crop_scale)
+        self.transform = InputTransform(self.data.mean, self.data.std, crop_size=self.config.data_options.crop_size)
+        self.train_transform = replace(self.transform, flip=erm.flip, min_crop_scale=erm.min_crop_scale)
 
 
 @dataclass(frozen=True, eq=False)

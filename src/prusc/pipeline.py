@@ -10,7 +10,7 @@ from torch import nn
 
 from prusc.candidates import Candidate, Setting, try_heads, try_training
 from prusc.choice import choose_networks
-from prusc.clustering import Clustering
+from prusc.cluster_audit import judge_clusters
 from prusc.config import RunConfig
 from prusc.data import Data
 from prusc.debiasing_set import build_debiasing_set, cell_ids
@@ -22,7 +22,7 @@ from prusc.opening import OpenRun, Original, find_original, open_run
 from prusc.progress import Progress
 from prusc.result import DENSE_FAMILIES, VERDICT_TEXTS, DebiasingResult, summarise
 from prusc.run_files import read_masks, write_debiasing_set, write_masks, write_result
-from prusc.run_samples import write_samples
+from prusc.run_samples import Exhibit, write_samples
 from prusc.runtime import stage_generator
 from prusc.selection import make_judges
 from prusc.subnetwork import extract_subnetwork
@@ -80,7 +80,7 @@ class _Debiasing:
     def run(self) -> DebiasingResult:
         """Go through the stages."""
         original = find_original(self.opened)
-        model, clustering = original.model, original.clustering
+        model = original.model
         with self.stages.stage("debiasing_set"):
             setting = self.build_setting(original)
         with self.stages.stage("masks"):
@@ -99,7 +99,7 @@ class _Debiasing:
                 make = partial(self.try_mask, try_training, model, learned, step, setting)
                 masked[step] += self.stages.cached(f"mask-{step}-weights", make)
         with self.stages.stage("evaluation"):
-            result = self.finish(model, setting, clustering, learned, dense, list(chain(*masked.values())))
+            result = self.finish(original, setting, learned, dense, list(chain(*masked.values())))
         if self.folder is not None:
             self.folder.close()
         self.runtime.barrier()
@@ -202,17 +202,38 @@ class _Debiasing:
 
     def finish(
         self,
-        model: nn.Module,
+        original: Original,
         setting: Setting,
-        clustering: Clustering,
         learned: LearnedMasks,
         dense: list[Candidate],
         masked: list[Candidate],
     ) -> DebiasingResult:
         """Choose, evaluate and write."""
+        model, clustering = original.model, original.clustering
         choice = choose_networks(model, setting, dense, masked)
+        clusters = judge_clusters(
+            choice.predictions["erm"]["val"],
+            self.data.val.labels,
+            original.val_cluster_ids,
+            self.config.audit,
+            num_clusters=clustering.num_clusters,
+            num_classes=self.data.num_classes,
+            generator=stage_generator(self.config.seed, "audit"),
+        )
         if self.runtime.broadcast(self.folder is not None):
-            write_samples(self.folder, choice, setting)
+            after = choice.networks["subnetwork" if choice.verdict == "improved" else "erm"]
+            exhibit = Exhibit(
+                data=self.data,
+                networks={"before": choice.networks["erm"], "after": after},
+                predictions=choice.predictions,
+                clusters=clusters,
+                look_at=(),
+                head_name=setting.head_name,
+                transform=self.transform,
+                seed=self.config.seed,
+                runtime=self.runtime,
+            )
+            write_samples(self.folder, exhibit)
         chosen = choice.candidates["subnetwork"]
         self.say(f"chosen by {choice.judged_by}: {chosen.name}, density {chosen.mask.density:.2f}")
         self.say(f"verdict: {choice.verdict}: {VERDICT_TEXTS[choice.verdict]}")
@@ -234,6 +255,7 @@ class _Debiasing:
             clustering=clustering,
             class_names=self.data.class_names,
             cells=choice.cells,
+            clusters=clusters,
             history=learned.history,
             seconds=self.stages.seconds,
             config=self.config,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from prusc.candidates import Candidate
+from prusc.cluster_audit import ClusterAudit
 from prusc.clustering import Clustering
 from prusc.config import RunConfig
 from prusc.evaluation import GroupEvaluation
@@ -103,6 +104,7 @@ class DebiasingResult:
         clustering: Clusters of the training split.
         class_names: Name of each label.
         cells: What the clusters show of the network before and after, on the validation samples that judged.
+        clusters: Which of them are suspects of the original network, on the whole validation split; those first.
         history: How the mask came about.
         seconds: Wall time by stage, of the process that ran the stage.
         config: Every setting.
@@ -119,6 +121,7 @@ class DebiasingResult:
     clustering: Clustering
     class_names: tuple[str, ...]
     cells: tuple[CellAccuracy, ...]
+    clusters: tuple[ClusterAudit, ...]
     history: tuple[MaskHistoryEntry, ...]
     seconds: dict[str, float]
     config: RunConfig

@@ -227,11 +227,10 @@ def run_to_dict(config: RunConfig, data: Data, circumstances: Mapping[str, Any])
     """Turn what ``metrics.json`` says of every run, whatever its remedy, into plain values."""
     return {
         "format": FORMAT,
-        "prusc": version("prusc"),
+        **told_versions(),
         "data": data_to_dict(data),
         "model": config.model,
         "seed": config.seed,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _TOLD_VERSIONS}},
         **circumstances,
     }
 
@@ -244,6 +243,12 @@ def group_label_uses(config: RunConfig) -> list[str]:
 def data_to_dict(data: Data) -> dict[str, Any]:
     """Turn what the figures are of into plain values."""
     return {"name": data.name, "classes": data.class_names, "attributes": data.attribute_names, **data.origin}
+
+
+def told_versions() -> dict[str, Any]:
+    """Return what a run folder tells of the programs that made it."""
+    versions = {"python": platform.python_version(), **{name: version(name) for name in _TOLD_VERSIONS}}
+    return {"prusc": version("prusc"), "versions": versions}
 
 
 def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circumstances: Mapping[str, Any]) -> None:
@@ -285,6 +290,7 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circ
             "cluster_structure": result.clustering.structure,
             "cluster_trials": trials,
             "cells": [dataclasses.asdict(cell) for cell in result.cells],
+            "clusters": [dataclasses.asdict(cluster) for cluster in result.clusters],
             "seconds": result.seconds,
             "results": {
                 name: {split: evaluation_to_dict(evaluation) for split, evaluation in splits.items()}

@@ -56,6 +56,14 @@ class RunFolder:
             RunFolderError: If the folder is in use for other things, holds a run with other settings, or cannot be
                 written.
         """
+        try:
+            tomli_w.dumps(config_to_dict(config)).encode("utf-8")
+        except UnicodeEncodeError as error:
+            name = error.object[max(error.start - 20, 0) : error.end]
+            raise RunFolderError(
+                f"the settings hold a name that is no text ({name!r}), and {CONFIG} cannot; rename that file or "
+                "folder, or give a link to it"
+            ) from error
         begun = (self.path / CONFIG).is_file()
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"run folder {self.path} is a file; name another folder with --out")
@@ -151,6 +159,12 @@ class RunFolder:
                     target.hardlink_to(file)
                 except OSError:
                     _write_atomically(target, partial(shutil.copyfile, file))
+
+    def remove_folder(self, name: str) -> None:
+        """Remove a folder inside this one, if it is there."""
+        with self._explained():
+            if (self.path / name).is_dir():
+                shutil.rmtree(self.path / name)
 
     def append_log(self, line: str) -> None:
         """Add a line to ``log.txt``."""

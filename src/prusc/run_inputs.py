@@ -40,7 +40,8 @@ def build_run_model(config: RunConfig, data: Data, weights: dict[str, Tensor] | 
     if weights is not None:
         source = f"weight file {config.trained or config.weights}"
         load_weights(model, weights, source=source, new_head=config.trained is None)
-    images = InputTransform(data.mean, data.std)(take_inputs(data.train.inputs, torch.arange(2)))
+    transform = InputTransform(data.mean, data.std, crop_size=config.data_options.crop_size)
+    images = transform(take_inputs(data.train.inputs, torch.arange(2)))
     try:
         find_head(model, images, data.num_classes)
     except PruscError:

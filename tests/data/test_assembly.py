@@ -1,12 +1,15 @@
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from prusc.data import load_data
-from prusc.data.images import ImageFiles, decode_image
+from prusc.data.images import ImageFiles, ImageSource, decode_image, decode_source
 from prusc.errors import DataError
-from tests.data.folders import write_waterbirds
+from tests.data.folders import write_class_folders, write_image, write_waterbirds
 
 
 @pytest.fixture
@@ -47,6 +50,42 @@ def test_bad_images_are_skipped_and_listed(birds: Path, memory_limit_bytes: int)
     assert torch.equal(torch.stack([data.train.inputs[i] for i in range(len(data.train))]), whole.train.inputs[kept])
     assert torch.equal(data.train.labels, whole.train.labels[kept])
     assert torch.equal(data.train.attributes, whole.train.attributes[kept])
+    assert torch.equal(torch.stack([data.test.inputs[i] for i in range(len(data.test))]), whole.test.inputs)
+
+
+@pytest.mark.parametrize(("memory_limit_bytes", "num_decoded"), [(10**9, 32), (0, 32)])
+def test_to_find_the_bad_ones_images_are_decoded_once(
+    birds: Path, monkeypatch: pytest.MonkeyPatch, memory_limit_bytes: int, num_decoded: int
+) -> None:
+    decoded = []
+
+    def counting(source: ImageSource, size: int) -> NDArray[np.uint8]:
+        decoded.append(source)
+        return decode_source(source, size)
+
+    for module in ("assembly", "images"):
+        monkeypatch.setattr(f"prusc.data.{module}.decode_source", counting)
+    image(birds, 5).write_text("hello")
+    load_data(str(birds), image_size=8, skip_bad=True, memory_limit_bytes=memory_limit_bytes, num_threads=1)
+    assert len(decoded) == num_decoded
+
+
+def test_a_name_that_is_no_text_is_written_out(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        write_class_folders(tmp_path / "pets" / split, 2)
+    path = tmp_path / "pets" / "train" / "cat" / os.fsdecode(b"\xff.png")
+    try:
+        write_image(path, 5)
+    except OSError:
+        pytest.skip("this file system takes text only")
+    data = load_data(str(tmp_path / "pets"), image_size=8)
+    assert "train/cat/\\udcff.png" in data.train.sample_ids
+    position = data.train.sample_ids.index("train/cat/\\udcff.png")
+    assert torch.equal(data.train.inputs[position], decode_image(path, 8))
+    path.write_text("hello")
+    (skipped,) = load_data(str(tmp_path / "pets"), image_size=8, skip_bad=True).skipped
+    assert skipped.sample_id == "train/cat/\\udcff.png"
+    assert "cat/\\udcff.png is not an image" in skipped.problem
 
 
 def test_what_is_left_must_be_enough(birds: Path) -> None:

@@ -12,6 +12,7 @@ from prusc.config import StickerConfig
 from prusc.data import load_data
 from prusc.data.images import decode_source
 from prusc.data.listing import Listing
+from prusc.data.regions import add_masks
 from prusc.data.stickers import COLOURS, StickeredImage, add_stickers
 from prusc.errors import ConfigError
 
@@ -108,7 +109,8 @@ def test_it_keeps_off_the_lesion(root: Path) -> None:
 def test_masks_are_found_by_the_name_of_the_image(root: Path) -> None:
     (root / "masks").mkdir()
     Image.new("L", (40, 30)).save(root / "masks" / "7.png")
-    listing = add_stickers(make_listing(root), StickerConfig((1.0, 1.0), test_shares=(1.0, 1.0)), 0)
+    masked = add_masks(make_listing(root), None)
+    listing = add_stickers(masked, StickerConfig((1.0, 1.0), test_shares=(1.0, 1.0)), 0)
     assert listing.images[7].mask == root / "masks" / "7.png"  # type: ignore[union-attr]
     assert listing.images[8].mask is None  # type: ignore[union-attr]
     with pytest.raises(ConfigError, match=r"mask_folder .*nowhere is no folder"):

@@ -38,8 +38,8 @@ def test_every_number_of_channels_is_normalised() -> None:
 
 def test_the_memory_layout_is_kept() -> None:
     images = random_images(height=8, width=8).to(memory_format=torch.channels_last)
-    for flip in (False, True):
-        result = InputTransform(MEAN, STD, flip=flip)(images, generator=generator())
+    for flip, crop_size in ((False, None), (True, None), (True, 6)):
+        result = InputTransform(MEAN, STD, flip=flip, crop_size=crop_size)(images, generator=generator())
         assert result.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -106,13 +106,14 @@ def test_the_generator_decides_and_the_global_state_stays(min_crop_scale: float)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_crops_equal_their_slow_twin() -> None:
+@pytest.mark.parametrize("size", [None, 5, 12])
+def test_crops_equal_their_slow_twin(size: int | None) -> None:
     images = normalise_images(random_images(6), MEAN, STD)
     boxes = draw_crop_boxes(6, 0.3, generator=generator())
     flipped = torch.tensor([True, False, True, False, False, True])
-    result = crop_images(images, boxes, flipped)
+    result = crop_images(images, boxes, flipped, size=size)
     for image, box, mirror, found in zip(images, boxes.tolist(), flipped.tolist(), result, strict=True):
-        expected = reference.crop_image(image.double().numpy(), tuple(box), flipped=mirror)
+        expected = reference.crop_image(image.double().numpy(), tuple(box), flipped=mirror, size=size)
         np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
 
 
@@ -158,6 +159,33 @@ def test_augmentation_crops_and_flips_at_once() -> None:
     assert slopes.abs().std() > 0.05
 
 
+@pytest.mark.parametrize(("size", "first_row", "first_column"), [(4, 2, 1), (3, 3, 2), (7, 1, 0), (1, 4, 3)])
+def test_evaluation_sees_the_central_square(size: int, first_row: int, first_column: int) -> None:
+    images = random_images(3, height=9, width=7)
+    expected = images[:, :, first_row : first_row + size, first_column : first_column + size]
+    for flip in (False, True):  # no generator, no flips
+        result = InputTransform(MEAN, STD, flip=flip, crop_size=size)(images)
+        torch.testing.assert_close(result, InputTransform(MEAN, STD)(expected))
+
+
+def test_training_sees_crops_of_the_whole_image_in_the_size_of_the_central_one() -> None:
+    columns = torch.arange(64, dtype=torch.uint8).expand(300, 1, 64, 64)
+    transform = InputTransform((0.0,), (1 / 255,), min_crop_scale=0.5, crop_size=48)
+    result = transform(columns, generator=generator())
+    assert result.shape == (300, 1, 48, 48)
+    assert result.min() < 7  # the central square has the columns 8 to 55
+    assert result.max() > 56
+    # Without random crops training sees what evaluation sees.
+    whole = InputTransform((0.0,), (1 / 255,), crop_size=48)
+    assert torch.equal(whole(columns, generator=generator()), whole(columns))
+    assert whole(columns)[0, 0, 0].tolist() == pytest.approx(list(range(8, 56)))
+
+
+def test_images_smaller_than_the_crop_are_refused() -> None:
+    with pytest.raises(DataError, match="images have 9 x 7 pixels, fewer than crop_size 8; give a larger image_size"):
+        InputTransform(MEAN, STD, crop_size=8)(random_images())
+
+
 def test_a_wrong_number_of_channels_is_refused() -> None:
     with pytest.raises(DataError, match=r"images have 1 channel\(s\), mean and std 3"):
         InputTransform(MEAN, STD)(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
@@ -174,6 +202,7 @@ def test_a_wrong_number_of_channels_is_refused() -> None:
         ({"mean": (0.5,), "std": (0.5,), "min_crop_scale": 0.0}, "min_crop_scale is 0"),
         ({"mean": (0.5,), "std": (0.5,), "min_crop_scale": 1.1}, "min_crop_scale is 1.1"),
         ({"mean": (0.5,), "std": (0.5,), "min_crop_scale": float("nan")}, "min_crop_scale is nan"),
+        ({"mean": (0.5,), "std": (0.5,), "crop_size": 0}, "crop_size is 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, object], message: str) -> None:

@@ -12,15 +12,18 @@ def normalise_images(images: np.ndarray, mean: tuple[float, ...], std: tuple[flo
     return result
 
 
-def crop_image(image: np.ndarray, box: tuple[float, float, float, float], *, flipped: bool) -> np.ndarray:
-    """Cut left, top, width, height (shares) out of an image [C, H, W] and resize it to [C, H, W]."""
+def crop_image(
+    image: np.ndarray, box: tuple[float, float, float, float], *, flipped: bool, size: int | None = None
+) -> np.ndarray:
+    """Cut left, top, width, height (shares) out of an image [C, H, W] and resize it to [C, H, W] or [C, size, size]."""
     num_channels, height, width = image.shape
     left, top, box_width, box_height = box
-    result = np.empty(image.shape)
-    for row in range(height):
-        for column in range(width):
+    out_height, out_width = (height, width) if size is None else (size, size)
+    result = np.empty((num_channels, out_height, out_width))
+    for row in range(out_height):
+        for column in range(out_width):
             # The centre of the output pixel, as a share of the box, then as a place in the image.
-            share_x, share_y = (column + 0.5) / width, (row + 0.5) / height
+            share_x, share_y = (column + 0.5) / out_width, (row + 0.5) / out_height
             if flipped:
                 share_x = 1 - share_x
             x = (left + share_x * box_width) * width - 0.5

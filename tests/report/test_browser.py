@@ -5,11 +5,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from prusc.report import compare_runs, write_report
-from tests.run_folders import make_run
+from prusc.run_samples import MAX_MAP_SAMPLES
+from tests.run_folders import make_audit, make_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 AXE = Path(__file__).parents[2] / ".venv" / "node" / "node_modules" / "axe-core" / "axe.min.js"
@@ -32,16 +34,22 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A report of 2,500 points, one of hostile names, and a comparison."""
+    """A report with as many points as a map may have, one of hostile names, audits like these, and a comparison."""
     folder = tmp_path_factory.mktemp("runs")
-    run = make_run(folder / "run", num_samples=5_000, class_names=("cat", "dog", "eel"))
+    run = make_run(folder / "run", num_samples=2 * MAX_MAP_SAMPLES, class_names=("cat", "dog", "eel"))
     hostile = make_run(folder / "hostile", class_names=HOSTILE, sample_name=HOSTILE[0], attribute=(HOSTILE[1], HOSTILE))
-    for path in (run, hostile):
+    audit = make_audit(folder / "audit")
+    hostile_audit = make_audit(
+        folder / "hostile-audit", class_names=HOSTILE, sample_name=HOSTILE[0], attribute=(HOSTILE[1], HOSTILE)
+    )
+    for path in (run, hostile, audit, hostile_audit):
         write_report(path)
     compare_runs([run, hostile], folder / "comparison.html")
     return {
         "run": run / "report.html",
         "hostile": hostile / "report.html",
+        "audit": audit / "report.html",
+        "hostile audit": hostile_audit / "report.html",
         "comparison": folder / "comparison.html",
     }
 
@@ -70,7 +78,7 @@ class Opened:
         self.page.context.close()
 
 
-@pytest.mark.parametrize("name", ["run", "hostile", "comparison"])
+@pytest.mark.parametrize("name", ["run", "hostile", "audit", "hostile audit", "comparison"])
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1400, "dark")])
 def test_it_opens_quietly_and_nothing_overflows(
     browser: Browser, pages: dict[str, Path], name: str, width: int, scheme: str
@@ -120,10 +128,32 @@ def test_pointing_at_a_sample_shows_it(browser: Browser, pages: dict[str, Path])
     assert page.locator("#map-detail canvas").is_hidden()
     point_at(page, 0)
     assert page.locator("#map-detail canvas").is_visible()
-    assert "sample-" in page.locator("#map-detail dl").inner_text()
+    # What is said of the sample is what the run folder says of it.
+    terms = page.locator("#map-detail dt").all_inner_texts()
+    said = dict(zip(terms, page.locator("#map-detail dd").all_inner_texts(), strict=True))
+    table = pd.read_csv(pages["run"].parent / "samples" / "samples.csv")
+    row = table[(table["split"] == "val") & (table["sample_id"] == said["sample"])].iloc[0]
+    names = ("cat", "dog", "eel")
+    assert said == {
+        "sample": row["sample_id"],
+        "class": names[row["label"]],
+        "cluster": str(row["cluster"]),
+        "before": names[row["prediction/erm"]],
+        "after": names[row["prediction/subnetwork"]],
+        "place": row["attribute/place"],
+    }
     colours = """new Set(document.querySelector("#map-detail canvas").getContext("2d")
         .getImageData(0, 0, 224, 224).data).size"""
     assert page.evaluate(colours) > 10, "the picture is empty"
+    opened.check_quiet()
+
+
+def test_pointing_at_a_sample_of_an_audit_shows_one_prediction(browser: Browser, pages: dict[str, Path]) -> None:
+    opened = Opened(browser, pages["audit"])
+    point_at(opened.page, 0)
+    assert opened.page.locator("#map-detail canvas").is_visible()
+    terms = opened.page.locator("#map-detail dt").all_inner_texts()
+    assert terms == ["sample", "class", "cluster", "prediction", "place"]
     opened.check_quiet()
 
 
@@ -137,17 +167,17 @@ def test_the_map_is_recoloured_filtered_and_switched(browser: Browser, pages: di
                 first: chart.data[0].x[0], axis: chart.layout.xaxis.title.text};
     }"""
     before = page.evaluate(state)
-    assert (before["names"], before["num"]) == (["0", "1", "2"], 2_500)
+    assert (before["names"], before["num"]) == (["0", "1", "2"], MAX_MAP_SAMPLES)
     page.select_option("#map-colour", label="place")
     assert page.evaluate(state)["names"] == ["in", "out"]
     page.select_option("#map-colour", label="cluster")
     page.select_option("#map-cluster", "1")
-    assert 500 < page.evaluate(state)["num"] < 1_200
+    assert 1_200 < page.evaluate(state)["num"] < 2_200
     page.select_option("#map-cluster", "-1")
     page.focus("input[value=before]")
     page.keyboard.press("ArrowRight")
     after = page.evaluate(state)
-    assert after["num"] == 2_500
+    assert after["num"] == MAX_MAP_SAMPLES
     assert after["first"] != before["first"]
     assert "40" in after["axis"]
     opened.check_quiet()
@@ -171,7 +201,7 @@ def test_tables_are_sorted_by_mouse_and_by_keyboard(browser: Browser, pages: dic
     opened.check_quiet()
 
 
-@pytest.mark.parametrize("name", ["run", "hostile", "comparison"])
+@pytest.mark.parametrize("name", ["run", "hostile", "audit", "hostile audit", "comparison"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_it(browser: Browser, pages: dict[str, Path], name: str, scheme: str) -> None:
     if not AXE.is_file():

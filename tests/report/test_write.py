@@ -12,7 +12,7 @@ import pytest
 
 from prusc.cli import run_command_line
 from prusc.report import try_report, write_report
-from tests.run_folders import change_metrics, make_run
+from tests.run_folders import change_metrics, make_audit, make_run
 
 Capture = pytest.CaptureFixture[str]
 
@@ -81,6 +81,100 @@ def test_every_part_is_there_and_the_figures_are_those_of_the_run(run: Path, cap
     assert set(json.loads(page.data)["charts"]) == {"chart-groups", "chart-layers", "chart-losses", "chart-densities"}
     assert len(json.loads(page.data)["map"]["ids"]) == 120
     assert (run / "report.html").stat().st_size < 12e6
+
+
+def test_the_share_of_attention_inside_a_region_is_a_number_with_n_and_interval(run: Path) -> None:
+    page = report_of(run)
+    about = json.loads((run / "samples" / "about.json").read_text())
+    (region,) = about["attention"]["regions"]
+    rows = re.findall(r"object 40 .{100}", page.text)
+    assert len(rows) == 1
+    for name in ("before", "after", "change"):
+        low, high = region[name]["ci95"]
+        assert f"[{100 * low:.1f} to {100 * high:.1f}]".replace("-", "−") in rows[0]
+    assert f"{100 * region['area']:.1f} %" in rows[0]
+    assert f"{100 * region['before']['mean']:.1f} %" in rows[0]
+    assert "The regions of 2 samples could not be read" in page.text
+
+
+def test_an_audit_has_a_report_of_its_own(tmp_path: Path, capsys: Capture) -> None:
+    audit = make_audit(tmp_path / "audit")
+    assert run_command_line(["report", str(audit)]) == 0
+    assert capsys.readouterr().out == f"Report: {audit / 'report.html'}\n"
+    page = Page(audit / "report.html")
+    sections = ["clusters", "follows", "map", "attention", "look", "made"]
+    assert [found["id"] for tag, found in page.elements if tag == "section"] == sections
+    told = json.loads((audit / "audit.json").read_text())
+    assert "A shortcut is suspected: within 1 of 3 clusters" in page.text
+    num_right = sum(sum(c["class_counts"].values()) * c["accuracy"] for c in told["clusters"])
+    assert f"{100 * num_right / 120:.1f} %" in page.text
+    for cluster in told["clusters"]:
+        assert f"p = {cluster['p_value']:.3f}" in page.text
+    assert page.text.index("Cluster 1: mostly") < page.text.index("Cluster 0: mostly")
+    assert json.loads(page.data)["map"]["points"].keys() == {"before"}
+    assert page.count("input") == 0, "there is no network after"
+    assert "look_at.csv" in page.text
+    assert "prusc audit --config" in page.text
+    assert not (audit / "model-card.md").exists()
+    assert page.count("img") + page.count("span", **{"class": "gap"}) > 3 * 8
+    assert run_command_line(["report", str(audit), "--figures", "--map", "tsne"]) == 0
+    assert {path.name for path in (audit / "figures").iterdir()} == {"map.png", "map.svg"}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "shown"), [("unclear", "Unclear: within 1 of 3"), ("not-found", "No shortcut was")]
+)
+def test_an_audit_that_suspects_nothing_says_so(tmp_path: Path, verdict: str, shown: str) -> None:
+    page = report_of(make_audit(tmp_path / "audit", verdict=verdict, attribute=None))
+    assert shown in page.text
+    assert "Group labels were used for nothing" in page.text
+    assert ("weak structure" in page.text) == (verdict == "not-found")
+
+
+def test_hostile_names_show_as_text_in_an_audit_too(tmp_path: Path) -> None:
+    page = report_of(make_audit(tmp_path / "audit", class_names=HOSTILE, sample_name=HOSTILE[0]))
+    for name in HOSTILE:
+        assert " ".join(name.split()) in page.text
+    assert page.count("script") == 3
+    assert not re.search("[<>]", page.data)
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        (lambda audit: (audit / "look_at.csv").unlink(), "look_at.csv is missing"),
+        (lambda audit: shutil.rmtree(audit / "samples"), "samples/samples.csv is missing"),
+        (lambda audit: (audit / "samples/map.safetensors").unlink(), "There is no map"),
+        (lambda audit: (audit / "clusters.csv").unlink(), "clusters.csv is missing"),
+        (lambda audit: (audit / "history.csv").write_text("step\n1\n"), "a run went on from this audit"),
+    ],
+)
+def test_what_an_audit_lacks_is_said(tmp_path: Path, change: Callable[[Path], object], shown: str) -> None:
+    audit = make_audit(tmp_path / "audit")
+    change(audit)
+    page = report_of(audit)
+    assert shown in page.text
+    assert "A shortcut is suspected" in page.text
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{", "audit.json is damaged (JSONDecodeError"),
+        ('{"format": 7}', "audit.json has format 7, this prusc reads up to format 1"),
+        ('{"format": 1}', "audit.json is not as prusc writes it (KeyError: 'data')"),
+    ],
+)
+def test_a_damaged_audit_is_refused(tmp_path: Path, capsys: Capture, content: str, expected: str) -> None:
+    audit = make_audit(tmp_path / "audit")
+    (audit / "audit.json").write_text(content)
+    assert run_command_line(["report", str(audit)]) == 2
+    assert expected in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_finished_run_is_not_reported_as_the_audit_that_it_went_on_from(run: Path) -> None:
+    (run / "audit.json").write_text("{")
+    assert "A better network was found" in report_of(run).text
 
 
 def test_nothing_but_its_own_scripts_may_run_and_nothing_is_asked_for(run: Path) -> None:
@@ -237,7 +331,7 @@ def test_whatever_goes_wrong_after_a_run_is_told_in_one_line(run: Path, monkeypa
         raise ZeroDivisionError("a bug\nof two lines")
 
     monkeypatch.setattr("prusc.report.write.render_run", fail)
-    assert try_report(run) == f"a bug of two lines (the run is finished; prusc report {run} tries again)"
+    assert try_report(run) == f"a bug of two lines (all the rest is done; prusc report {run} tries again)"
 
 
 def test_figures_and_model_card(run: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from prusc.config import DataConfig
+from prusc.config import USE_OPTIONS, DataConfig
 from prusc.data.assembly import DEFAULT_IMAGE_SIZE as DEFAULT_IMAGE_SIZE
 from prusc.data.assembly import assemble_data
 from prusc.data.celeba import load_celeba as load_celeba
@@ -18,6 +18,11 @@ from prusc.data.layouts import LAYOUT_NAMES as LAYOUT_NAMES
 from prusc.data.layouts import check_options, find_layout, list_layout
 from prusc.data.listing import Problems
 from prusc.data.splits import DEFAULT_SHARE, fill_splits
+from prusc.data.synthetic.colored_mnist import load_colored_mnist as load_colored_mnist
+from prusc.data.synthetic.colored_mnist import load_colored_mnist_irm as load_colored_mnist_irm
+from prusc.data.synthetic.corrupted_cifar import load_corrupted_cifar10 as load_corrupted_cifar10
+from prusc.data.synthetic.dominoes import load_dominoes as load_dominoes
+from prusc.data.synthetic.spuco_mnist import load_spuco_mnist as load_spuco_mnist
 from prusc.data.table import SPLIT_NAMES as SPLIT_NAMES
 from prusc.data.table import Data as Data
 from prusc.data.table import SkippedSample as SkippedSample
@@ -28,14 +33,20 @@ from prusc.errors import ConfigError, nearest_names
 
 @dataclass(frozen=True)
 class _Packaged:
-    """A data set inside the package: how to load it, and what its loader calls the options that apply."""
+    """A data set with a name of its own: how to load it, and the options that apply."""
 
     load: Callable[..., Data]
-    options: dict[str, str]
+    options: tuple[str, ...]
 
 
+_SYNTHETIC = ("source", "download", "num_train", "data_seed")
 _PACKAGED = {
-    "fashion-stickers": _Packaged(load_fashion_stickers, {"correlation": "correlation", "data_seed": "seed"}),
+    "fashion-stickers": _Packaged(load_fashion_stickers, ("correlation", "data_seed")),
+    "colored-mnist": _Packaged(load_colored_mnist, ("conflict_share", *_SYNTHETIC)),
+    "colored-mnist-irm": _Packaged(load_colored_mnist_irm, ("label_noise", *_SYNTHETIC)),
+    "spuco-mnist": _Packaged(load_spuco_mnist, ("magnitude", "variance", "strength", *_SYNTHETIC)),
+    "corrupted-cifar10": _Packaged(load_corrupted_cifar10, ("conflict_share", *_SYNTHETIC)),
+    "dominoes": _Packaged(load_dominoes, ("num_classes", "conflict_share", "cifar_source", *_SYNTHETIC)),
 }
 PACKAGED_NAMES = tuple(_PACKAGED)
 
@@ -56,7 +67,8 @@ def load_data(
     """Load a data set by its name, or from a folder or table whose layout is recognised.
 
     Args:
-        name: ``fashion-stickers``, the path of a folder or table, or a name on Hugging Face's hub after ``hf:``.
+        name: One of ``PACKAGED_NAMES``, such as ``fashion-stickers``, the path of a folder or table, or a name on
+            Hugging Face's hub after ``hf:``.
         layout: Name of the layout; recognised if ``None``.
         skip_bad: Go on without images that cannot be read; they are in ``Data.skipped``.
         default_seed: Decides splits and stickers that are made, if ``data_seed`` does not.
@@ -74,7 +86,7 @@ def load_data(
         ConfigError: If the name, the layout or an option is unknown, or an option does not apply to this data set.
         DataError: If the data are not as they have to be.
     """
-    known = (*(item.name for item in fields(DataConfig) if item.name != "memory_limit_gib"),)
+    known = (*(item.name for item in fields(DataConfig) if item.name not in USE_OPTIONS),)
     for unknown in (option for option in options if option not in known):
         raise ConfigError(
             f"unknown data option {unknown!r}{nearest_names(unknown, known)}; the options are {', '.join(known)}"
@@ -82,11 +94,11 @@ def load_data(
     given = {option: value for option, value in options.items() if value is not None}
     if name in _PACKAGED:
         packaged = _PACKAGED[name]
-        check_options(name, given, tuple(packaged.options))
+        check_options(name, given, packaged.options)
         if layout is not None:
             raise ConfigError(f"layout {layout!r} does not go with {name!r}, which is no folder; leave it out")
-        arguments = {"data_seed": default_seed} | given
-        return packaged.load(**{packaged.options[option]: value for option, value in arguments.items()})
+        seed = given.pop("data_seed", default_seed)
+        return packaged.load(**given, seed=seed)
     found = find_layout(name, layout, packaged=PACKAGED_NAMES)
     check_options(name, given, found.options)
     listing, made = list_layout(name, found, Problems(), given, default_seed=default_seed)

@@ -13,10 +13,13 @@ from prusc.data.images import (
     ImageSource,
     Progress,
     decode_source,
+    fits_into_memory,
     load_image_inputs,
+    load_readable_images,
     map_in_threads,
 )
 from prusc.data.listing import Listing
+from prusc.data.regions import ImageRegions, has_regions
 from prusc.data.table import SPLIT_NAMES, Data, SkippedSample, Split
 from prusc.errors import DataError
 
@@ -39,8 +42,8 @@ def assemble_data(
     Args:
         listing: With all three splits.
         image_size: Height and width of the images.
-        skip_bad: Go on without images that are missing or cannot be decoded. Each image is then decoded once to find
-            out, before those that are good are read.
+        skip_bad: Go on without images that are missing or cannot be decoded. Those that memory does not hold are then
+            decoded once more than without it, to find out.
         memory_limit_bytes: Up to this size all images are held in memory; beyond, they are decoded one by one.
         num_threads: Decoding threads; ``None`` means one for each core.
         progress: Told the number of images decoded so far and the number of all images.
@@ -54,25 +57,32 @@ def assemble_data(
     """
     # Empty splits and the like come to light before minutes of decoding, not after.
     _assemble(listing, ImageFiles(listing.images, image_size), ())
-    skipped: tuple[SkippedSample, ...] = ()
-    if skip_bad:
-        bad = find_bad_images(listing.images, image_size, num_threads=num_threads, progress=progress)
-        skipped = tuple(
-            SkippedSample(SPLIT_NAMES[listing.splits[index]], listing.sample_ids[index], message)
-            for index, message in bad.items()
-        )
-        if len(bad) == len(listing):
-            raise DataError(f"none of the {len(listing)} images of {listing.source} can be read; the first: {bad[0]}")
-        listing = listing.take(np.setdiff1d(np.arange(len(listing)), list(bad)))
-        _assemble(listing, ImageFiles(listing.images, image_size), skipped)
-    else:
+    if not skip_bad:
         check_images_exist(listing)
     # Split after split, so that one tensor holds all images and the splits are slices of it.
     listing = listing.take(np.argsort(listing.splits, kind="stable"))
-    inputs = load_image_inputs(
-        listing.images, image_size, memory_limit_bytes=memory_limit_bytes, num_threads=num_threads, progress=progress
+    if not skip_bad:
+        inputs = load_image_inputs(
+            listing.images,
+            image_size,
+            memory_limit_bytes=memory_limit_bytes,
+            num_threads=num_threads,
+            progress=progress,
+        )
+        return _assemble(listing, inputs, ())
+    readable: Tensor | None = None
+    if fits_into_memory(len(listing), image_size, memory_limit_bytes):
+        readable, bad = load_readable_images(listing.images, image_size, num_threads=num_threads, progress=progress)
+    else:
+        bad = find_bad_images(listing.images, image_size, num_threads=num_threads, progress=progress)
+    if len(bad) == len(listing):
+        raise DataError(f"none of the {len(listing)} images of {listing.source} can be read; the first: {bad[0]}")
+    skipped = tuple(
+        SkippedSample(SPLIT_NAMES[listing.splits[index]], _as_text(listing.sample_ids[index]), _as_text(message))
+        for index, message in bad.items()
     )
-    return _assemble(listing, inputs, skipped)
+    listing = listing.take(np.setdiff1d(np.arange(len(listing)), list(bad)))
+    return _assemble(listing, ImageFiles(listing.images, image_size) if readable is None else readable, skipped)
 
 
 def find_bad_images(
@@ -128,25 +138,34 @@ def check_images_exist(listing: Listing) -> None:
         )
 
 
+def _as_text(name: str) -> str:
+    """Write out what is no text, as in the name of a file in another encoding, which no file of ours could hold."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _assemble(listing: Listing, inputs: Tensor | ImageFiles, skipped: tuple[SkippedSample, ...]) -> Data:
     order = np.argsort(listing.splits, kind="stable")
     stops = np.bincount(listing.splits, minlength=len(SPLIT_NAMES)).cumsum().tolist()
     labels = torch.from_numpy(listing.labels[order])
     attributes = torch.from_numpy(listing.attributes[order])
-    sample_ids = [listing.sample_ids[index] for index in order.tolist()]
+    sample_ids = [_as_text(listing.sample_ids[index]) for index in order.tolist()]
     images = [listing.images[index] for index in order.tolist()]
+    masks = [None if listing.masks is None else listing.masks[index] for index in order.tolist()]
+    size = inputs.shape[-1] if isinstance(inputs, Tensor) else inputs.size
+    are_known = listing.masks is not None or any(map(has_regions, listing.images))
     splits = {}
     try:
         for name, start, stop in zip(SPLIT_NAMES, [0, *stops], stops, strict=False):
             splits[name] = Split(
                 inputs=(
-                    inputs[start:stop]
-                    if isinstance(inputs, Tensor)
-                    else ImageFiles(tuple(images[start:stop]), inputs.size)
+                    inputs[start:stop] if isinstance(inputs, Tensor) else ImageFiles(tuple(images[start:stop]), size)
                 ),
                 labels=labels[start:stop],
                 attributes=attributes[start:stop] if listing.attribute_names else None,
                 sample_ids=tuple(sample_ids[start:stop]),
+                regions=(
+                    ImageRegions(tuple(images[start:stop]), tuple(masks[start:stop]), size) if are_known else None
+                ),
             )
         return Data(
             name=listing.name,
@@ -161,7 +180,7 @@ def _assemble(listing: Listing, inputs: Tensor | ImageFiles, skipped: tuple[Skip
                 "root": str(listing.root.absolute()),
                 **listing.origin,
                 "attributes": list(listing.attribute_names),
-                "image_size": inputs.shape[-1] if isinstance(inputs, Tensor) else inputs.size,
+                "image_size": size,
                 "num_skipped": len(skipped),
             },
             skipped=skipped,

@@ -56,6 +56,10 @@ class ComposedImage(MadeImage):
         share = mask / 255
         return (bird * share + background * (1 - share)).round().astype(np.uint8)
 
+    def find_regions(self, size: int) -> dict[str, NDArray[np.bool_]]:
+        """Return where the bird is."""
+        return {"bird": decode_source(self.mask, size)[:, :, 0] >= 128}
+
 
 def list_cub(
     root: Path,

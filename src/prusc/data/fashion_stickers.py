@@ -1,12 +1,16 @@
 """The packaged default data: real garments with a coloured sticker that gives the class away."""
 
+from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
+from prusc.data.synthetic.shares import count_values
 from prusc.data.table import Data, Split
 from prusc.errors import ConfigError, DataError
 
@@ -133,14 +137,14 @@ def _make_split(
     """Lay stickers on the chosen images [class, n] of the images [class, 5000, 28, 28] and mix their order."""
     num_classes, num_per_class = chosen.shape
     labels = np.repeat(np.arange(num_classes), num_per_class)
-    counts = [_colour_counts(label, num_per_class, correlation) for label in range(num_classes)]
+    counts = [count_values(label, num_per_class, correlation, _NUM_COLOURS) for label in range(num_classes)]
     # The chosen images are already in random order, so handing the colours out in blocks ties them to nothing.
     colours = np.concatenate([np.repeat(np.arange(_NUM_COLOURS), count) for count in counts])
 
     order = rng.permutation(len(labels))
     labels, colours, indices = labels[order], colours[order], chosen.reshape(-1)[order]
     inputs = np.repeat(images[labels, indices][:, None], 3, axis=1)
-    _lay_stickers(inputs, np.array(list(COLOURS.values()), dtype=np.uint8)[colours], rng)
+    places = _lay_stickers(inputs, np.array(list(COLOURS.values()), dtype=np.uint8)[colours], rng)
     return Split(
         inputs=torch.from_numpy(inputs),
         labels=torch.from_numpy(labels),
@@ -148,20 +152,25 @@ def _make_split(
         sample_ids=tuple(
             f"{CLASS_NAMES[label]}-{index:05d}" for label, index in zip(labels.tolist(), indices.tolist(), strict=True)
         ),
+        regions=places,
     )
 
 
-def _colour_counts(label: int, num_samples: int, correlation: float) -> list[int]:
-    """How many of a class's samples get each colour; left-overs go to the colours that follow the class's own."""
-    counts = [0] * _NUM_COLOURS
-    counts[label] = round(correlation * num_samples)
-    share, left_over = divmod(num_samples - counts[label], _NUM_COLOURS - 1)
-    for step in range(1, _NUM_COLOURS):
-        counts[(label + step) % _NUM_COLOURS] = share + (step <= left_over)
-    return counts
+@dataclass(frozen=True, eq=False)
+class _StickerPlaces:
+    """The upper left corner of each sticker: the regions of a split."""
+
+    top: NDArray[np.int64]
+    left: NDArray[np.int64]
+
+    def __call__(self, index: int) -> dict[str, Bool[Tensor, "28 28"]]:
+        inside = torch.zeros(IMAGE_SIZE, IMAGE_SIZE, dtype=torch.bool)
+        top, left = int(self.top[index]), int(self.left[index])
+        inside[top : top + STICKER_SIZE, left : left + STICKER_SIZE] = True
+        return {"sticker": inside}
 
 
-def _lay_stickers(inputs: NDArray[np.uint8], rgb: NDArray[np.uint8], rng: np.random.Generator) -> None:
+def _lay_stickers(inputs: NDArray[np.uint8], rgb: NDArray[np.uint8], rng: np.random.Generator) -> _StickerPlaces:
     """Paint a sticker of colour rgb [N, 3] into each of the inputs [N, 3, 28, 28], in place, at a random place."""
     num_samples, free = len(inputs), IMAGE_SIZE - STICKER_SIZE
     left = free * rng.integers(0, 2, size=num_samples)
@@ -170,3 +179,4 @@ def _lay_stickers(inputs: NDArray[np.uint8], rgb: NDArray[np.uint8], rng: np.ran
     sample = np.arange(num_samples)[:, None, None]
     rows, columns = (top[:, None] + span)[:, :, None], (left[:, None] + span)[:, None, :]
     inputs[sample, :, rows, columns] = rgb[:, None, None, :]
+    return _StickerPlaces(top, left)

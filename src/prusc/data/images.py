@@ -36,6 +36,14 @@ class MadeImage(ABC):
             DataError: If something that it is made from is missing or damaged.
         """
 
+    def find_regions(self, size: int) -> dict[str, NDArray[np.bool_]]:  # noqa: ARG002 -- most makings give it none
+        """Return places that its making has given the image, by name, each [size, size] and True inside.
+
+        Raises:
+            DataError: If something that it is made from is missing or damaged.
+        """
+        return {}
+
 
 ImageSource: TypeAlias = str | Path | MadeImage
 """Where an image comes from: the path of a file, or what makes it."""
@@ -146,6 +154,50 @@ def load_images(
     return torch.from_numpy(images)
 
 
+def load_readable_images(
+    paths: Sequence[ImageSource], size: int, *, num_threads: int | None = None, progress: Progress | None = None
+) -> tuple[UInt8[Tensor, "readable 3 {size} {size}"], dict[int, str]]:
+    """Decode images as `load_images` does, and go on without those that cannot be decoded.
+
+    Args:
+        paths: The images.
+        size: See :func:`load_images`.
+        num_threads: See :func:`load_images`.
+        progress: See :func:`load_images`.
+
+    Returns:
+        One image for each path that can be decoded, and what is wrong with the others, by their index.
+
+    Raises:
+        ConfigError: See :func:`load_images`.
+    """
+    _check_size(size)
+    images = np.empty((len(paths), 3, size, size), dtype=np.uint8)
+
+    def attempt(index: int) -> str | None:
+        try:
+            images[index] = decode_source(paths[index], size).transpose(2, 0, 1)
+        except DataError as error:
+            return str(error)
+        return None
+
+    messages = map_in_threads(attempt, len(paths), num_threads=num_threads, progress=progress)
+    bad = {index: message for index, message in enumerate(messages) if message is not None}
+    num_kept = 0
+    for index in range(len(paths)):
+        if index not in bad:
+            # In place: a copy of the rest would need the memory twice.
+            if num_kept < index:
+                images[num_kept] = images[index]
+            num_kept += 1
+    return torch.from_numpy(images[:num_kept]), bad
+
+
+def fits_into_memory(num_images: int, size: int, memory_limit_bytes: int) -> bool:
+    """Whether so many decoded images take no more than the limit."""
+    return num_images * 3 * size * size <= memory_limit_bytes
+
+
 @dataclass(frozen=True)
 class ImageFiles(Dataset[Tensor]):
     """Images that are decoded when they are asked for.
@@ -193,7 +245,7 @@ def load_image_inputs(
         DataError: See :func:`decode_image`. Of images that are not decoded yet only a missing or empty one is noticed.
     """
     _check_size(size)
-    if len(paths) * 3 * size * size <= memory_limit_bytes:
+    if fits_into_memory(len(paths), size, memory_limit_bytes):
         return load_images(paths, size, num_threads=num_threads, progress=progress)
     for path in paths:
         if not isinstance(path, MadeImage):

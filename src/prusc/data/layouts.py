@@ -13,13 +13,14 @@ from prusc.data.cub import is_cub, list_cub
 from prusc.data.huggingface import HUB_PREFIX, is_saved_dataset, list_dataset, open_dataset
 from prusc.data.image_folder import is_image_folder, list_image_folder
 from prusc.data.listing import Listing, Problems
+from prusc.data.regions import add_masks
 from prusc.data.splits import DEFAULT_SHARE, fill_splits
 from prusc.data.stickers import add_stickers
 from prusc.data.table_files import find_tables, read_columns
 from prusc.data.tables import ISIC, TABLE, WATERBIRDS, TableFormat, list_table
 from prusc.errors import ConfigError, nearest_names
 
-_SPLIT_OPTIONS = ("image_size", "val_share", "test_share", "data_seed", "stickers")
+_SPLIT_OPTIONS = ("image_size", "val_share", "test_share", "data_seed", "mask_folder", "stickers")
 _TABLE_OPTIONS = (
     "target",
     "attributes",
@@ -178,7 +179,7 @@ def check_options(name: str, given: Mapping[str, Any], applicable: tuple[str, ..
 def list_layout(
     name: str, layout: Layout, problems: Problems, given: Mapping[str, Any], *, default_seed: int
 ) -> tuple[Listing, tuple[str, ...]]:
-    """List the samples of a path, with splits and stickers.
+    """List the samples of a path, with splits, masks and stickers.
 
     Args:
         name: The path or name.
@@ -194,12 +195,13 @@ def list_layout(
     options.pop("image_size", None)
     seed = options.pop("data_seed", default_seed)
     shares = {share: options.pop(share, DEFAULT_SHARE) for share in ("val_share", "test_share")}
+    mask_folder = options.pop("mask_folder", None)
     stickers = options.pop("stickers", DataConfig().stickers)
     if layout.takes_seed:
         options["seed"] = seed
     listing = layout.list_samples(Path(name) if not name.startswith(HUB_PREFIX) else name, problems, **options)
     listing, made = fill_splits(listing, **shares, seed=seed)
-    listing = add_stickers(listing, stickers, seed)
+    listing = add_stickers(add_masks(listing, mask_folder), stickers, seed)
     origin = {**listing.origin, "data_seed": seed}
     if made:
         origin |= {"made_splits": list(made), **shares}

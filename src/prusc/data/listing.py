@@ -74,6 +74,7 @@ class Listing:
         attributes: Value of each attribute, [samples, attributes].
         attribute_names: One name per attribute.
         attribute_values: For each attribute the names of its values.
+        masks: White where the object of each image is; ``None`` for an image without, or if there are none at all.
         bundles: Samples of the same number must not be divided among splits; ``None`` if each stands alone.
         origin: Settings that made the listing, for the run folder.
     """
@@ -91,6 +92,7 @@ class Listing:
     attributes: NDArray[np.int64]
     attribute_names: tuple[str, ...] = ()
     attribute_values: tuple[tuple[str, ...], ...] = ()
+    masks: tuple[Path | None, ...] | None = None
     bundles: NDArray[np.int64] | None = None
     origin: dict[str, Any] = field(default_factory=dict)
 
@@ -112,6 +114,7 @@ class Listing:
             labels=self.labels[indices],
             splits=self.splits[indices],
             attributes=self.attributes[indices],
+            masks=None if self.masks is None else tuple(self.masks[index] for index in order),
             bundles=None if self.bundles is None else self.bundles[indices],
         )
 

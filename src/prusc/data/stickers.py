@@ -3,14 +3,14 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prusc.config import StickerConfig
-from prusc.data.images import IMAGE_SUFFIXES, ImageSource, MadeImage, decode_source
+from prusc.data.images import ImageSource, MadeImage, decode_source
 from prusc.data.listing import Listing
+from prusc.data.regions import find_masks
 from prusc.data.table import SPLIT_NAMES
 from prusc.errors import ConfigError
 
@@ -42,12 +42,22 @@ class StickeredImage(MadeImage):
     def decode(self, size: int) -> NDArray[np.uint8]:
         """Return the image as an RGB square [size, size, 3] with its sticker."""
         pixels = decode_source(self.image, size)
+        colour, disc = self._draw(size)
+        share = disc[:, :, None]
+        return (pixels * (1 - share) + colour * share).round().astype(np.uint8)
+
+    def find_regions(self, size: int) -> dict[str, NDArray[np.bool_]]:
+        """Return where the sticker is, and the regions of the image below."""
+        below = self.image.find_regions(size) if isinstance(self.image, MadeImage) else {}
+        return {**below, ATTRIBUTE: self._draw(size)[1] >= 0.5}
+
+    def _draw(self, size: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the sticker's colour, and how much of each pixel it covers."""
         lesion = None if self.mask is None else decode_source(self.mask, size)[:, :, 0] >= 128
         rng = np.random.default_rng(self.seed)
         colour = np.array(COLOURS[rng.integers(len(COLOURS))])
         radius = self.diameter / 2 * rng.uniform(0.8, 1.2)
-        disc = _draw_disc(size, radius, lesion, rng)[:, :, None]
-        return (pixels * (1 - disc) + colour * disc).round().astype(np.uint8)
+        return colour, _draw_disc(size, radius, lesion, rng)
 
 
 def add_stickers(listing: Listing, config: StickerConfig, seed: int) -> Listing:
@@ -81,10 +91,16 @@ def add_stickers(listing: Listing, config: StickerConfig, seed: int) -> Listing:
         for label, share in enumerate(shares):
             members = np.flatnonzero((listing.splits == split) & (listing.labels == label))
             chosen[rng.permutation(members)[: round(share * len(members))]] = True
-    masks = _find_masks(listing, config)
+    masks = listing.masks
+    if config.mask_folder is not None:
+        masks = find_masks(listing, config.mask_folder, option="stickers.mask_folder")
+    if masks is None:
+        masks = (None,) * len(listing)
     images = tuple(
-        StickeredImage(image, masks.get(Path(name).stem), _own_seed(seed, name), config.size) if has_sticker else image
-        for image, name, has_sticker in zip(listing.images, listing.sample_ids, chosen.tolist(), strict=True)
+        StickeredImage(image, mask, _own_seed(seed, name), config.size) if has_sticker else image
+        for image, mask, name, has_sticker in zip(
+            listing.images, masks, listing.sample_ids, chosen.tolist(), strict=True
+        )
     )
     return replace(
         listing,
@@ -99,7 +115,7 @@ def add_stickers(listing: Listing, config: StickerConfig, seed: int) -> Listing:
                 for split, shares in enumerate((train, val, test))
             },
             "sticker_size": config.size,
-            "sticker_masks": len(masks),
+            "sticker_masks": sum(mask is not None for mask in masks),
         },
     )
 
@@ -111,16 +127,6 @@ def _check_shares(name: str, shares: Sequence[float], listing: Listing) -> tuple
             f"{', '.join(listing.class_names)}"
         )
     return tuple(shares)
-
-
-def _find_masks(listing: Listing, config: StickerConfig) -> dict[str, Path]:
-    """Return the masks by the stem of the image's name; without a folder of masks there are none."""
-    folder = listing.root / (config.mask_folder or "masks")
-    if not folder.is_dir():
-        if config.mask_folder is not None:
-            raise ConfigError(f"stickers.mask_folder {folder} is no folder; expected one with a mask for each image")
-        return {}
-    return {path.stem: path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
 
 
 def _own_seed(seed: int, name: str) -> int:

@@ -1,16 +1,23 @@
 """Samples, labels, splits and attributes: what every reader returns and every stage takes."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from prusc.errors import DataError
 
 SPLIT_NAMES = ("train", "val", "test")
+
+Regions: TypeAlias = Callable[[int], Mapping[str, Bool[Tensor, "height width"]]]
+"""Given the index of a sample, the places in its image that are known: by name, each of the image's size, True inside.
+
+A sample may have none of them, or some; :class:`~prusc.errors.DataError` if they cannot be read.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +30,15 @@ class Split:
         labels: Class of each sample, in ``[0, num_classes)``.
         attributes: Value of each spurious attribute, for evaluation only; ``None`` where unknown.
         sample_ids: A name for each sample, such as its file name; unique within the split.
+        regions: Where things are in each image, such as its sticker; only looked at to say how much of a network's
+            attention falls inside. ``None`` where unknown.
     """
 
     inputs: Tensor | Dataset[Any]
     labels: Int[Tensor, " samples"]
     attributes: Int[Tensor, "samples attributes"] | None
     sample_ids: tuple[str, ...]
+    regions: Regions | None = None
 
     def __post_init__(self) -> None:
         num_inputs = len(self.inputs)  # type: ignore[arg-type]
@@ -49,7 +59,19 @@ class Split:
             self.labels[indices],
             None if self.attributes is None else self.attributes[indices],
             tuple(self.sample_ids[index] for index in indices.tolist()),
+            None if self.regions is None else _ChosenRegions(self.regions, tuple(indices.tolist())),
         )
+
+
+@dataclass(frozen=True)
+class _ChosenRegions:
+    """The regions of some samples of a split."""
+
+    regions: Regions
+    indices: tuple[int, ...]
+
+    def __call__(self, index: int) -> Mapping[str, Tensor]:
+        return self.regions(self.indices[index])
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,15 @@ class InputTransform:
         flip: Mirror half of the images when augmenting.
         min_crop_scale: Smallest share of the area that a random crop keeps when augmenting, in ``(0, 1]``; 1 crops
             nothing.
+        crop_size: Height and width of the result: of the central square or, when random crops are cut from the whole
+            image, of those; ``None`` for the image's own.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flip: bool = False
     min_crop_scale: float = 1.0
+    crop_size: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not self.mean:
@@ -46,6 +49,8 @@ class InputTransform:
             raise ConfigError(f"std is {self.std}; expected numbers greater than 0")
         if not 0 < self.min_crop_scale <= 1:
             raise ConfigError(f"min_crop_scale is {self.min_crop_scale}; expected a share greater than 0 and at most 1")
+        if self.crop_size is not None and self.crop_size < 1:
+            raise ConfigError(f"crop_size is {self.crop_size}; expected at least 1 pixel")
 
     @overload
     def __call__(self, inputs: Tensor, *, generator: torch.Generator | None = None) -> Tensor: ...
@@ -68,7 +73,7 @@ class InputTransform:
             float32 [B, C, H, W] for images, otherwise the very same inputs.
 
         Raises:
-            DataError: If images have another number of channels than ``mean``.
+            DataError: If images have another number of channels than ``mean``, or are smaller than ``crop_size``.
         """
         if not isinstance(inputs, Tensor) or inputs.dtype != torch.uint8 or inputs.dim() != 4:
             return inputs
@@ -77,7 +82,14 @@ class InputTransform:
             raise DataError(
                 f"images have {inputs.shape[1]} channel(s), mean and std {len(self.mean)}; expected the same number"
             )
+        if self.crop_size is not None and self.crop_size > min(inputs.shape[2:]):
+            raise DataError(
+                f"images have {inputs.shape[2]} x {inputs.shape[3]} pixels, fewer than crop_size {self.crop_size}; "
+                "give a larger image_size, or a smaller crop_size"
+            )
         crops = generator is not None and self.min_crop_scale < 1
+        if self.crop_size is not None and not crops:
+            inputs = crop_centre(inputs, self.crop_size)
         flipped: Tensor | None = None
         if generator is not None and self.flip:
             flipped = torch.rand(len(inputs), generator=generator, device=generator.device) < 0.5
@@ -87,7 +99,7 @@ class InputTransform:
         if crops:
             assert generator is not None
             boxes = draw_crop_boxes(len(inputs), self.min_crop_scale, generator=generator)
-            images = crop_images(images, boxes, flipped)
+            images = crop_images(images, boxes, flipped, size=self.crop_size)
         return images
 
 
@@ -98,6 +110,14 @@ def normalise_images(
     scale = torch.tensor([1 / (255 * value) for value in std], device=images.device).view(-1, 1, 1)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=images.device).view(-1, 1, 1)
     return images.to(torch.float32).mul_(scale).add_(shift)
+
+
+def crop_centre(
+    images: UInt8[Tensor, "batch channels height width"], size: int
+) -> UInt8[Tensor, "batch channels {size} {size}"]:
+    """Cut out the central square; where it cannot lie in the middle, it lies half a pixel to the left or above."""
+    top, left = (images.shape[2] - size) // 2, (images.shape[3] - size) // 2
+    return images[:, :, top : top + size, left : left + size]
 
 
 def flip_images(
@@ -138,13 +158,16 @@ def crop_images(
     images: Float[Tensor, "batch channels height width"],
     boxes: Float[Tensor, "batch 4"],
     flipped: Bool[Tensor, " batch"] | None = None,
-) -> Float[Tensor, "batch channels height width"]:
-    """Cut the boxes out and resize them (bilinear) to the size of the images.
+    *,
+    size: int | None = None,
+) -> Float[Tensor, "batch channels out_height out_width"]:
+    """Cut the boxes out and resize them (bilinear).
 
     Args:
         images: Any scale.
         boxes: See :func:`draw_crop_boxes`.
         flipped: Which images are mirrored left to right as well; ``None`` for none.
+        size: Height and width of the crops; ``None`` for those of the images.
 
     Returns:
         The crops.
@@ -156,5 +179,6 @@ def crop_images(
     if flipped is not None:
         width = torch.where(flipped.to(images.device), -width, width)
     affine = torch.stack([width, zero, centre_x, zero, height, centre_y], dim=1).view(-1, 2, 3)
-    grid = F.affine_grid(affine, list(images.shape), align_corners=False)
+    out_size = images.shape[2:] if size is None else (size, size)
+    grid = F.affine_grid(affine, [*images.shape[:2], *out_size], align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)

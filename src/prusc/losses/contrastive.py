@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -47,21 +47,44 @@ def cluster_contrastive_terms(
     Raises:
         ConfigError: If ``temperature <= 0`` or ``negatives`` is unknown.
     """
-    if temperature <= 0:
-        raise ConfigError(f"temperature must be greater than 0, found {temperature}")
     if negatives not in ("other-class", "cluster"):
         raise ConfigError(f"negatives must be 'other-class' or 'cluster', found {negatives!r}")
-    # Half precision cannot hold exp(1 / 0.07) summed over a batch with any accuracy.
-    unit = F.normalize(representations.float(), dim=1)
-    similarities = unit @ unit.T / temperature
     same_class = labels[:, None] == labels[None, :]
     same_cluster = cluster_ids[:, None] == cluster_ids[None, :]
     is_positive = same_class & ~same_cluster
     is_negative = same_cluster & ~same_class
     if negatives == "cluster":
         is_negative = same_cluster.clone().fill_diagonal_(False)
+    return contrast_pairs(representations, is_positive, is_positive | is_negative, temperature=temperature)
 
-    log_denominator = similarities.masked_fill(~(is_positive | is_negative), -torch.inf).logsumexp(dim=1)
+
+def contrast_pairs(
+    representations: Float[Tensor, "batch dim"],
+    is_positive: Bool[Tensor, "batch batch"],
+    is_compared: Bool[Tensor, "batch batch"],
+    *,
+    temperature: float,
+) -> ContrastiveTerms:
+    """Pull each anchor towards its positives, against all samples that it is compared with.
+
+    Args:
+        representations: Any scale; compared by cosine similarity.
+        is_positive: For each anchor (row) its positives.
+        is_compared: For each anchor the samples of the denominator, its positives among them.
+        temperature: Divides the similarities; greater than 0.
+
+    Returns:
+        The loss and the number of anchors without a positive.
+
+    Raises:
+        ConfigError: If ``temperature <= 0``.
+    """
+    if temperature <= 0:
+        raise ConfigError(f"temperature must be greater than 0, found {temperature}")
+    # Half precision cannot hold exp(1 / 0.07) summed over a batch with any accuracy.
+    unit = F.normalize(representations.float(), dim=1)
+    similarities = unit @ unit.T / temperature
+    log_denominator = similarities.masked_fill(~is_compared, -torch.inf).logsumexp(dim=1)
     num_positives = is_positive.sum(dim=1)
     has_positive = num_positives > 0
     mean_positive = (similarities * is_positive).sum(dim=1) / num_positives.clamp(min=1)

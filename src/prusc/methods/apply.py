@@ -175,8 +175,8 @@ def _make_inputs(method: Method, run: OpenRun, original: Original, untrained: nn
     for values in data.attribute_values:
         num_groups *= len(values)
     return MethodInputs(
-        train=_without_attributes(data.train),
-        val=_without_attributes(data.val),
+        train=_hide(data.train),
+        val=_hide(data.val),
         train_groups=train_groups,
         val_groups=val_groups,
         num_groups=0 if labels == "none" else num_groups,
@@ -194,8 +194,9 @@ def _make_inputs(method: Method, run: OpenRun, original: Original, untrained: nn
     )
 
 
-def _without_attributes(split: Split) -> Split:
-    return replace(split, attributes=None)
+def _hide(split: Split) -> Split:
+    """Leave out what no remedy may see, unless it declares that it needs it."""
+    return replace(split, attributes=None, regions=None)
 
 
 def _try(method: Method, settings: Any, name: str, number: int, inputs: MethodInputs, run: OpenRun) -> _Tried:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from prusc.methods.method import Method, MethodInputs, Trained
+from prusc.methods.method import Method, MethodInputs, Trained, require_positive
 
 
 @dataclass(frozen=True)
@@ -12,24 +13,37 @@ class JTTSettings:
     """How JTT trains.
 
     Attributes:
-        identification_epochs: Epochs of the network whose mistakes are repeated; as a share of ERM's it is what the
-            paper tunes most.
+        identification_epochs: Epochs of the network whose mistakes are repeated; the paper tunes it most.
         upweight: How often each mistake is shown for once that another sample is.
+        share: Length of the second training as a share of ERM's: the paper stops early, by validation groups.
+        weight_decay: Of both networks.
     """
 
     identification_epochs: int = 1
-    upweight: int = 20
+    upweight: int = 50
+    share: float = 1.0
+    weight_decay: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_positive(self, "identification_epochs", "upweight", "share")
+
+
+def _find_mistakes(inputs: MethodInputs, settings: JTTSettings) -> Tensor:
+    schedule = inputs.epochs("identification", settings.identification_epochs)
+    first = inputs.fit(inputs.new_network(), schedule, "JTT, identification", weight_decay=settings.weight_decay)
+    return inputs.represent(first, inputs.train).predictions != inputs.train.labels
 
 
 def _train(inputs: MethodInputs, settings: JTTSettings) -> Trained:
     """Find the mistakes of a network that was trained for a short time, then train anew on the repeated ones."""
-    epochs = settings.identification_epochs
-    first = inputs.fit(inputs.new_network(), inputs.epochs("identification", epochs), "JTT, identification")
-    wrong = inputs.represent(first, inputs.train).predictions != inputs.train.labels
-    # As many steps as ERM's: the longer epoch of the repeated samples is no reason to train longer than the others.
-    steps = inputs.config.erm.epochs * inputs.steps_per_epoch
+    wrong = inputs.once(
+        f"mistakes after {settings.identification_epochs} epochs, weight decay {settings.weight_decay}",
+        lambda: _find_mistakes(inputs, settings),
+    )
     weights = torch.where(wrong, float(settings.upweight), 1.0)
-    network = inputs.fit(inputs.new_network(), inputs.draws("batches", steps, weights), "JTT")
+    # The longer epoch of the repeated samples is no reason to train longer than the others: steps are counted.
+    batches = inputs.draws("batches", inputs.num_steps(settings.share), weights)
+    network = inputs.fit(inputs.new_network(), batches, "JTT", weight_decay=settings.weight_decay)
     return Trained(network, facts={"num_mistakes": int(wrong.sum())})
 
 
@@ -41,9 +55,9 @@ JTT = Method(
     train=_train,
     settings=(
         JTTSettings(),
-        JTTSettings(upweight=50),
-        JTTSettings(identification_epochs=2),
-        JTTSettings(identification_epochs=2, upweight=50),
+        JTTSettings(upweight=20, share=0.2),
+        JTTSettings(share=0.2),
+        JTTSettings(upweight=20, share=0.2, weight_decay=1.0),
     ),
     starts_from_erm=False,
 )

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -13,10 +13,14 @@ from prusc.clustering import Clustering
 from prusc.config import RunConfig
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
+from prusc.errors import ConfigError
+from prusc.masks import BinaryMask
 from prusc.progress import Progress
 from prusc.representations import Representations, extract_representations
 from prusc.runtime import Runtime, stage_generator
 from prusc.training import LossFunction, epoch_batches, num_epoch_batches, train_weights
+
+MadeT = TypeVar("MadeT")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,7 @@ class MethodInputs:
         transform: Normalisation.
         train_transform: Normalisation and augmentation.
         progress: Whom to tell.
+        made: What `once` has made so far, by name.
     """
 
     train: Split
@@ -60,6 +65,7 @@ class MethodInputs:
     transform: InputTransform
     train_transform: InputTransform
     progress: Progress
+    made: dict[str, Any] = field(default_factory=dict)
 
     def generator(self, name: str) -> torch.Generator:
         """Return the source of randomness of one step of the remedy, the same in every run of the same seed."""
@@ -72,6 +78,18 @@ class MethodInputs:
     def new_network(self) -> nn.Module:
         """Return a copy of what ERM training began with: random weights, or published ones."""
         return copy.deepcopy(self.untrained)
+
+    def once(self, name: str, make: Callable[[], MadeT]) -> MadeT:
+        """Return what several settings of the remedy share, made for the first of them; it is not to be changed.
+
+        Args:
+            name: Says everything that decides it.
+            make: Makes it; a function of the inputs and of what the name says.
+        """
+        if name not in self.made:
+            self.made[name] = make()
+        made: MadeT = self.made[name]
+        return made
 
     def represent(self, model: nn.Module, split: Split) -> Representations:
         """Run a network over a split, in evaluation mode and without augmentation."""
@@ -112,6 +130,10 @@ class MethodInputs:
         """Batches of one pass over the training split."""
         return num_epoch_batches(len(self.train), self.config.erm.batch_size)
 
+    def num_steps(self, share: float) -> int:
+        """Return a share of the number of steps of ERM, at least 1."""
+        return max(1, round(share * self.config.erm.epochs * self.steps_per_epoch))
+
     def fit(
         self,
         model: nn.Module,
@@ -122,6 +144,7 @@ class MethodInputs:
         split: Split | None = None,
         learning_rate: float | None = None,
         weight_decay: float | None = None,
+        mask: BinaryMask | None = None,
     ) -> nn.Module:
         """Train a network in place, as ERM does where nothing else is said, and return it.
 
@@ -133,6 +156,7 @@ class MethodInputs:
             split: Where the batches index into; the training split if ``None``.
             learning_rate: Peak; that of ERM if ``None``.
             weight_decay: Of AdamW; that of ERM if ``None``.
+            mask: If given, pruned weights stay zero.
         """
         erm = self.config.erm
         train_weights(
@@ -147,6 +171,7 @@ class MethodInputs:
             generator=self.generator(f"{name}, augmentation"),
             stage=name,
             loss_function=loss,
+            mask=mask,
             after_step=lambda step, _: self.progress.advance(name, step, schedule.num_steps),
         )
         return model
@@ -173,6 +198,18 @@ class Trained:
     network: nn.Module
     density: float = 1.0
     facts: Mapping[str, float] = field(default_factory=dict)
+
+
+def require_positive(settings: Any, *names: str) -> None:
+    """Refuse settings that have to be greater than 0 and are not; one that is ``None`` is not looked at.
+
+    Raises:
+        ConfigError: If there is such a setting.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not value > 0:
+            raise ConfigError(f"{name} must be greater than 0, found {value!r}")
 
 
 GroupLabels = Literal["none", "validation", "training"]

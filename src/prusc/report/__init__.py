@@ -1,5 +1,6 @@
-"""Pages for people: the report of a run, runs side by side, figures, a model card; from run folders alone."""
+"""Pages for people: reports of runs and audits, runs side by side, figures, a model card; from run folders alone."""
 
 from prusc.report.write import compare_runs as compare_runs
 from prusc.report.write import try_report as try_report
+from prusc.report.write import with_report as with_report
 from prusc.report.write import write_report as write_report

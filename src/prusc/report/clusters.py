@@ -1,9 +1,10 @@
-"""The clusters of a run, the suspects first, each with pictures of its typical samples and of the others in it."""
+"""The clusters of a run or an audit, suspects first, each with pictures of its typical samples and of its others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from prusc.cluster_audit import ClusterAudit
 from prusc.evaluation import wilson_interval
 from prusc.report.pictures import Portrait, make_portrait
 from prusc.report.record import RunRecord
@@ -15,16 +16,16 @@ class Side:
     """The validation samples of a cluster's main class, or those of all its other classes.
 
     Attributes:
-        num_samples: Of those that judged.
+        num_samples: How many; of a run those that judged.
         before: Accuracy of the original network; ``None`` without samples.
-        after: Accuracy of the network that was handed back.
-        before_ci95: 95 % Wilson interval of the former.
+        before_ci95: Its 95 % Wilson interval.
+        after: Accuracy of the network that was handed back; ``None`` if there is none.
     """
 
     num_samples: int
     before: float | None
-    after: float | None
     before_ci95: tuple[float, float] | None
+    after: float | None
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ class ClusterView:
         classes: Name, training samples and validation samples of each class in it, the most frequent first.
         num_train: Its training samples.
         num_val: Its validation samples.
-        main: Those of the main class that judged.
-        others: Those of the other classes that judged.
+        main: Those of the main class.
+        others: Those of the other classes.
+        tested: How the original network serves the others, and whether it is a suspect; ``None`` if not tested.
         typical: Samples of the main class that are nearest to the centre.
         contradicting: Samples of the other classes that are.
     """
@@ -50,43 +52,42 @@ class ClusterView:
     num_val: int
     main: Side
     others: Side
+    tested: ClusterAudit | None
     typical: tuple[Portrait, ...]
     contradicting: tuple[Portrait, ...]
 
     @property
-    def gap(self) -> float:
-        """By how much the original network does worse on the others, at least: the distance between both intervals.
-
-        Negative where they overlap, -1 where one of the two has no samples.
-        """
-        if self.main.before_ci95 is None or self.others.before_ci95 is None:
-            return -1.0
-        return self.main.before_ci95[0] - self.others.before_ci95[1]
-
-    @property
     def is_suspect(self) -> bool:
         """Whether the network may follow what the cluster has in common instead of the class."""
-        return self.gap > 0
+        return self.tested is not None and self.tested.is_suspect
 
 
 def view_clusters(run: RunRecord) -> list[ClusterView]:
-    """Return the clusters, those with the widest gap between their main class and the others first."""
-    names = run.class_names
-    found: dict[int, list[CellAccuracy]] = {
-        cluster: list(cells) for cluster, cells in groupby(run.cells, key=lambda cell: cell.cluster)
+    """Return the clusters, suspects first, in the order of the audit."""
+    cells: dict[int, list[CellAccuracy]] = {
+        cluster: list(members) for cluster, members in groupby(run.cells, key=lambda cell: cell.cluster)
     }
-    ids = set(found)
+    tested = {cluster.cluster: cluster for cluster in run.tested or ()}
+    ids = {*cells, *tested}
     if run.clusters is not None:
         ids |= set(run.clusters["cluster_assign"].unique().tolist())
-    views = [_view(cluster, found.get(cluster, []), run, names) for cluster in sorted(ids)]
-    return sorted(views, key=lambda view: (-view.gap, view.cluster))
+    order = [*tested, *sorted(ids - tested.keys())]
+    return [_view(cluster, cells.get(cluster, []), tested.get(cluster), run) for cluster in order]
 
 
-def _view(cluster: int, cells: list[CellAccuracy], run: RunRecord, names: Sequence[str]) -> ClusterView:
-    counts = _count_classes(cluster, cells, run)
+def _view(cluster: int, cells: list[CellAccuracy], tested: ClusterAudit | None, run: RunRecord) -> ClusterView:
+    names = run.class_names
+    counts = _count_classes(cluster, cells, tested, run)
     order = sorted(counts, key=lambda label: (-counts[label][1], -counts[label][0], label))
-    main_label = cells[0].label if cells else order[0]
-    main, others = _side(cells[:1]), _side(cells[1:])
+    main_label = tested.main_label if tested is not None else cells[0].label if cells else order[0]
+    if cells or tested is None:
+        is_main = [cell.label == main_label for cell in cells]
+        main, others = (
+            _side([cell for cell, inside in zip(cells, is_main, strict=True) if inside is wanted])
+            for wanted in (True, False)
+        )
+    else:
+        main, others = _audited_sides(tested)
     typical, contradicting = _portraits(cluster, main_label, run, names)
     return ClusterView(
         cluster=cluster,
@@ -96,13 +97,18 @@ def _view(cluster: int, cells: list[CellAccuracy], run: RunRecord, names: Sequen
         num_val=sum(val for _, val in counts.values()),
         main=main,
         others=others,
+        tested=tested,
         typical=typical,
         contradicting=contradicting,
     )
 
 
-def _count_classes(cluster: int, cells: list[CellAccuracy], run: RunRecord) -> dict[int, tuple[int, int]]:
+def _count_classes(
+    cluster: int, cells: list[CellAccuracy], tested: ClusterAudit | None, run: RunRecord
+) -> dict[int, tuple[int, int]]:
     """Return the training and the validation samples of each class."""
+    if run.clusters is None and tested is not None:
+        return {label: (0, num) for label, num in enumerate(tested.class_counts) if num}
     if run.clusters is None:
         return {cell.label: (0, cell.num_samples) for cell in cells}
     members = run.clusters[run.clusters["cluster_assign"] == cluster]
@@ -119,7 +125,16 @@ def _side(cells: Sequence[CellAccuracy]) -> Side:
         sum(cell.num_samples * value for cell, value in zip(cells, values, strict=True)) / num
         for values in ([cell.before for cell in cells], [cell.after for cell in cells])
     )
-    return Side(num, before, after, wilson_interval(round(num * before), num))
+    return Side(num, before, wilson_interval(round(num * before), num), after)
+
+
+def _audited_sides(tested: ClusterAudit) -> tuple[Side, Side]:
+    """Return both sides where there is one network only."""
+    num_all, num_others = sum(tested.class_counts), tested.num_others
+    right_others = round(num_others * (tested.others_accuracy or 0.0))
+    right_main, num_main = round(num_all * tested.accuracy) - right_others, num_all - num_others
+    main = Side(num_main, right_main / num_main, wilson_interval(right_main, num_main), None)
+    return main, Side(num_others, tested.others_accuracy, tested.others_ci95, None)
 
 
 def _portraits(
@@ -129,11 +144,10 @@ def _portraits(
     if samples is None:
         return (), ()
     members = samples.table[(samples.table["cluster"] == cluster) & (samples.table["picture"] >= 0)]
-    # The run gave positions in the order in which it found the samples: the nearest to the centre first.
-    members = members.sort_values("picture")
+    members = members.sort_values("similarity", ascending=False, kind="stable")
     is_main = members["label"] == main_label
     typical, contradicting = (
-        tuple(make_portrait(row, names, samples) for _, row in members[inside].iterrows())
+        tuple(make_portrait(row, names, samples) for _, row in members[inside].head(samples.per_side).iterrows())
         for inside in (is_main, ~is_main)
     )
     return typical, contradicting

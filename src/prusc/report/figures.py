@@ -121,7 +121,8 @@ def _draw_history(run: RunRecord) -> "Figure":
 def _draw_map(found: dict[str, Any]) -> "Figure":
     """Draw before and after, coloured by the cluster."""
     colouring = next(item for item in found["colourings"] if item["name"] == "cluster")
-    figure, axes = _new_figure(7.5, 3.8, columns=2)
+    columns = len(found["points"])
+    figure, axes = _new_figure(1.2 + 3.15 * columns, 3.8, columns=columns)
     codes = np.array(colouring["before"])
     for panel, (name, points) in zip(axes, found["points"].items(), strict=True):
         for value, title in enumerate(colouring["values"]):

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from prusc.contact_sheets import encode_picture
-from prusc.report.record import Pictures, SampleRecord
+from prusc.report.sample_record import Pictures, SampleRecord
+from prusc.run_samples import FAMILY_OF
 
 # Dark to bright, so that it can be read without seeing colours: black, violet, red, orange, pale yellow.
 _HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=np.float32)
@@ -40,7 +41,7 @@ class Portrait:
         label: Name of its class.
         attributes: Value of each attribute by name.
         before: What the original network says.
-        after: What the network says that was handed back.
+        after: What the network says that was handed back; ``None`` if there is none.
         address: Its picture as a data address; empty if the picture is missing.
         heat_before: The same with Grad-CAM of the original network laid over it; empty without.
         heat_after: The same of the network that was handed back.
@@ -50,7 +51,7 @@ class Portrait:
     label: str
     attributes: dict[str, str]
     before: Judgement
-    after: Judgement
+    after: Judgement | None
     address: str
     heat_before: str = ""
     heat_after: str = ""
@@ -67,25 +68,26 @@ def make_portrait(row: "pd.Series[str]", class_names: Sequence[str], samples: Sa
     label = int(row["label"])
     judgements = [
         Judgement(class_names[predicted], predicted == label)
-        for predicted in (int(row["prediction/erm"]), int(row["prediction/subnetwork"]))
+        for predicted in (
+            int(row[f"prediction/{family}"]) for family in FAMILY_OF.values() if f"prediction/{family}" in row
+        )
     ]
     pixels = samples.pictures.cut(int(row["picture"]))
     position = int(row["attention"])
-    maps = [samples.attention[name][position] if samples.attention and position >= 0 else None for name in _NAMES]
+    maps = [
+        samples.attention[name][position] if name in samples.attention and position >= 0 else None for name in FAMILY_OF
+    ]
     heats = [address_of(lay_over(pixels, found)) if pixels is not None and found is not None else "" for found in maps]
     return Portrait(
         sample_id=str(row["sample_id"]),
         label=class_names[label],
         attributes={name: str(row[f"attribute/{name}"]) for name in samples.attribute_names},
         before=judgements[0],
-        after=judgements[1],
+        after=judgements[1] if len(judgements) > 1 else None,
         address="" if pixels is None else address_of(pixels),
         heat_before=heats[0],
         heat_after=heats[1],
     )
-
-
-_NAMES = ("before", "after")
 
 
 def address_of(pixels: NDArray[np.uint8]) -> str:

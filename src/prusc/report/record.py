@@ -1,9 +1,9 @@
-"""Reading a run folder, whole or half, for a report: what is there, and what is missing."""
+"""Reading the folder of a run, whole or half, or of an audit, for a report: what is there, and what is missing."""
 
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,70 +14,20 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from prusc.attention import MeanShare, RegionAttention
+from prusc.auditing import AUDIT_FILE, IMAGES_FILE
+from prusc.cluster_audit import ClusterAudit
 from prusc.config import RunConfig
-from prusc.contact_sheets import SUFFIX, TILES_PER_SHEET, TileSize, cut_tile
+from prusc.contact_sheets import SUFFIX, TileSize
 from prusc.errors import ConfigError, RunFolderError
 from prusc.evaluation import GroupEvaluation
+from prusc.report.sample_record import Pictures, SampleRecord
 from prusc.run_files import evaluation_from_dict
 from prusc.run_folder import CONFIG, FORMAT, METRICS, read_config
-from prusc.run_samples import ABOUT, ATTENTION, FOLDER, MAP, TABLE
+from prusc.run_samples import ABOUT, ATTENTION, FOLDER, MAP, MAX_PICTURES_PER_CELL_SIDE, TABLE
 from prusc.selection import CellAccuracy
 
 ContentT = TypeVar("ContentT")
-
-
-@dataclass(frozen=True, eq=False)
-class Pictures:
-    """Pictures of samples, by position, on sheets; a sheet that is gone leaves a gap.
-
-    Attributes:
-        sheets: Each file and its pixels [height, width, 3]; ``None`` for one that is missing or damaged.
-        size: Of every tile.
-        why_not: Why there are none.
-    """
-
-    sheets: tuple[tuple[bytes, NDArray[np.uint8]] | None, ...]
-    size: TileSize
-    why_not: str = ""
-
-    def cut(self, position: int) -> NDArray[np.uint8] | None:
-        """Return the pixels [height, width, 3] of one picture; ``None`` if it is missing."""
-        number, place = divmod(position, TILES_PER_SHEET)
-        sheet = self.sheets[number] if 0 <= number < len(self.sheets) else None
-        if sheet is None:
-            return None
-        tile = cut_tile(sheet[1], place, self.size)
-        return tile if tile.shape == (self.size.height, self.size.width, 3) else None
-
-
-@dataclass(frozen=True, eq=False)
-class SampleRecord:
-    """What a run kept of single samples.
-
-    Attributes:
-        table: One row per validation and test sample, see `prusc.run_samples`.
-        map_before: Principal components [samples on the map, components] by the original network; ``None`` if missing.
-        map_after: By the network that was handed back.
-        explained_variance: Of each map's two axes.
-        attention: Grad-CAM ``before`` and ``after``, [samples, rows, columns]; empty if missing.
-        why_no_attention: Why there is no Grad-CAM; empty if there is.
-        thumbnails: By position on the map.
-        pictures: By their own position.
-    """
-
-    table: pd.DataFrame
-    map_before: NDArray[np.float32] | None
-    map_after: NDArray[np.float32] | None
-    explained_variance: Mapping[str, tuple[float, float]]
-    attention: Mapping[str, NDArray[np.float32]]
-    why_no_attention: str
-    thumbnails: Pictures
-    pictures: Pictures
-
-    @property
-    def attribute_names(self) -> list[str]:
-        """The attributes that evaluation knows."""
-        return [name.removeprefix("attribute/") for name in map(str, self.table) if name.startswith("attribute/")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +37,11 @@ class RunRecord:
     Attributes:
         path: The folder.
         metrics: ``metrics.json``; empty if the run is not finished.
+        audit: ``audit.json``; empty without an audit, and not read of a finished run.
         evaluations: Figures by network and split; empty if the run is not finished.
         cells: Accuracy before and after of the cells of the validation split that judged.
+        tested: Which clusters are suspects, those first; ``None`` if they were not tested.
+        look_at: The samples that an audit would look at first.
         config: Every setting.
         candidates: One row per network that was tried.
         history: How the mask came about.
@@ -101,8 +54,11 @@ class RunRecord:
 
     path: Path
     metrics: Mapping[str, Any]
+    audit: Mapping[str, Any]
     evaluations: Mapping[str, Mapping[str, GroupEvaluation]]
     cells: tuple[CellAccuracy, ...]
+    tested: tuple[ClusterAudit, ...] | None
+    look_at: pd.DataFrame | None
     config: RunConfig
     candidates: pd.DataFrame | None
     history: pd.DataFrame | None
@@ -118,10 +74,20 @@ class RunRecord:
         return bool(self.metrics)
 
     @property
+    def is_audit(self) -> bool:
+        """Whether there is an audit and no finished run that went on with it."""
+        return bool(self.audit) and not self.metrics
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What the folder tells of how it was made: ``metrics.json`` or ``audit.json``."""
+        return self.metrics or self.audit
+
+    @property
     def class_names(self) -> list[str]:
         """Name of each label; numbers where the run has not come to its end."""
-        if self.metrics:
-            return [str(name) for name in self.metrics["data"]["classes"]]
+        if self.told:
+            return [str(name) for name in self.told["data"]["classes"]]
         if self.clusters is None:
             return []
         return [f"class {label}" for label in range(int(self.clusters["label"].max()) + 1)]
@@ -129,20 +95,20 @@ class RunRecord:
     @property
     def data_name(self) -> str:
         """What the data are called."""
-        return str(self.metrics["data"]["name"] if self.metrics else self.config.data)
+        return str(self.told["data"]["name"] if self.told else self.config.data)
 
 
 def read_run(path: Path) -> RunRecord:
     """Read a run folder.
 
     Args:
-        path: The folder of a run, finished or not, of this or an older prusc.
+        path: The folder of a run, finished or not, or of an audit, of this or an older prusc.
 
     Returns:
         What is there.
 
     Raises:
-        RunFolderError: If it is no run folder, ``metrics.json`` is damaged, or a newer prusc wrote it.
+        RunFolderError: If it is no run folder, or ``metrics.json`` or ``audit.json`` is damaged or of a newer prusc.
         ConfigError: If the settings cannot be read.
     """
     if not path.is_dir():
@@ -161,22 +127,32 @@ class _Reader:
 
     def read(self) -> RunRecord:
         metrics, evaluations, cells = self.read_metrics()
-        if not metrics:
+        audit = self.read_told(AUDIT_FILE, _check_audit) if not metrics else {}
+        if not metrics and not audit:
             self.missing.append(
                 f"{METRICS} is missing: the run has not come to its end (the same prusc run command goes on with it); "
                 "there are no figures, and no network was chosen"
             )
-        seconds = metrics.get("seconds") or self.optional("stages/seconds.json", _read_json, "") or {}
+        if not metrics and audit and (self.path / "history.csv").is_file():
+            self.missing.append(
+                f"{METRICS} is missing: a run went on from this audit and has not come to its end (the same prusc run "
+                "command goes on with it); this is the report of the audit"
+            )
+        told = metrics or audit
+        seconds = told.get("seconds") or self.optional("stages/seconds.json", _read_json, "") or {}
         return RunRecord(
             path=self.path,
             metrics=metrics,
+            audit=audit,
             evaluations=evaluations,
             cells=cells,
-            config=self.read_config(metrics),
+            tested=_read_tested(told),
+            look_at=self.optional(IMAGES_FILE, _read_look_at, "the images to look at first") if audit else None,
+            config=self.read_config(told),
             candidates=self.optional("candidates.csv", pd.read_csv, "the networks that were tried" if metrics else ""),
-            history=self.optional("history.csv", pd.read_csv, "how the mask came about"),
+            history=None if audit else self.optional("history.csv", pd.read_csv, "how the mask came about"),
             clusters=self.optional("clusters.csv", _read_clusters, "the clusters' sizes"),
-            samples=self.read_samples() if metrics else None,
+            samples=self.read_samples() if told else None,
             log=self.optional("log.txt", lambda path: path.read_text("utf-8", "replace"), "what the run told") or "",
             seconds=seconds,
             missing=tuple(self.missing),
@@ -192,12 +168,19 @@ class _Reader:
     def read_metrics(
         self,
     ) -> tuple[dict[str, Any], dict[str, dict[str, GroupEvaluation]], tuple[CellAccuracy, ...]]:
-        path = self.path / METRICS
-        if not path.is_file():
+        metrics = self.read_told(METRICS, _check_metrics)
+        if not metrics:
             return {}, {}, ()
+        return metrics, *_check_metrics(metrics)
+
+    def read_told(self, name: str, check: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """Read the file that says how a run or an audit came out; without it that is not finished."""
+        path = self.path / name
+        if not path.is_file():
+            return {}
         try:
-            metrics = _read_json(path)
-            found = metrics["format"]
+            told: dict[str, Any] = _read_json(path)
+            found = told["format"]
         except (ValueError, KeyError, TypeError) as error:
             raise RunFolderError(
                 f"{path} is damaged ({_reason(error)}); copy it again, or run anew with --force"
@@ -205,24 +188,16 @@ class _Reader:
         if not isinstance(found, int) or found > FORMAT:
             raise RunFolderError(
                 f"{path} has format {found!r}, this prusc reads up to format {FORMAT}; use the prusc that wrote it "
-                f"({metrics.get('prusc', 'unknown version')}) or a newer one"
+                f"({told.get('prusc', 'unknown version')}) or a newer one"
             )
         try:
-            evaluations = {
-                network: {split: evaluation_from_dict(values) for split, values in splits.items()}
-                for network, splits in metrics["results"].items()
-            }
-            cells = tuple(CellAccuracy(**cell) for cell in metrics["cells"])
-            for network in ("erm", "subnetwork"):
-                evaluations[network]["test"].worst_group.num_samples  # noqa: B018 -- raises where it is not there
-            for name in ("data", "model", "seed", "verdict", "verdict_text", "chosen", "density", "density_per_layer"):
-                metrics[name]
-            metrics["data"]["classes"]
+            check(told)
+            _read_tested(told)
         except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise RunFolderError(
                 f"{path} is not as prusc writes it ({_reason(error)}); copy it again, or run anew with --force"
             ) from error
-        return metrics, evaluations, cells
+        return told
 
     def read_samples(self) -> SampleRecord | None:
         table = self.optional(TABLE, _read_table, "pictures, map and Grad-CAM (runs of an older prusc have none)")
@@ -235,7 +210,8 @@ class _Reader:
         if not attention and not why_no_attention:
             why_no_attention = f"{ATTENTION} is missing"
         num_on_map = int(table["map"].max()) + 1
-        if any(len(maps.get(name, ())) != num_on_map for name in ("before", "after")):
+        names = ("before", "after") if "prediction/subnetwork" in table else ("before",)
+        if any(len(maps.get(name, ())) != num_on_map for name in names):
             maps = {}
         return SampleRecord(
             table=table,
@@ -244,6 +220,9 @@ class _Reader:
             explained_variance={name: (pair[0], pair[1]) for name, pair in about["explained_variance"].items()},
             attention=attention,
             why_no_attention=why_no_attention,
+            regions=tuple(_read_region(region) for region in about["attention"].get("regions", ())),
+            num_unreadable=about["attention"].get("num_unreadable", 0),
+            per_side=about.get("per_side", MAX_PICTURES_PER_CELL_SIDE),
             thumbnails=self.read_pictures("thumbnails", about["thumbnails"]),
             pictures=self.read_pictures("pictures", about["pictures"]),
         )
@@ -280,6 +259,72 @@ def _read_json(path: Path) -> Any:
     return json.loads(path.read_text("utf-8"))
 
 
+def _check_metrics(
+    metrics: dict[str, Any],
+) -> tuple[dict[str, dict[str, GroupEvaluation]], tuple[CellAccuracy, ...]]:
+    """Return the figures; raises where something is not there that the report cannot do without."""
+    evaluations = {
+        network: {split: evaluation_from_dict(values) for split, values in splits.items()}
+        for network, splits in metrics["results"].items()
+    }
+    cells = tuple(CellAccuracy(**cell) for cell in metrics["cells"])
+    for network in ("erm", "subnetwork"):
+        evaluations[network]["test"].worst_group.num_samples  # noqa: B018 -- raises where it is not there
+    for name in ("data", "model", "seed", "verdict", "verdict_text", "chosen", "density", "density_per_layer"):
+        metrics[name]
+    metrics["data"]["classes"]
+    return evaluations, cells
+
+
+def _check_audit(audit: dict[str, Any]) -> None:
+    for name in ("data", "model", "seed", "verdict", "verdict_text", "structure", "clusters", "agreements"):
+        audit[name]
+    audit["data"]["classes"]
+
+
+def _read_tested(told: Mapping[str, Any]) -> tuple[ClusterAudit, ...] | None:
+    """Return the clusters as they were tested; ``None`` from an older prusc, or if there is nothing yet."""
+    if "clusters" not in told:
+        return None
+    names = {item.name for item in fields(ClusterAudit)}
+    found = []
+    for cluster in told["clusters"]:
+        # An audit tells the counts by the names of the classes as well.
+        values = {name: value for name, value in cluster.items() if name in names}
+        counts = values["class_counts"]
+        values["class_counts"] = tuple(counts.values() if isinstance(counts, dict) else counts)
+        intervals = ("ci95", "others_ci95", "loss_ci95")
+        values |= {name: None if values[name] is None else tuple(values[name]) for name in intervals}
+        found.append(ClusterAudit(**values))
+    return tuple(found)
+
+
+def _read_region(values: Mapping[str, Any]) -> RegionAttention:
+    def share(found: Mapping[str, Any] | None) -> MeanShare | None:
+        if found is None:
+            return None
+        limits = found["ci95"]
+        return MeanShare(found["mean"], None if limits is None else (limits[0], limits[1]))
+
+    before = share(values["before"])
+    assert before is not None
+    return RegionAttention(
+        region=values["region"],
+        num_samples=values["num_samples"],
+        area=values["area"],
+        before=before,
+        after=share(values["after"]),
+        change=share(values["change"]),
+    )
+
+
+def _read_look_at(path: Path) -> pd.DataFrame:
+    # As text, since a sample or a class may be called NA or 007.
+    table = pd.read_csv(path, keep_default_na=False, dtype=str)
+    table["is_suspect"] = table["is_suspect"] == "True"
+    return table.astype({"rank": "int64", "cluster": "int64", "similarity": "float64"})
+
+
 def _read_clusters(path: Path) -> pd.DataFrame:
     table = pd.read_csv(path, usecols=["label", "cluster_assign", "split"])
     return table.astype({"label": "int64", "cluster_assign": "int64"})
@@ -291,7 +336,9 @@ def _read_table(path: Path) -> pd.DataFrame:
     numbers = [name for name in table if name in ("index", "label", "cluster", "map", "picture", "attention")] + [
         name for name in table if str(name).startswith("prediction/")
     ]
-    return table.astype(dict.fromkeys(numbers, "int64"))
+    if "similarity" not in table:  # of an older prusc, which gave positions in the order of similarity
+        table["similarity"] = -table["picture"].astype("int64")
+    return table.astype({**dict.fromkeys(numbers, "int64"), "similarity": "float64"})
 
 
 def _read_sheet(path: Path) -> tuple[bytes, NDArray[np.uint8]]:

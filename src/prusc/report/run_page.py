@@ -1,11 +1,9 @@
 """The report of one run: what stands on the page, in the order in which it stands there."""
 
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from prusc.config import RunConfig
 from prusc.evaluation import GroupAccuracy, GroupEvaluation
 from prusc.report.charts import (
     MAX_CHART_GROUPS,
@@ -17,17 +15,17 @@ from prusc.report.charts import (
     worst_groups,
 )
 from prusc.report.clusters import ClusterView, view_attention, view_clusters
+from prusc.report.made import list_settings, repeat_command
 from prusc.report.page import render_page
 from prusc.report.record import RunRecord
 from prusc.report.sample_map import MapKind, make_map
 from prusc.report.text import group_key, group_name, groups_by_key, percent
 from prusc.result import FAMILY_TITLES
-from prusc.run_folder import CONFIG
 
 # Below this an interval spans some 25 points, and a difference between two networks is hardly to be seen.
 _FEW_SAMPLES = 50
 # So many clusters are open when the page is opened.
-_NUM_OPEN_CLUSTERS = 4
+NUM_OPEN_CLUSTERS = 4
 
 
 @dataclass(frozen=True)
@@ -81,13 +79,13 @@ def render_run(run: RunRecord, *, map_kind: MapKind = "pca") -> str:
         num_hidden_groups=max(0, len(worst_groups(test["erm"])) - MAX_CHART_GROUPS) if test else 0,
         num_hidden_layers=max(0, len(run.metrics.get("density_per_layer", ())) - MAX_CHART_LAYERS),
         clusters=clusters,
-        num_open_clusters=_NUM_OPEN_CLUSTERS,
+        num_open_clusters=NUM_OPEN_CLUSTERS,
         num_missing_pictures=num_missing_pictures(clusters),
         sample_map=sample_map,
         attention=view_attention(run),
         notes=notes(run, clusters),
         settings=list_settings(run.config),
-        command=repeat_command(run),
+        command=repeat_command(run, "run"),
     )
 
 
@@ -166,35 +164,8 @@ def notes(run: RunRecord, clusters: list[ClusterView]) -> list[str]:
         structure = run.metrics.get("cluster_structure")
         if structure == "weak":
             found.append("The clusters hardly stand apart (weak structure): they say little about shortcuts.")
-    if clusters and run.is_finished and not any(cluster.is_suspect for cluster in clusters):
+    if clusters and run.is_finished and run.tested is None:
+        found.append("No cluster is called suspect: an older prusc made this run, and did not test the clusters.")
+    elif clusters and run.is_finished and not any(cluster.is_suspect for cluster in clusters):
         found.append("No cluster is suspect: within none does the original network fail the samples of other classes.")
     return found
-
-
-def list_settings(config: RunConfig) -> list[tuple[str, str, bool]]:
-    """Return each setting by its full name, with its value and whether that is not the default; those first."""
-    rows = _flatten(config, RunConfig(), "")
-    return sorted(rows, key=lambda row: not row[2])
-
-
-def _flatten(config: Any, default: Any, prefix: str) -> list[tuple[str, str, bool]]:
-    rows = []
-    for item in fields(config):
-        value, usual = getattr(config, item.name), getattr(default, item.name)
-        if is_dataclass(value):
-            rows += _flatten(value, usual, f"{prefix}{item.name}.")
-        else:
-            rows.append((f"{prefix}{item.name}", _show(value), value != usual))
-    return rows
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(map(_show, value)) or "none"
-    return "not given" if value is None else str(value)
-
-
-def repeat_command(run: RunRecord) -> str:
-    """Return the command that makes the run again, in another folder."""
-    config = run.path / CONFIG
-    return f"prusc run --config {shlex.quote(str(config))} --out {shlex.quote(f'{run.path}-again')}"

@@ -8,8 +8,10 @@ from sklearn.manifold import TSNE
 
 from prusc.report.charts import PALETTE
 from prusc.report.pictures import sheet_addresses
-from prusc.report.record import RunRecord, SampleRecord
+from prusc.report.record import RunRecord
+from prusc.report.sample_record import SampleRecord
 from prusc.report.text import percent
+from prusc.run_samples import FAMILY_OF
 
 MapKind = Literal["pca", "tsne"]
 
@@ -22,22 +24,23 @@ def make_map(run: RunRecord, kind: MapKind) -> dict[str, Any] | None:
     """Return what the map shows; ``None`` if the run kept nothing to show.
 
     Args:
-        run: A finished run.
+        run: A finished run, or an audit, which has one network only.
         kind: ``pca``: the first two principal components. ``tsne``: neighbourhoods, computed here from the first 50.
 
     Returns:
         Plain values for the page.
     """
     samples = run.samples
-    if samples is None or samples.map_before is None or samples.map_after is None:
+    if samples is None or samples.map_before is None or (samples.has_after and samples.map_after is None):
         return None
     table = samples.table[samples.table["map"] >= 0].sort_values("map")
-    before = place(samples.map_before, kind)
-    after = turn_alike(place(samples.map_after, kind), before)
+    points = {"before": place(samples.map_before, kind)}
+    if samples.map_after is not None:
+        points["after"] = turn_alike(place(samples.map_after, kind), points["before"])
     names = run.class_names
     label, cluster = table["label"].to_numpy(), table["cluster"].to_numpy()
     predictions = {
-        name: table[f"prediction/{family}"].to_numpy() for name, family in (("before", "erm"), ("after", "subnetwork"))
+        name: table[f"prediction/{FAMILY_OF[name if name in points else 'before']}"].to_numpy() for name in FAMILY_OF
     }
     right = {name: (found == label).astype(int) for name, found in predictions.items()}
     colourings = [
@@ -51,8 +54,8 @@ def make_map(run: RunRecord, kind: MapKind) -> dict[str, Any] | None:
         colourings.append(_colouring(name, values.tolist(), codes, codes))
     size = samples.thumbnails.size
     return {
-        "points": {"before": _plain(before), "after": _plain(after)},
-        "axes": {name: _axis_titles(samples, name, kind) for name in ("before", "after")},
+        "points": {name: _plain(found) for name, found in points.items()},
+        "axes": {name: _axis_titles(samples, name, kind) for name in points},
         "colourings": colourings,
         "ids": table["sample_id"].tolist(),
         "palette": PALETTE,

@@ -14,8 +14,8 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def interval(limits: tuple[float, float] | None) -> str:
-    """Return an interval of shares as percentages."""
-    return "" if limits is None else f"{100 * limits[0]:.1f} to {100 * limits[1]:.1f}"
+    """Return an interval of shares, or of differences between shares, as percentages."""
+    return "" if limits is None else f"{100 * limits[0]:.1f} to {100 * limits[1]:.1f}".replace("-", "−")
 
 
 def points(before: float | None, after: float | None) -> str:

@@ -1,9 +1,13 @@
 """Write what a report consists of, into the run folder."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from prusc.errors import ConfigError, RunFolderError
+from prusc.report.audit_page import render_audit
 from prusc.report.comparison import render_comparison
 from prusc.report.figures import draw_figures
 from prusc.report.model_card import make_model_card
@@ -11,17 +15,21 @@ from prusc.report.record import read_run
 from prusc.report.run_page import render_run
 from prusc.report.sample_map import MapKind
 from prusc.run_folder import write_file
+from prusc.runtime import is_main_process
+
+TaskP = ParamSpec("TaskP")
+ResultT = TypeVar("ResultT")
 
 REPORT, MODEL_CARD = "report.html", "model-card.md"
 
 
 def write_report(path: Path | str, *, figures: bool = False, map_kind: MapKind = "pca") -> tuple[str, ...]:
-    """Write ``report.html`` into a run folder and, if the run is finished, ``model-card.md``.
+    """Write ``report.html`` into the folder of a run or an audit and, if it is a finished run, ``model-card.md``.
 
     Nothing is read but the folder, and of the networks in it nothing at all.
 
     Args:
-        path: A run folder, finished or not.
+        path: The folder of a run, finished or not, or of an audit.
         figures: Also write the figures as PNG and SVG into ``figures/``.
         map_kind: How the map of the representations is made: ``pca`` or ``tsne``.
 
@@ -34,7 +42,7 @@ def write_report(path: Path | str, *, figures: bool = False, map_kind: MapKind =
     """
     run = read_run(Path(path))
     drawn = draw_figures(run, map_kind) if figures else {}
-    page = render_run(run, map_kind=map_kind)
+    page = render_audit(run, map_kind=map_kind) if run.is_audit else render_run(run, map_kind=map_kind)
     write_file(run.path / REPORT, page.encode("utf-8", "replace"))
     if run.is_finished:
         write_file(run.path / MODEL_CARD, make_model_card(run).encode("utf-8", "replace"))
@@ -44,7 +52,7 @@ def write_report(path: Path | str, *, figures: bool = False, map_kind: MapKind =
 
 
 def try_report(path: Path | str) -> str | None:
-    """Write the report of a run that has just come to its end, whose result nothing here may spoil.
+    """Write the report of a run or an audit that has just come to its end, whose result nothing here may spoil.
 
     Args:
         path: The run folder.
@@ -54,10 +62,33 @@ def try_report(path: Path | str) -> str | None:
     """
     try:
         write_report(path)
-    except Exception as error:  # noqa: BLE001 -- whatever it is, the run is finished and its figures are written
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the work is done and its figures are written
         reason = " ".join(str(error).split()) or type(error).__name__
-        return f"{reason} (the run is finished; prusc report {path} tries again)"
+        return f"{reason} (all the rest is done; prusc report {path} tries again)"
     return None
+
+
+def with_report(task: Callable[TaskP, ResultT]) -> Callable[TaskP, ResultT]:
+    """Return a run or an audit that also writes the report at its end, where it has a run folder.
+
+    Args:
+        task: Takes the folder as ``out``, by name.
+
+    Returns:
+        The same function otherwise. A report that cannot be written is a warning.
+    """
+
+    @wraps(task)
+    def task_and_report(*args: TaskP.args, **kwargs: TaskP.kwargs) -> ResultT:
+        result = task(*args, **kwargs)
+        out = kwargs.get("out")
+        if isinstance(out, Path | str) and is_main_process():
+            problem = try_report(out)
+            if problem is not None:
+                warnings.warn(f"no report: {problem}", stacklevel=2)
+        return result
+
+    return task_and_report
 
 
 def compare_runs(paths: Sequence[Path | str], out: Path | str) -> None:

@@ -96,6 +96,8 @@
         const before = item.values[item.before[id]], after = item.values[item.after[id]];
         if (item.before === item.after || item.name !== "prediction") {
           if (item.name !== "right or wrong") rows.push([item.name, before]);
+        } else if (!map.points.after) {
+          rows.push(["prediction", before]);
         } else {
           rows.push(["before", before], ["after", after]);
         }

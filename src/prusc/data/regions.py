@@ -1,0 +1,148 @@
+"""Places in images that are known, so that it can be said whether a network looks there: masks, stickers."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import torch
+from jaxtyping import Bool
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from prusc.data.images import IMAGE_SUFFIXES, ImageSource, MadeImage, decode_source
+from prusc.data.listing import Listing
+from prusc.errors import ConfigError, DataError
+
+OBJECT = "object"
+"""What the region inside a mask from a file is called."""
+
+_DEFAULT_FOLDER = "masks"
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
+# A mask that was scaled down may differ from its image by a pixel's rounding.
+_MAX_RATIO = 1.02
+
+
+@dataclass(frozen=True)
+class ImageRegions:
+    """The regions of the images of a split: those that came with their making, and the inside of their masks.
+
+    Attributes:
+        images: Where the images come from.
+        masks: White where the object is; ``None`` for an image without.
+        size: Height and width of the images, which the masks are cut to alike.
+    """
+
+    images: tuple[ImageSource, ...]
+    masks: tuple[Path | None, ...]
+    size: int
+
+    def __call__(self, index: int) -> dict[str, Bool[Tensor, "{self.size} {self.size}"]]:
+        """Return the regions of one image by name.
+
+        Raises:
+            DataError: If the mask cannot be read or has another aspect ratio than the image.
+        """
+        image, mask = self.images[index], self.masks[index]
+        found = image.find_regions(self.size) if isinstance(image, MadeImage) else {}
+        if mask is not None:
+            if not isinstance(image, MadeImage):
+                _check_shapes(Path(image), mask)
+            found[OBJECT] = decode_source(mask, self.size)[:, :, 0] >= 128
+        return {name: torch.from_numpy(inside) for name, inside in found.items()}
+
+
+def has_regions(image: ImageSource) -> bool:
+    """Whether the making of an image gives it regions."""
+    return isinstance(image, MadeImage) and type(image).find_regions is not MadeImage.find_regions
+
+
+def add_masks(listing: Listing, folder: str | None) -> Listing:
+    """Give a listing the masks of its images.
+
+    Args:
+        listing: The samples.
+        folder: Where the masks lie, from the data's folder; ``None`` stands for ``masks`` if there is such a folder
+            and the images themselves do not lie in it.
+
+    Returns:
+        The listing with masks.
+
+    Raises:
+        ConfigError: If the folder is not there, or holds a mask for none of the images.
+    """
+    if folder is not None:
+        return replace(listing, masks=find_masks(listing, folder, option="data_options.mask_folder"))
+    usual = listing.root / _DEFAULT_FOLDER
+    files = (Path(image) for image in listing.images if not isinstance(image, MadeImage))
+    if not usual.is_dir() or any(file.is_relative_to(usual) for file in files):
+        return listing
+    masks = _match(listing, usual)
+    return replace(listing, masks=masks) if any(masks) else listing
+
+
+def find_masks(listing: Listing, folder: str, *, option: str) -> tuple[Path | None, ...]:
+    """Find the mask of each image: the same path from the folder of masks, or the same name; any ending.
+
+    Args:
+        listing: The samples.
+        folder: From the data's folder.
+        option: What the user calls it.
+
+    Returns:
+        A file for each sample, ``None`` for one without.
+
+    Raises:
+        ConfigError: If the folder is not there, or holds a mask for none of the images.
+    """
+    place = listing.root / folder
+    if not place.is_dir():
+        raise ConfigError(f"{option} {place} is no folder; expected one with a mask for each image")
+    masks = _match(listing, place)
+    if not any(masks):
+        raise ConfigError(
+            f"{option} {place} holds a mask for none of the {len(listing)} images; expected files with the images' "
+            f"names, such as {PurePosixPath(listing.sample_ids[0]).stem}.png"
+        )
+    return masks
+
+
+def _match(listing: Listing, folder: Path) -> tuple[Path | None, ...]:
+    files = {
+        path.relative_to(folder).with_suffix("").as_posix(): path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+    }
+    names = [PurePosixPath(name) for name in listing.sample_ids]
+    known = [_without_ending(name) for name in names]
+    # Of two images called a/1.jpg and b/1.jpg nobody knows which one the mask 1.png is of.
+    stems = Counter(PurePosixPath(name).name for name in known)
+    return tuple(
+        files.get(name) or (files.get(stem) if stems[stem] == 1 else None)
+        for name in known
+        for stem in [PurePosixPath(name).name]
+    )
+
+
+def _without_ending(name: PurePosixPath) -> str:
+    return (name.with_suffix("") if name.suffix.lower() in IMAGE_SUFFIXES else name).as_posix()
+
+
+def _check_shapes(image: Path, mask: Path) -> None:
+    """Refuse a mask that does not lie on its image."""
+    (width, height), (mask_width, mask_height) = _read_size(image), _read_size(mask)
+    ratio = width * mask_height / (height * mask_width)
+    if not 1 / _MAX_RATIO < ratio < _MAX_RATIO:
+        raise DataError(
+            f"mask {mask} has {mask_width} x {mask_height} pixels, its image {image} {width} x {height}; expected the "
+            "same aspect ratio"
+        )
+
+
+def _read_size(path: Path) -> tuple[int, int]:
+    """Return width and height as the picture is seen, by its header alone."""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(_ORIENTATION) in _TURNED
+            return (image.height, image.width) if turned else image.size
+    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+        raise DataError(f"image {path} cannot be read ({error}); expected an image file") from error

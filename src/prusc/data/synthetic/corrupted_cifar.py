@@ -1,0 +1,77 @@
+"""Corrupted CIFAR-10: each class has its own kind of corruption."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prusc.data.synthetic.cifar_binary import read_cifar10
+from prusc.data.synthetic.composition import compose_splits, make_data
+from prusc.data.synthetic.corruptions import CORRUPTIONS, corrupt_images
+from prusc.data.synthetic.shares import check_share
+from prusc.data.table import Data
+
+
+def load_corrupted_cifar10(
+    *,
+    source: str | Path | None = None,
+    download: bool = False,
+    conflict_share: float = 0.05,
+    num_train: int | None = None,
+    seed: int = 0,
+) -> Data:
+    """Compose corrupted CIFAR-10, in which most samples of a class are corrupted in the class's own way.
+
+    Args:
+        source: Folder of the original images; see :func:`~prusc.data.synthetic.cifar_binary.read_cifar10`.
+        download: Download CIFAR-10 into it if it is not there.
+        conflict_share: Share of the train and val samples of each class with another class's corruption; published are
+            0.005, 0.01, 0.02 and 0.05, and 0.9 makes class and corruption independent.
+        num_train: How many training images; all but those for validation if ``None``.
+        seed: Decides the images of train and val, the corruptions and the order.
+
+    Returns:
+        Inputs uint8 [N, 3, 32, 32]; attribute ``corruption``; in test each class has as many samples of one corruption
+        as of another.
+
+    Raises:
+        ConfigError: If an argument is out of range or there is no source.
+        DataError: If the original images cannot be read.
+
+    References:
+        Nam et al. 2020, arXiv:2007.02561 (LfF); Park et al. 2023, arXiv:2210.05247 (DCWP); Hendrycks and Dietterich
+        2019, arXiv:1903.12261 (the corruptions).
+    """
+    most = 1 - 1 / len(CORRUPTIONS)
+    check_share("conflict_share", conflict_share, most, "class and corruption independent")
+    originals = read_cifar10(source, download=download)
+
+    def paint(
+        split: str, chosen: NDArray[np.int64], attributes: NDArray[np.int64], rng: np.random.Generator
+    ) -> NDArray[np.uint8]:
+        inputs = originals.images_of(split)[chosen]
+        for value, (name, own_rng) in enumerate(zip(CORRUPTIONS, rng.spawn(len(CORRUPTIONS)), strict=True)):
+            rows = np.flatnonzero(attributes == value)
+            inputs[rows] = corrupt_images(inputs[rows], name, own_rng)
+        return inputs
+
+    splits = compose_splits(
+        originals.train_labels,
+        originals.test_labels,
+        paint,
+        num_values=len(CORRUPTIONS),
+        conflict_share=conflict_share,
+        num_train=num_train,
+        seed=seed,
+    )
+    return make_data(
+        "corrupted-cifar10",
+        splits,
+        name=f"corrupted-{originals.name}",
+        originals=originals.name,
+        class_names=originals.class_names,
+        attribute="corruption",
+        values=tuple(CORRUPTIONS),
+        conflict_share=conflict_share,
+        seed=seed,
+    )

@@ -1,0 +1,129 @@
+"""AFR: refit the last layer on held-out training samples, those with a low probability of their class first."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prusc.errors import ConfigError
+from prusc.heads import set_head
+from prusc.methods.method import Method, MethodInputs, Trained, require_positive
+from prusc.models import get_head
+
+_HELD_OUT_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class AFRSettings:
+    """How AFR weighs and fits.
+
+    Attributes:
+        sharpness: gamma: how steeply the weight of a sample falls with the probability of its class.
+        l2: lambda: weight of the squared distance from the head of ERM.
+    """
+
+    sharpness: float = 14.0
+    l2: float = 0.2
+
+    def __post_init__(self) -> None:
+        require_positive(self, "l2")
+        if self.sharpness < 0:
+            raise ConfigError(f"sharpness must be at least 0, found {self.sharpness!r}")
+
+
+def weigh_samples(
+    logits: Float[Tensor, "samples classes"], labels: Int[Tensor, " samples"], *, sharpness: float
+) -> Float[Tensor, " samples"]:
+    """Return ``exp(-gamma * p)`` over the size of the class, where ``p`` is the probability of the sample's class.
+
+    Args:
+        logits: Of the ERM network.
+        labels: Class of each sample.
+        sharpness: gamma.
+
+    Returns:
+        Weights whose sum is 1.
+
+    References:
+        Qiu et al. 2023, arXiv:2306.11074, equation 3.
+    """
+    probability = logits.double().softmax(dim=1).gather(1, labels[:, None])[:, 0]
+    weights = (-sharpness * probability).exp() / torch.bincount(labels)[labels]
+    return weights / weights.sum()
+
+
+def refit_head(
+    values: Float[Tensor, "samples dim"],
+    labels: Int[Tensor, " samples"],
+    weights: Float[Tensor, " samples"],
+    head: tuple[Float[Tensor, "classes dim"], Float[Tensor, " classes"]],
+    *,
+    l2: float,
+) -> tuple[Float[Tensor, "classes dim"], Float[Tensor, " classes"]]:
+    """Minimise the weighted cross-entropy plus ``l2`` times the squared distance of weight and bias from a head.
+
+    Args:
+        values: Representations.
+        labels: Class of each sample.
+        weights: Of each sample, sum 1.
+        head: Weight and bias to start from and to stay near to.
+        l2: Greater than 0, so that there is one minimum.
+
+    Returns:
+        Weight and bias.
+    """
+    design = torch.cat([values, values.new_ones(len(values), 1)], dim=1).double()
+    origin = torch.cat([head[0], head[1][:, None]], dim=1).double()
+    coefficients = origin.clone().requires_grad_()
+    solver = torch.optim.LBFGS(
+        [coefficients], max_iter=500, tolerance_grad=1e-7, tolerance_change=1e-10, line_search_fn="strong_wolfe"
+    )
+
+    def objective() -> Tensor:
+        solver.zero_grad()
+        losses = F.cross_entropy(design @ coefficients.T, labels, reduction="none")
+        total = weights @ losses + l2 * (coefficients - origin).square().sum()
+        total.backward()
+        return total
+
+    solver.step(objective)
+    fitted = coefficients.detach().float()
+    return fitted[:, :-1], fitted[:, -1]
+
+
+def _first_stage(inputs: MethodInputs) -> tuple[nn.Module, Tensor]:
+    """Train by ERM on four fifths of the training split; return the network and the indices of the rest."""
+    order = torch.randperm(len(inputs.train), generator=inputs.generator("parts"))
+    held_out, rest = order.split([num := round(_HELD_OUT_SHARE * len(order)), len(order) - num])
+    schedule = inputs.epochs("batches", inputs.config.erm.epochs, rest)
+    return inputs.fit(inputs.new_network(), schedule, "AFR, first stage"), held_out
+
+
+def _train(inputs: MethodInputs, settings: AFRSettings) -> Trained:
+    """Train on four fifths, refit the head on the rest."""
+    first, held_out = inputs.once("first stage", lambda: _first_stage(inputs))
+    seen = inputs.once("held out", lambda: inputs.represent(first, inputs.train.subset(held_out)))
+    weights = weigh_samples(seen.logits, seen.labels, sharpness=settings.sharpness)
+    network = copy.deepcopy(first)
+    head = get_head(network, inputs.head_name)
+    weight = head.weight.detach().cpu()
+    bias = weight.new_zeros(len(weight))
+    if head.bias is not None:
+        bias = head.bias.detach().cpu()
+    set_head(head, *refit_head(seen.values, seen.labels, weights, (weight, bias), l2=settings.l2))
+    wrong = seen.predictions != seen.labels
+    return Trained(network, facts={"num_mistakes": int(wrong.sum()), "weight_of_mistakes": weights[wrong].sum().item()})
+
+
+AFR = Method(
+    name="afr",
+    title="AFR",
+    paper="Qiu et al. 2023, arXiv:2306.11074",
+    group_labels="none",
+    train=_train,
+    settings=(AFRSettings(),),
+    starts_from_erm=False,
+)

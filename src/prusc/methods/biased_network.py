@@ -1,0 +1,41 @@
+"""A network that is made to learn the shortcut, and the samples that it fails on."""
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from prusc.losses import generalized_cross_entropy
+from prusc.methods.method import MethodInputs
+from prusc.models import call_model
+
+
+def find_conflicting(inputs: MethodInputs, *, num_epochs: int, q: float) -> Bool[Tensor, " train"]:
+    """Take for bias-conflicting what a network gets wrong that was trained by the generalised cross-entropy.
+
+    Args:
+        inputs: Of the remedy.
+        num_epochs: Passes over the training split.
+        q: Of the loss; the larger, the less the network cares for what is hard.
+
+    Returns:
+        Which training samples they are.
+
+    References:
+        Park et al. 2023, arXiv:2210.05247, after Nam et al. 2020, arXiv:2007.02561.
+    """
+    labels = inputs.train.labels
+
+    def loss(model: nn.Module, batch: Tensor, indices: Tensor) -> Tensor:
+        return generalized_cross_entropy(call_model(model, batch), labels[indices].to(batch.device), q=q).mean()
+
+    def make() -> Tensor:
+        schedule = inputs.epochs("biased network", num_epochs)
+        biased = inputs.fit(inputs.new_network(), schedule, "biased network", loss=loss)
+        return inputs.represent(biased, inputs.train).predictions != labels
+
+    return inputs.once(f"bias-conflicting after {num_epochs} epochs with q {q}", make)
+
+
+def upweight(is_chosen: Bool[Tensor, " train"], times: float) -> Tensor:
+    """Return weights for drawing: ``times`` for the chosen samples, 1 for the others."""
+    return torch.where(is_chosen, float(times), 1.0)

@@ -1,0 +1,83 @@
+"""DCWP: a mask, then fine-tuning, both on draws and with a contrast that favour bias-conflicting samples."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prusc.losses import debiased_contrastive_terms
+from prusc.masks import BinaryMask
+from prusc.methods.biased_network import upweight
+from prusc.methods.masking import MaskingSettings, conflicting_samples, learn_mask, masked_samples
+from prusc.methods.method import Method, MethodInputs, Trained, require_positive
+from prusc.models import RepresentationTap, call_model
+from prusc.subnetwork import extract_subnetwork
+
+_NUM_STATISTICS_BATCHES = 20
+
+
+@dataclass(frozen=True)
+class DCWPSettings(MaskingSettings):
+    """How DCWP learns its mask (see `MaskingSettings`) and trains what it leaves.
+
+    Attributes:
+        contrast: Weight of the debiased contrastive loss, in mask learning and in fine-tuning.
+        temperature: Of that loss.
+        finetune_upweight: How often a bias-conflicting sample is drawn in fine-tuning for once that another one is.
+        finetune_share: Length of fine-tuning as a share of ERM's.
+    """
+
+    contrast: float = 0.05
+    temperature: float = 0.07
+    finetune_upweight: float = 80.0
+    finetune_share: float = 0.25
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "temperature", "finetune_upweight", "finetune_share")
+
+
+def _train(inputs: MethodInputs, settings: DCWPSettings) -> Trained:
+    """Find bias-conflicting samples, learn a mask of the ERM network, and fine-tune what is left of it."""
+    is_conflicting = conflicting_samples(inputs, settings)
+    samples = masked_samples(inputs, settings, is_conflicting)
+    mask = learn_mask(inputs, settings, samples, contrast=settings.contrast, temperature=settings.temperature)
+    generator, size = inputs.generator("statistics"), inputs.config.erm.batch_size
+    batches = [samples.draw(size, generator) for _ in range(_NUM_STATISTICS_BATCHES)]
+    network = extract_subnetwork(inputs.trained, mask, inputs.train, batches, inputs.transform, inputs.runtime)
+    _finetune(inputs, settings, network, mask, is_conflicting)
+    facts = {"num_conflicting": int(is_conflicting.sum())}
+    return Trained(network, mask.density, facts)
+
+
+def _finetune(
+    inputs: MethodInputs, settings: DCWPSettings, network: nn.Module, mask: BinaryMask, is_conflicting: Tensor
+) -> None:
+    labels = inputs.train.labels
+    weights = upweight(is_conflicting, settings.finetune_upweight)
+    schedule = inputs.draws("fine-tuning", inputs.num_steps(settings.finetune_share), weights)
+    with RepresentationTap(network, inputs.head_name) as tap:
+
+        def loss(model: nn.Module, batch: Tensor, indices: Tensor) -> Tensor:
+            own = labels[indices].to(batch.device)
+            cross_entropy = F.cross_entropy(call_model(model, batch).float(), own)
+            contrastive = debiased_contrastive_terms(
+                tap.take(), own, is_conflicting[indices].to(batch.device), temperature=settings.temperature
+            ).loss
+            return cross_entropy + settings.contrast * contrastive
+
+        inputs.fit(network, schedule, "DCWP, fine-tuning", loss=loss, mask=mask)
+
+
+DCWP = Method(
+    name="dcwp",
+    title="DCWP",
+    paper="Park et al. 2023, arXiv:2210.05247",
+    group_labels="none",
+    train=_train,
+    settings=(
+        DCWPSettings(),
+        DCWPSettings(initial_logit=0.0, mask_learning_rate=0.1),
+    ),
+    starts_from_erm=True,
+)

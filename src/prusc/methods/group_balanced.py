@@ -1,0 +1,57 @@
+"""Group-balanced sampling: every group is as frequent, by drawing it more often or by leaving samples out."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from prusc.methods.dfr import balanced_subset
+from prusc.methods.method import Method, MethodInputs, Trained, require_positive
+
+
+@dataclass(frozen=True)
+class GroupBalancedSettings:
+    """How groups are balanced.
+
+    Attributes:
+        sampling: ``draw`` small groups more often (RWG), or leave samples of large ones out (``subsample``, SUBG).
+        share: Length of training as a share of ERM's.
+        weight_decay: Of the network; that of ERM if ``None``.
+    """
+
+    sampling: Literal["draw", "subsample"] = "draw"
+    share: float = 1.0
+    weight_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        require_positive(self, "share")
+
+
+def _train(inputs: MethodInputs, settings: GroupBalancedSettings) -> Trained:
+    """Train anew; each group has the same chance in every draw."""
+    groups = inputs.train_groups
+    assert groups is not None, "declared"
+    sizes = torch.bincount(groups, minlength=inputs.num_groups)
+    weights = (1 / sizes.clamp(min=1))[groups]
+    if settings.sampling == "subsample":
+        kept = balanced_subset(groups, inputs.generator("subset"))
+        weights = torch.zeros_like(weights).index_fill(0, kept, 1.0)
+    batches = inputs.draws("batches", inputs.num_steps(settings.share), weights)
+    network = inputs.fit(inputs.new_network(), batches, "group-balanced training", weight_decay=settings.weight_decay)
+    return Trained(network, facts={"num_samples": int((weights > 0).sum())})
+
+
+GROUP_BALANCED = Method(
+    name="group-balanced",
+    title="Group-balanced sampling",
+    paper="Idrissi et al. 2022, arXiv:2110.14503 (RWG, SUBG)",
+    group_labels="training",
+    train=_train,
+    settings=(
+        GroupBalancedSettings(),
+        GroupBalancedSettings(share=0.2),
+        GroupBalancedSettings(sampling="subsample", share=0.2),
+        GroupBalancedSettings(share=0.2, weight_decay=1.0),
+    ),
+    starts_from_erm=False,
+)

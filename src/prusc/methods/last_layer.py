@@ -1,0 +1,54 @@
+"""Last-layer retraining on cells: PruSC's draws, without a mask."""
+
+from dataclasses import dataclass
+
+from prusc.debiasing_set import build_debiasing_set
+from prusc.heads import fit_head, set_head
+from prusc.methods.method import Method, MethodInputs, Trained, require_positive
+from prusc.models import get_head
+
+
+@dataclass(frozen=True)
+class LastLayerSettings:
+    """How the head is fitted.
+
+    Attributes:
+        l2: Strength of its regularisation; see `prusc.heads.fit_head`.
+    """
+
+    l2: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "l2")
+
+
+def _train(inputs: MethodInputs, settings: LastLayerSettings) -> Trained:
+    """Refit the head of the ERM network on the training split, the cells (class x cluster) balanced."""
+    seen = inputs.once("representations", lambda: inputs.represent(inputs.trained, inputs.train))
+    balanced = build_debiasing_set(
+        inputs.train.labels,
+        inputs.clustering.cluster_ids,
+        num_classes=inputs.num_classes,
+        num_clusters=inputs.clustering.num_clusters,
+        config=inputs.config.debiasing_set,
+    )
+    network = inputs.erm_network()
+    weight, bias = fit_head(seen.values, seen.labels, balanced.weights, num_classes=inputs.num_classes, l2=settings.l2)
+    set_head(get_head(network, inputs.head_name), weight, bias)
+    return Trained(network)
+
+
+LAST_LAYER = Method(
+    name="last-layer",
+    title="Last layer on cells",
+    paper="Kirichenko et al. 2023, arXiv:2204.02937, with the cells of Le et al. 2024, arXiv:2407.14974, for groups",
+    group_labels="none",
+    train=_train,
+    settings=(
+        LastLayerSettings(),
+        LastLayerSettings(l2=0.1),
+        LastLayerSettings(l2=10.0),
+        LastLayerSettings(l2=0.01),
+    ),
+    starts_from_erm=True,
+)

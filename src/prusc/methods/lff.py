@@ -1,0 +1,122 @@
+"""LfF: a network that fails on purpose tells another one, trained at the same time, what to attend to."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prusc.errors import ConfigError
+from prusc.losses import generalized_cross_entropy
+from prusc.methods.method import Method, MethodInputs, Trained, require_positive
+from prusc.models import call_model
+
+
+@dataclass(frozen=True)
+class LfFSettings:
+    """How LfF trains.
+
+    Attributes:
+        q: Of the generalised cross-entropy of the biased network.
+        memory: Share that the average of a sample's losses keeps of its value before, in [0, 1).
+        share: Length of training as a share of ERM's.
+        weight_decay: Of both networks; that of ERM if ``None``.
+    """
+
+    q: float = 0.7
+    memory: float = 0.7
+    share: float = 1.0
+    weight_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        require_positive(self, "q", "share")
+        if not 0 <= self.memory < 1:
+            raise ConfigError(f"memory must be in [0, 1), found {self.memory!r}")
+
+
+class LossAverages:
+    """A moving average of the loss of every sample.
+
+    Args:
+        labels: Class of each sample.
+        memory: Share that an average keeps of its value before.
+        device: Where the losses are.
+    """
+
+    def __init__(self, labels: Int[Tensor, " samples"], memory: float, device: torch.device) -> None:
+        self.labels = labels.to(device)
+        self.memory = memory
+        self.values: Float[Tensor, " samples"] = torch.zeros(len(labels), device=device)
+        self.is_known: Bool[Tensor, " samples"] = torch.zeros(len(labels), dtype=torch.bool, device=device)
+
+    def update(self, losses: Float[Tensor, " batch"], indices: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """Take in new losses, and return the averages as a share of the largest average in their class.
+
+        Args:
+            losses: At least 0, without gradients; the first loss of a sample is its first average.
+            indices: Of the samples, each one once.
+        """
+        memory = torch.where(self.is_known[indices], self.memory, 0.0)
+        self.values[indices] = memory * self.values[indices] + (1 - memory) * losses
+        self.is_known[indices] = True
+        largest = self.values.new_zeros(int(self.labels.max()) + 1)
+        largest.scatter_reduce_(0, self.labels, self.values, "amax")
+        return self.values[indices] / largest[self.labels[indices]].clamp(min=1e-8)
+
+
+def relative_difficulty(biased: Float[Tensor, " batch"], debiased: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """Return the biased network's share of the losses of both: near 1 where it alone fails.
+
+    Args:
+        biased: Averaged losses of the biased network, at least 0.
+        debiased: Those of the other.
+
+    Returns:
+        In [0, 1].
+
+    References:
+        Nam et al. 2020, arXiv:2007.02561, equation 5.
+    """
+    return biased / (biased + debiased).clamp(min=1e-8)
+
+
+class _Pair(nn.Module):
+    """Both networks, so that one loop trains them; neither one's loss has a gradient for the other."""
+
+    def __init__(self, debiased: nn.Module, biased: nn.Module) -> None:
+        super().__init__()
+        self.debiased = debiased
+        self.biased = biased
+
+
+def _train(inputs: MethodInputs, settings: LfFSettings) -> Trained:
+    """Train two networks from the same start; the one that is handed back minimises the weighted cross-entropy."""
+    labels, device = inputs.train.labels, inputs.runtime.device
+    averages = [LossAverages(labels, settings.memory, device) for _ in range(2)]
+    last_weights = torch.zeros(len(labels), device=device)
+
+    def loss(pair: nn.Module, batch: Tensor, indices: Tensor) -> Tensor:
+        assert isinstance(pair, _Pair)
+        own, places = labels[indices].to(device), indices.to(device)
+        logits = [call_model(network, batch).float() for network in (pair.biased, pair.debiased)]
+        losses = [F.cross_entropy(values, own, reduction="none") for values in logits]
+        known = [a.update(values.detach(), places) for a, values in zip(averages, losses, strict=True)]
+        weights = last_weights[places] = relative_difficulty(*known)
+        return (weights * losses[1]).mean() + generalized_cross_entropy(logits[0], own, q=settings.q).mean()
+
+    pair = _Pair(inputs.new_network(), inputs.new_network())
+    schedule = inputs.epochs("batches", max(1, round(settings.share * inputs.config.erm.epochs)))
+    inputs.fit(pair, schedule, "LfF", loss=loss, weight_decay=settings.weight_decay)
+    return Trained(pair.debiased, facts={"samples_above_half": int((last_weights > 0.5).sum())})
+
+
+LFF = Method(
+    name="lff",
+    title="LfF",
+    paper="Nam et al. 2020, arXiv:2007.02561",
+    group_labels="none",
+    train=_train,
+    settings=(LfFSettings(),),
+    starts_from_erm=False,
+)

@@ -1,0 +1,104 @@
+"""What DCWP and MRM share: masks of the ERM network, learned on draws that favour bias-conflicting samples."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool
+from torch import Tensor
+
+from prusc.config import MaskConfig
+from prusc.debiasing_set import DebiasingSet
+from prusc.losses import ContrastiveTerms, debiased_contrastive_terms
+from prusc.mask_learning import learn_masks
+from prusc.masks import BinaryMask
+from prusc.methods.biased_network import find_conflicting, upweight
+from prusc.methods.method import MethodInputs, require_positive
+
+
+@dataclass(frozen=True)
+class MaskingSettings:
+    """How masks are learned by DCWP and MRM.
+
+    Attributes:
+        biased_epochs: Epochs of the biased network that finds bias-conflicting samples.
+        q: Of its generalised cross-entropy.
+        mask_upweight: How often a bias-conflicting sample is drawn for once that another one is.
+        mask_steps: Steps of mask learning; never more than ERM has.
+        mask_learning_rate: Of Adam on the mask logits.
+        initial_logit: Where the mask logits start.
+        sparsity: Weight of the sum of the mask logits.
+    """
+
+    biased_epochs: int = 1
+    q: float = 0.7
+    mask_upweight: float = 80.0
+    mask_steps: int = 2000
+    mask_learning_rate: float = 1e-2
+    initial_logit: float = 1.5
+    sparsity: float = 1e-8
+
+    def __post_init__(self) -> None:
+        require_positive(self, "biased_epochs", "mask_upweight", "mask_steps", "mask_learning_rate")
+
+
+def conflicting_samples(inputs: MethodInputs, settings: MaskingSettings) -> Bool[Tensor, " train"]:
+    """Return which training samples the settings take for bias-conflicting."""
+    return find_conflicting(inputs, num_epochs=settings.biased_epochs, q=settings.q)
+
+
+def masked_samples(
+    inputs: MethodInputs, settings: MaskingSettings, is_conflicting: Bool[Tensor, " train"]
+) -> DebiasingSet:
+    """Return how mask learning draws: without regard to classes, the "clusters" being aligned and conflicting."""
+    weights = upweight(is_conflicting, settings.mask_upweight)
+    return DebiasingSet(inputs.train.labels, is_conflicting.long(), weights / weights.sum(), num_clusters=2)
+
+
+def learn_mask(
+    inputs: MethodInputs,
+    settings: MaskingSettings,
+    samples: DebiasingSet,
+    *,
+    contrast: float = 0.0,
+    temperature: float = 0.07,
+) -> BinaryMask:
+    """Learn a mask of the ERM network.
+
+    Args:
+        inputs: Of the remedy.
+        settings: Of mask learning.
+        samples: How it draws.
+        contrast: Weight of the debiased contrastive loss.
+        temperature: Of that loss.
+
+    Returns:
+        The mask of the last step.
+    """
+    config = MaskConfig(
+        steps=min(settings.mask_steps, inputs.num_steps(1.0)),
+        batch_size=inputs.config.erm.batch_size,
+        learning_rate=settings.mask_learning_rate,
+        initial_logit=settings.initial_logit,
+        beta=contrast,
+        contrastive_temperature=temperature,
+        sparsity_term="sum-of-logits",
+        sparsity=settings.sparsity,
+        snapshots=1,
+    )
+    return learn_masks(
+        inputs.erm_network(),
+        inputs.head_name,
+        inputs.train,
+        samples,
+        inputs.train_transform,
+        config,
+        inputs.runtime,
+        generator=inputs.generator("masks"),
+        contrast=_contrast,
+        after_step=lambda step, _: inputs.progress.advance("mask learning", step, config.steps),
+    ).final
+
+
+def _contrast(representations: Tensor, labels: Tensor, cluster_ids: Tensor, config: MaskConfig) -> ContrastiveTerms:
+    return debiased_contrastive_terms(
+        representations, labels, cluster_ids == 1, temperature=config.contrastive_temperature
+    )

@@ -1,0 +1,43 @@
+"""MRM: a mask of the trained network, its weights put back to their start and trained anew under the mask."""
+
+from dataclasses import dataclass
+
+import torch
+
+from prusc.masks import apply_mask
+from prusc.methods.masking import MaskingSettings, conflicting_samples, learn_mask, masked_samples
+from prusc.methods.method import Method, MethodInputs, Trained
+
+
+@dataclass(frozen=True)
+class MRMSettings(MaskingSettings):
+    """How MRM learns its mask; see `MaskingSettings`.
+
+    Attributes:
+        mask_upweight: As there; 1 trains no biased network, since no sample is favoured.
+    """
+
+    mask_upweight: float = 1.0
+
+
+def _train(inputs: MethodInputs, settings: MRMSettings) -> Trained:
+    """Learn a mask of the ERM network, then train the masked network from ERM's start, as ERM does."""
+    is_conflicting = torch.zeros(len(inputs.train), dtype=torch.bool)
+    if settings.mask_upweight != 1:
+        is_conflicting = conflicting_samples(inputs, settings)
+    mask = learn_mask(inputs, settings, masked_samples(inputs, settings, is_conflicting))
+    network = inputs.new_network()
+    apply_mask(network, mask)
+    inputs.fit(network, inputs.epochs("batches", inputs.config.erm.epochs), "MRM", mask=mask)
+    return Trained(network, mask.density, {"num_conflicting": int(is_conflicting.sum())})
+
+
+MRM = Method(
+    name="mrm",
+    title="MRM",
+    paper="Zhang et al. 2021, arXiv:2106.02890",
+    group_labels="none",
+    train=_train,
+    settings=(MRMSettings(),),
+    starts_from_erm=True,
+)

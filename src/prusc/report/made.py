@@ -1,0 +1,38 @@
+"""How a run or an audit was made: its settings, and the command that makes it again."""
+
+import shlex
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from prusc.config import RunConfig
+from prusc.report.record import RunRecord
+from prusc.run_folder import CONFIG
+
+
+def list_settings(config: RunConfig) -> list[tuple[str, str, bool]]:
+    """Return each setting by its full name, with its value and whether that is not the default; those first."""
+    rows = _flatten(config, RunConfig(), "")
+    return sorted(rows, key=lambda row: not row[2])
+
+
+def _flatten(config: Any, default: Any, prefix: str) -> list[tuple[str, str, bool]]:
+    rows = []
+    for item in fields(config):
+        value, usual = getattr(config, item.name), getattr(default, item.name)
+        if is_dataclass(value):
+            rows += _flatten(value, usual, f"{prefix}{item.name}.")
+        else:
+            rows.append((f"{prefix}{item.name}", _show(value), value != usual))
+    return rows
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(_show, value)) or "none"
+    return "not given" if value is None else str(value)
+
+
+def repeat_command(run: RunRecord, command: str) -> str:
+    """Return the command line that makes a run or an audit again, in another folder."""
+    config = run.path / CONFIG
+    return f"prusc {command} --config {shlex.quote(str(config))} --out {shlex.quote(f'{run.path}-again')}"
