@@ -74,7 +74,7 @@ class _ReportCommand:
     """Write the report of a run or an audit anew, from its folder alone: report.html, of a run model-card.md too.
 
     Attributes:
-        folder: Run folder, finished or not, or that of an audit.
+        folder: The folder of a run, finished or not, of an audit, or of a benchmark.
         figures: Also write the figures as PNG and SVG, into its folder figures.
         map: How the map of the representations is made: principal components, or t-SNE, which takes up to a minute.
     """
@@ -245,6 +245,7 @@ def _run_other(command: _RunCommand) -> int:
         result = run_method(config=command.run, out=command.out, force=command.force, progress=progress)
     if is_main_process():
         print_method(result, command.out)
+        _report(command.out)
     return 0
 
 
@@ -276,6 +277,7 @@ def _run_bench(arguments: list[str]) -> int:
     with ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:
         result = run_bench(matrix, command.out, workers=workers, trust_models=command.trust_models, progress=progress)
     print_bench(result, command.out)
+    _report(command.out)
     return 1 if result.failed else 0
 
 

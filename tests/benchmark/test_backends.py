@@ -31,6 +31,7 @@ def run_kinds(tmp_path: Path, workers: Workers, kinds: list[str]) -> dict[str, s
     return {task[1].name: error for task, error in workers.run(work, tasks)}
 
 
+@pytest.mark.slow
 def test_a_dead_worker_costs_no_task(tmp_path: Path) -> None:
     outcome = run_kinds(tmp_path, Workers(num_workers=2), ["good", "once", "failing", "good"])
     assert outcome == {"0-good": None, "1-once": None, "2-failing": "failed", "3-good": None}
@@ -69,7 +70,7 @@ def test_a_benchmark_outlives_a_killed_worker_of_a_ray_cluster(tmp_path: Path, m
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'prusc[ray]'")
     mark = f"PRUSC_TEST={uuid.uuid4()}"
     monkeypatch.setenv(*mark.split("="))
-    text = tiny_matrix(tmp_path).replace("steps = 2,", "steps = 1500,").replace("seeds = [0]", "seeds = [0, 1, 2]")
+    text = tiny_matrix(tmp_path).replace("steps = 2,", "steps = 400,").replace("seeds = [0]", "seeds = [0, 1, 2]")
     matrix, out = parse_matrix(text.replace(', "class-balanced"', ""), "tiny"), tmp_path / "bench"
     killed: list[int] = []
 
