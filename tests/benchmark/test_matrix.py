@@ -38,6 +38,7 @@ BAD = [
     (swap("[network.small-cnn]", "[network]\nsmall-cnn = 3"), [], "network.small-cnn must be a table of settings"),
     (swap("/birds", "/bids"), [], "data birds with network small-cnn: ... bids"),
     (swap("/birds", "/${PRUSC_NOT_SET}"), [], "variable PRUSC_NOT_SET, which is not set"),
+    (swap("tuning_budget = 1", "preset = 'celba'"), [], "unknown preset 'celba'; did you mean celeba"),
     (swap("[network.small-cnn]", '[network."a b"]\nmodel="small-cnn"\n[network."a-b"]'), [], "two cells have one name"),
     (swap("[network.small-cnn]", "[network.mine]\nmodel = 'mine:build'"), [], "whose code would be run; ... --trust-"),
     (swap("[network.small-cnn]", "[network.small-cnn"), [], "no valid TOML"),
@@ -100,6 +101,24 @@ def test_a_matrix_spreads_out_into_cells_with_erm_among_them(tmp_path: Path) -> 
     assert cells[-1].config.seed == 5
     assert cells[-1].path == Path("birds/other/class-balanced/seed-5")
     assert cells[-1].original_path == Path("birds/other/original/seed-5")
+
+
+def test_a_preset_is_won_over_by_every_table_and_variables_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+    methods = ["jtt"]
+    seeds = [0]
+    settings = { erm = { epochs = 7 } }
+    [data.faces]
+    preset = "celeba-mobilenet"
+    data = "${PRUSC_FACES:-/somewhere}/celeba"
+    [network.small-cnn]
+    pretrained = false
+    """
+    config = parse_matrix(text, "m").cells()[0].config
+    assert (config.data, config.model, config.pretrained) == ("/somewhere/celeba", "small-cnn", False)
+    assert (config.erm.epochs, config.erm.batch_size, config.data_options.image_size) == (7, 64, 96)
+    monkeypatch.setenv("PRUSC_FACES", "/here")
+    assert parse_matrix(text, "m").cells()[0].config.data == "/here/celeba"
 
 
 def test_a_matrix_can_be_narrowed_and_read_back(tmp_path: Path) -> None:

@@ -5,13 +5,15 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from prusc.config import RunConfig, config_from_dict
+from prusc.config import RunConfig, config_from_dict, config_to_dict
 from prusc.errors import ConfigError, PruscError, nearest_names
 from prusc.methods import METHODS, find_method
+from prusc.presets import get_preset
 
 ALL_METHODS = "all"
 REFERENCE = "erm"
@@ -67,7 +69,8 @@ class Matrix:
         seeds: One run each.
         data: Settings by the name of the data.
         network: Settings by the name of the network; they win over those of the data.
-        settings: Those of every cell.
+        settings: Those of every cell; those of the data win over them. In each of the three, ``preset`` names settings
+            that all the others win over.
         about: What it is for, in a sentence.
     """
 
@@ -100,7 +103,7 @@ class Matrix:
                 name.
         """
         for method in self.methods:
-            _explained(self.name, lambda name=method: find_method(name))
+            _explained(self.name, partial(find_method, method))
         cells = [
             Cell(data, network, replace(config, method=method, seed=seed))
             for data in self.data
@@ -128,12 +131,15 @@ class Matrix:
             f"[data.{data}]": {"data": data, **self.data[data]},
             f"[network.{network}]": {"model": network, **self.network[network]},
         }
+        presets = [table["preset"] for table in tables.values() if "preset" in table]
         merged: dict[str, Any] = {}
+        for preset in presets:
+            merged = _merge(merged, config_to_dict(_explained(self.name, partial(get_preset, preset))))
         for title, table in tables.items():
             for axis in _AXES:
                 if axis in table:
                     raise ConfigError(f"{self.name}: {title} sets {axis}; list it in {axis}s, which every cell goes by")
-            merged = _merge(merged, table)
+            merged = _merge(merged, {key: value for key, value in table.items() if key != "preset"})
         config: RunConfig = _explained(
             f"{self.name}, {' with '.join(list(tables)[1:])}", lambda: config_from_dict(RunConfig, merged)
         )
@@ -172,7 +178,9 @@ def read_matrix(path: Path) -> Matrix:
 
 
 def parse_matrix(text: str, name: str) -> Matrix:
-    """Read a matrix from TOML; ``${NAME}`` in a text stands for an environment variable.
+    """Read a matrix from TOML.
+
+    In a text, ``${NAME}`` stands for an environment variable, and ``${NAME:-ELSE}`` for ELSE where that is not set.
 
     Args:
         text: The TOML.
@@ -265,15 +273,16 @@ def _expand(value: Any, name: str) -> Any:
         return value
 
     def look_up(match: re.Match[str]) -> str:
-        variable = match[1]
-        if not os.environ.get(variable):
+        variable, default = match[1], match[2]
+        found = os.environ.get(variable) or default
+        if found is None:
             raise ConfigError(
                 f"{name}: {value!r} names the environment variable {variable}, which is not set; set it to the folder "
                 "that is meant"
             )
-        return os.environ[variable]
+        return str(found)
 
-    return re.sub(r"\$\{(\w+)\}", look_up, value)
+    return re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", look_up, value)
 
 
 def _explained(where: str, action: Any) -> Any:
