@@ -213,8 +213,8 @@ def test_several_attributes_have_groups_together_and_each_its_own_worst_group(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("rum", "unknown command 'rum'; did you mean run?; commands: check, audit, run, report, compare"),
-        ("--seed 1", "unknown command '--seed'; commands: check, audit, run, report, compare"),
+        ("rum", "unknown command 'rum'; did you mean run?; commands: check, audit, run, report, compare, bench"),
+        ("--seed 1", "unknown command '--seed'; commands: check, audit, run, report, compare, bench"),
         ("run --config", "Missing value for argument '--config'"),
         (
             "run --preset celebb",

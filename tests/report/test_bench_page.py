@@ -30,7 +30,7 @@ def test_the_page_shows_methods_groups_and_failures_and_links_to_the_runs(bench:
     assert "birds/small-cnn/jtt/seed-0</bdi>: no &lt;b&gt;luck&lt;/b&gt;" in page
     assert 'href="./birds/small-cnn/group-dro/seed-0/"' in page
     assert page.count("<h3>Groups: ") == 2
-    assert "place 0" in page
+    assert "waterbird, place land" in page
     assert "pseudo-groups" in page
     # With a report of its own, a run is linked to that.
     write_report(bench / "birds/small-cnn/group-dro/seed-0")
