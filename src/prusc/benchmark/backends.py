@@ -138,9 +138,15 @@ def _run_ray(workers: Workers, function: Function[TaskT], tasks: Sequence[TaskT]
                 log_to_driver=False,
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
+            refused = "AuthToken" in f"{error} {error.__cause__}"
             raise ConfigError(
-                f"no Ray cluster at {workers.address or 'the usual place'}: {' '.join(str(error).split())[:200]}; "
-                "start one with ray start --head, give its address, or local"
+                f"cannot use the Ray cluster at {workers.address or 'the usual place'}: "
+                + (
+                    "it asks for a token; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the file of its token"
+                    if refused
+                    else f"{' '.join(str(error).split())[:200]}; start one with ray start --head, give its address, or "
+                    "local"
+                )
             ) from error
     try:
         remote = ray.remote(num_cpus=workers.num_threads, num_gpus=workers.gpus_per_cell, max_retries=MAX_DEATHS)(
