@@ -1,12 +1,14 @@
 """Workers that die: their tasks are run again, and one that kills every worker is given up alone."""
 
 import os
+import re
 import signal
 import sys
 import threading
 import time
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -111,3 +113,22 @@ def test_a_backend_that_is_not_installed_says_what_to_install(monkeypatch: pytes
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(ConfigError, match=rf"backend {name} needs the package {package}: pip install"):
             list(Workers(name).run(work, [("good", Path("never"))]))
+
+
+@pytest.mark.parametrize(
+    ("cause", "expected"),
+    [
+        (
+            "RPC error: InvalidAuthToken: token is missing",
+            "it asks for a token; set RAY_AUTH_MODE=token",
+        ),
+        ("RPC error: unavailable", "Failed to connect; start one with ray start --head, give its address, or local"),
+    ],
+)
+def test_a_ray_cluster_that_cannot_be_used_says_why(monkeypatch: pytest.MonkeyPatch, cause: str, expected: str) -> None:
+    def init(**_: object) -> None:
+        raise ConnectionError("Failed to connect") from RuntimeError(cause)
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=init))
+    with pytest.raises(ConfigError, match=re.escape(f"cannot use the Ray cluster at here:1: {expected}")):
+        list(Workers("ray", address="here:1").run(work, [("good", Path("never"))]))

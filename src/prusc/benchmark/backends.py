@@ -88,9 +88,9 @@ def _run_dask(workers: Workers, function: Function[TaskT], tasks: Sequence[TaskT
             "tcp://host:8786, or local"
         ) from error
     with client:
-        parallel = joblib.Parallel(
-            workers.num_workers or -1, backend="dask", return_as="generator_unordered", batch_size=1
-        )
+        # Only this way does joblib look for its backend of Dask.
+        with joblib.parallel_config("dask", n_jobs=workers.num_workers or -1):
+            parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
         yield from _run_joblib(parallel, function, tasks, workers.num_threads, (distributed.KilledWorker,))
 
 
