@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prusc.methods.method import Method, MethodInputs, Trained
+from prusc.methods.method import Method, MethodInputs, Trained, require_positive
 from prusc.models import call_model
 
 
@@ -18,10 +18,15 @@ class GroupDROSettings:
     Attributes:
         step_size: Of the exponentiated gradient on the weights of the groups (eta_q).
         weight_decay: Of the network; the paper's point is that it has to be strong. That of ERM if ``None``.
+        share: Length of training as a share of ERM's: the paper's other means against memorising small groups.
     """
 
     step_size: float = 0.01
     weight_decay: float | None = None
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "step_size", "share")
 
 
 def update_group_weights(
@@ -54,12 +59,32 @@ def update_group_weights(
     return weights, (weights * means).sum()
 
 
-def _train(inputs: MethodInputs, settings: GroupDROSettings) -> Trained:
-    """Train anew on batches in which every group is as frequent, as the paper's code does."""
-    groups = inputs.train_groups
-    assert groups is not None, "declared"
-    sizes = torch.bincount(groups, minlength=inputs.num_groups).double()
-    weights = torch.full((inputs.num_groups,), 1 / inputs.num_groups, device=inputs.runtime.device)
+def fit_group_dro(
+    inputs: MethodInputs,
+    groups: Int[Tensor, " train"],
+    num_groups: int,
+    name: str,
+    *,
+    step_size: float,
+    weight_decay: float | None,
+    share: float = 1.0,
+) -> tuple[nn.Module, Float[Tensor, " groups"]]:
+    """Train anew on batches in which every group is as frequent, as the paper's code does.
+
+    Args:
+        inputs: Data and means to train.
+        groups: Of each training sample, known or inferred.
+        num_groups: Number of groups, the empty ones counted.
+        name: Names the training in progress and errors.
+        step_size: Of the exponentiated gradient.
+        weight_decay: Of the network; that of ERM if ``None``.
+        share: Length of training as a share of ERM's.
+
+    Returns:
+        The network, and the last weights of the groups.
+    """
+    sizes = torch.bincount(groups, minlength=num_groups).double()
+    weights = torch.full((num_groups,), 1 / num_groups, device=inputs.runtime.device)
     weights = torch.where(sizes.to(weights.device) > 0, weights, 0.0)
     labels = inputs.train.labels
 
@@ -67,14 +92,24 @@ def _train(inputs: MethodInputs, settings: GroupDROSettings) -> Trained:
         nonlocal weights
         own = labels[indices].to(batch.device)
         losses = F.cross_entropy(call_model(model, batch).float(), own, reduction="none")
-        weights, total = update_group_weights(
-            weights, losses, groups[indices].to(batch.device), step_size=settings.step_size
-        )
+        weights, total = update_group_weights(weights, losses, groups[indices].to(batch.device), step_size=step_size)
         return total
 
-    steps = inputs.config.erm.epochs * inputs.steps_per_epoch
-    batches = inputs.draws("batches", steps, (1 / sizes.clamp(min=1))[groups].float())
-    network = inputs.fit(inputs.new_network(), batches, "GroupDRO", loss=loss, weight_decay=settings.weight_decay)
+    batches = inputs.draws("batches", inputs.num_steps(share), (1 / sizes.clamp(min=1))[groups].float())
+    return inputs.fit(inputs.new_network(), batches, name, loss=loss, weight_decay=weight_decay), weights
+
+
+def _train(inputs: MethodInputs, settings: GroupDROSettings) -> Trained:
+    assert inputs.train_groups is not None, "declared"
+    network, weights = fit_group_dro(
+        inputs,
+        inputs.train_groups,
+        inputs.num_groups,
+        "GroupDRO",
+        step_size=settings.step_size,
+        weight_decay=settings.weight_decay,
+        share=settings.share,
+    )
     return Trained(network, facts={"largest_group_weight": weights.max().item()})
 
 
@@ -86,9 +121,9 @@ GROUP_DRO = Method(
     train=_train,
     settings=(
         GroupDROSettings(),
-        GroupDROSettings(weight_decay=0.1),
-        GroupDROSettings(step_size=0.1),
-        GroupDROSettings(step_size=0.1, weight_decay=0.1),
+        GroupDROSettings(share=0.2),
+        GroupDROSettings(share=0.2, weight_decay=1.0),
+        GroupDROSettings(step_size=0.1, share=0.2),
     ),
     starts_from_erm=False,
 )

@@ -2,17 +2,23 @@
 
 from prusc.errors import ConfigError, nearest_names
 from prusc.methods.afr import AFR
+from prusc.methods.cnc import CNC
 from prusc.methods.dcwp import DCWP
 from prusc.methods.dfr import DFR
+from prusc.methods.dpe import DPE
+from prusc.methods.eiil import EIIL
 from prusc.methods.erm import CLASS_BALANCED, ERM
+from prusc.methods.george import GEORGE
 from prusc.methods.group_balanced import GROUP_BALANCED
 from prusc.methods.group_dro import GROUP_DRO
+from prusc.methods.irm import IRM
 from prusc.methods.jtt import JTT
 from prusc.methods.last_layer import LAST_LAYER
 from prusc.methods.lff import LFF
 from prusc.methods.method import Method
 from prusc.methods.mrm import MRM
 from prusc.methods.prusc import PRUSC
+from prusc.methods.spare import SPARE
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -24,7 +30,13 @@ METHODS: dict[str, Method] = {
         MRM,
         JTT,
         LFF,
+        SPARE,
+        GEORGE,
+        CNC,
         AFR,
+        EIIL,
+        IRM,
+        DPE,
         LAST_LAYER,
         GROUP_DRO,
         GROUP_BALANCED,

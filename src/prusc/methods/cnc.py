@@ -1,0 +1,88 @@
+"""Correct-n-Contrast: what an early network predicts stands for the attribute, and contrast makes it not matter."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prusc.losses import cluster_contrastive_loss
+from prusc.methods.method import Method, MethodInputs, Trained
+from prusc.models import RepresentationTap, call_model
+
+
+@dataclass(frozen=True)
+class CnCSettings:
+    """How CnC trains.
+
+    Attributes:
+        identification_epochs: Epochs of the network whose predictions stand for the attribute. The paper keeps its ERM
+            network from memorising by strong weight decay or few epochs; few epochs do here.
+        contrastive_weight: Share of the contrastive loss in the sum (lambda); the cross-entropy has the rest.
+        temperature: Divides the cosine similarities.
+    """
+
+    identification_epochs: int = 1
+    contrastive_weight: float = 0.75
+    temperature: float = 0.1
+
+
+def contrast_weights(labels: Int[Tensor, " samples"], wrong: Bool[Tensor, " samples"]) -> Float[Tensor, " samples"]:
+    """Weigh samples so that batches have anchors and positives: half of each class predicted right, half wrong.
+
+    Args:
+        labels: Class of each sample.
+        wrong: Whether it is predicted as another class.
+
+    Returns:
+        Weights of sum 1; each class has the same share, and so has each of its two halves that has samples.
+    """
+    halves = labels * 2 + wrong
+    sizes = torch.bincount(halves, minlength=2 * (int(labels.max()) + 1)).double()
+    num_halves = (sizes.view(-1, 2) > 0).sum(dim=1)
+    weights = 1 / sizes[halves] / num_halves[labels] / (num_halves > 0).sum()
+    return weights.float()
+
+
+def _train(inputs: MethodInputs, settings: CnCSettings) -> Trained:
+    """Train anew by cross-entropy and contrast over batches of right and wrong predictions of an early network.
+
+    For an anchor, positives are of its class and predicted as another one, negatives of another class and predicted as
+    the anchor is: the loss that PruSC takes with clusters, here with predictions. The paper draws a batch for each
+    anchor; here all pairs of one batch count, and every sample is an anchor once.
+    """
+    labels, epochs = inputs.train.labels, settings.identification_epochs
+    early = inputs.fit(inputs.new_network(), inputs.epochs("identification", epochs), "CnC, identification")
+    predictions = inputs.represent(early, inputs.train).predictions
+    wrong = predictions != labels
+
+    def loss(model: nn.Module, batch: Tensor, indices: Tensor) -> Tensor:
+        own, predicted = labels[indices].to(batch.device), predictions[indices].to(batch.device)
+        with RepresentationTap(model, inputs.head_name) as tap:
+            logits = call_model(model, batch).float()
+            representations = tap.take()
+        contrast = cluster_contrastive_loss(representations, own, predicted, temperature=settings.temperature)
+        share = settings.contrastive_weight
+        return share * contrast + (1 - share) * F.cross_entropy(logits, own)
+
+    steps = inputs.config.erm.epochs * inputs.steps_per_epoch
+    batches = inputs.draws("batches", steps, contrast_weights(labels, wrong))
+    network = inputs.fit(inputs.new_network(), batches, "CnC", loss=loss)
+    return Trained(network, facts={"num_mistakes": int(wrong.sum())})
+
+
+CNC = Method(
+    name="cnc",
+    title="CnC",
+    paper="Zhang et al. 2022, arXiv:2203.01517",
+    group_labels="none",
+    train=_train,
+    settings=(
+        CnCSettings(),
+        CnCSettings(contrastive_weight=0.5),
+        CnCSettings(temperature=0.05),
+        CnCSettings(identification_epochs=2),
+    ),
+    starts_from_erm=False,
+)

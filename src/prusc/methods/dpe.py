@@ -1,0 +1,172 @@
+"""DPE: in place of the head, an ensemble of prototypes of each class that are kept unlike each other."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prusc.losses import prototype_similarity
+from prusc.methods.method import Method, MethodInputs, Trained
+from prusc.training import check_finite
+
+
+@dataclass(frozen=True)
+class DPESettings:
+    """How DPE trains its prototypes; the defaults are those of the published code.
+
+    Attributes:
+        num_members: Prototypes of each class.
+        epochs: Passes of each member over its own class-balanced part of the validation split.
+        batch_size: Samples per step.
+        learning_rate: Of stochastic gradient descent with momentum 0.9.
+        diversity: Weight of the similarity to the members before.
+        shrinkage: Weight of the mean squared norm of the prototypes. Distances do not depend on the norm, but how far a
+            step turns a prototype does.
+        entropic_scale: Multiplies the logits in the loss of training.
+    """
+
+    num_members: int = 15
+    epochs: int = 20
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    diversity: float = 1e5
+    shrinkage: float = 10.0
+    entropic_scale: float = 30.0
+
+
+def standardise(representations: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+    """Give each representation mean 0 over its dimensions and length 1; one without spread becomes 0."""
+    return F.normalize(representations - representations.mean(dim=1, keepdim=True), dim=1)
+
+
+def distance_logits(
+    directions: Float[Tensor, "batch dim"],
+    prototypes: Float[Tensor, "members classes dim"],
+    scales: Float[Tensor, " members"],
+) -> Float[Tensor, "members batch classes"]:
+    """Return each member's logits: minus the scaled distances to its prototypes, on the unit sphere.
+
+    Args:
+        directions: Of length 1.
+        prototypes: Of any length other than 0.
+        scales: Multiply the distances; their sign does not matter.
+
+    References:
+        Macedo and Ludermir 2021, arXiv:2105.14399 (IsoMax+), which DPE takes over.
+    """
+    distances = torch.cdist(directions.expand(len(prototypes), -1, -1), F.normalize(prototypes, dim=2))
+    return -scales.abs()[:, None, None] * distances
+
+
+class PrototypeHead(nn.Module):
+    """Stands in for a linear head: the logarithm of the mean of the members' class probabilities.
+
+    Args:
+        num_members: Prototypes of each class.
+        num_classes: Classes.
+        dim: Dimensions of the representations.
+    """
+
+    def __init__(self, num_members: int, num_classes: int, dim: int) -> None:
+        super().__init__()
+        self.prototypes = nn.Parameter(torch.ones(num_members, num_classes, dim))
+        self.scales = nn.Parameter(torch.ones(num_members))
+
+    def forward(self, representations: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch classes"]:
+        """Return logits whose softmax is the mean over the members."""
+        logits = distance_logits(standardise(representations.float()), self.prototypes, self.scales)
+        return logits.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(self.scales))
+
+
+def balanced_subset(labels: Int[Tensor, " samples"], generator: torch.Generator) -> Int[Tensor, " chosen"]:
+    """Choose as many samples of every class that has some as the smallest of them has, in random order."""
+    order = torch.randperm(len(labels), generator=generator)
+    classes, sizes = labels.unique(return_counts=True)
+    chosen = torch.cat([order[labels[order] == label][: int(sizes.min())] for label in classes])
+    return chosen[torch.randperm(len(chosen), generator=generator)]
+
+
+def _fit_member(
+    directions: Float[Tensor, "samples dim"],
+    labels: Int[Tensor, " samples"],
+    others: Float[Tensor, "members classes dim"],
+    settings: DPESettings,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "classes dim"], Float[Tensor, ""]]:
+    """Train the prototypes of one member and the scale of its distances, away from the members before."""
+    subset = balanced_subset(labels, generator)
+    prototypes = torch.randn(others.shape[1:], generator=generator).requires_grad_()
+    scale = torch.ones(1).requires_grad_()
+    optimizer = torch.optim.SGD([prototypes, scale], lr=settings.learning_rate, momentum=0.9)
+    for step in range(settings.epochs):
+        for batch in subset[torch.randperm(len(subset), generator=generator)].split(settings.batch_size):
+            logits = distance_logits(directions[batch], prototypes[None], scale)[0]
+            loss = F.cross_entropy(settings.entropic_scale * logits, labels[batch])
+            loss = loss + settings.shrinkage * prototypes.square().sum(dim=1).mean()
+            if len(others):
+                loss = loss + settings.diversity * prototype_similarity(prototypes, others)
+            check_finite(loss, step, "DPE")
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+    return prototypes.detach(), scale.detach()[0]
+
+
+def _train(inputs: MethodInputs, settings: DPESettings) -> Trained:
+    """Fit the members one after the other to validation representations of the ERM network, which stays as it is.
+
+    As in the paper where no group is known: validation samples, since the network knows those of training by heart, and
+    the classes balanced. Its code keeps each member's best epoch by the groups of validation; here it is the last.
+    """
+    found = inputs.represent(inputs.trained, inputs.val)
+    directions, generator = standardise(found.values), inputs.generator("prototypes")
+    prototypes = torch.empty(0, inputs.num_classes, directions.shape[1])
+    scales = []
+    for member in range(settings.num_members):
+        own, scale = _fit_member(directions, found.labels, prototypes, settings, generator)
+        prototypes = torch.cat([prototypes, own[None]])
+        scales.append(scale)
+        inputs.progress.advance("DPE", member + 1, settings.num_members)
+    state = {"prototypes": prototypes, "scales": torch.stack(scales)}
+    network = _with_head(inputs, state)
+    unit = F.normalize(prototypes, dim=2)
+    similarity = torch.einsum("mcd,ncd->mnc", unit, unit).mean().item()
+    return Trained(network, facts={"mean_similarity": similarity})
+
+
+def _with_head(inputs: MethodInputs, state: Mapping[str, Tensor]) -> nn.Module:
+    """Return a copy of the ERM network whose head is that of the state."""
+    head = PrototypeHead(*state["prototypes"].shape)
+    head.load_state_dict(state)
+    network = inputs.erm_network()
+    network.set_submodule(inputs.head_name, head.to(inputs.runtime.device))
+    return network
+
+
+def _rebuild(inputs: MethodInputs, state: Mapping[str, Tensor]) -> nn.Module:
+    prefix = f"{inputs.head_name}."
+    network = _with_head(inputs, {name: state[prefix + name] for name in ("prototypes", "scales")})
+    network.load_state_dict(state)
+    return network
+
+
+DPE = Method(
+    name="dpe",
+    title="DPE",
+    paper="To et al. 2025, arXiv:2505.23027",
+    group_labels="none",
+    train=_train,
+    settings=(
+        DPESettings(),
+        DPESettings(diversity=0.0),
+        DPESettings(diversity=1e6),
+        DPESettings(learning_rate=1e-2),
+    ),
+    starts_from_erm=True,
+    trains_on_validation=True,
+    rebuild=_rebuild,
+)

@@ -1,0 +1,87 @@
+"""EIIL: the split of the training data that an early network is least invariant over, then GroupDRO on it."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from prusc.losses import scale_gradients
+from prusc.methods.group_dro import fit_group_dro
+from prusc.methods.method import Method, MethodInputs, Trained
+
+
+@dataclass(frozen=True)
+class EIILSettings:
+    """How EIIL finds two environments and trains on them.
+
+    Attributes:
+        identification_epochs: Epochs of the reference network.
+        step_size: Of GroupDRO, which the paper trains on its environments where it is after the worst group.
+        weight_decay: Of GroupDRO; that of ERM if ``None``.
+    """
+
+    identification_epochs: int = 1
+    step_size: float = 0.01
+    weight_decay: float | None = None
+
+
+def infer_environments(
+    logits: Float[Tensor, "samples classes"], labels: Int[Tensor, " samples"]
+) -> Bool[Tensor, " samples"]:
+    """Split samples in two so that the sum of the IRMv1 penalties of the two parts is as large as can be.
+
+    With slopes g (see `scale_gradients`) and memberships q in [0, 1], EIIL maximises the mean of
+    ``mean(q * g) ** 2`` and ``mean((1 - q) * g) ** 2``. Both depend on ``a = mean(q * g)`` alone, and the objective,
+    ``a ** 2 + (mean(g) - a) ** 2``, is convex in it: the maximum is where ``a`` is largest or smallest, and both are
+    the split by the sign of g. The paper goes there by thousands of steps of Adam from a random start, which leave the
+    samples of small slope where they began; this is where these steps lead.
+
+    Args:
+        logits: Of the reference network.
+        labels: Class of each sample.
+
+    Returns:
+        Which samples are in the environment of positive slopes: with two classes, those that are predicted wrongly.
+
+    References:
+        Creager et al. 2021, arXiv:2010.07249, equation EI.
+    """
+    return scale_gradients(logits, labels) > 0
+
+
+def _train(inputs: MethodInputs, settings: EIILSettings) -> Trained:
+    """Infer environments from a network that was trained for a short time; its groups are class and environment."""
+    labels, epochs = inputs.train.labels, settings.identification_epochs
+    early = inputs.fit(inputs.new_network(), inputs.epochs("identification", epochs), "EIIL, identification")
+    environments = infer_environments(inputs.represent(early, inputs.train).logits, labels)
+    network, weights = fit_group_dro(
+        inputs,
+        labels * 2 + environments,
+        2 * inputs.num_classes,
+        "EIIL",
+        step_size=settings.step_size,
+        weight_decay=settings.weight_decay,
+    )
+    return Trained(
+        network,
+        facts={
+            "smaller_environment": min(int(environments.sum()), int((~environments).sum())),
+            "largest_group_weight": weights.max().item(),
+        },
+    )
+
+
+EIIL = Method(
+    name="eiil",
+    title="EIIL",
+    paper="Creager et al. 2021, arXiv:2010.07249",
+    group_labels="none",
+    train=_train,
+    settings=(
+        EIILSettings(),
+        EIILSettings(weight_decay=0.1),
+        EIILSettings(identification_epochs=2),
+        EIILSettings(step_size=0.1),
+    ),
+    starts_from_erm=False,
+)

@@ -1,0 +1,159 @@
+"""GEORGE: clusters of ERM's representations, class by class, are the groups of GroupDRO."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from sklearn.cluster import KMeans
+from sklearn.metrics import silhouette_samples
+from torch import Tensor
+
+from prusc.methods.class_clusters import ClassClusters, cluster_each_class, draw_seed
+from prusc.methods.group_dro import fit_group_dro
+from prusc.methods.method import Method, MethodInputs, Trained
+
+
+@dataclass(frozen=True)
+class GEORGESettings:
+    """How GEORGE finds groups and trains on them.
+
+    The paper clusters what UMAP leaves of the representations. Here they are clustered as they are, which needs no
+    further dependency; two principal components instead hid some of the groups of fashion-stickers.
+
+    Attributes:
+        identification_epochs: Epochs of the network whose representations are clustered; the ERM network, as in the
+            paper, if ``None``. A network that was trained until it knows the training split by heart no longer shows
+            the groups that it fails on.
+        max_clusters: Most clusters of a class, before they are divided further.
+        overclustering: Into how many parts each cluster is divided; 1 for none. A part stands for itself where it is
+            set apart better than the cluster was.
+        min_cluster_size: Smallest such part.
+        step_size: Of GroupDRO.
+        weight_decay: Of GroupDRO; that of ERM if ``None``.
+    """
+
+    identification_epochs: int | None = None
+    max_clusters: int = 10
+    overclustering: int = 5
+    min_cluster_size: int = 10
+    step_size: float = 0.01
+    weight_decay: float | None = None
+
+
+def divide_clusters(
+    values: Float[Tensor, "samples dim"],
+    cluster_ids: Int[Tensor, " samples"],
+    *,
+    num_parts: int,
+    min_size: int,
+    generator: torch.Generator,
+) -> Int[Tensor, " samples"]:
+    """Divide the clusters of one class further, where a part is set apart better than its cluster was.
+
+    Args:
+        values: Of the samples of one class.
+        cluster_ids: Cluster of each.
+        num_parts: Parts into which k-means divides each cluster.
+        min_size: Parts with fewer samples stay with their cluster.
+        generator: Decides the starts.
+
+    Returns:
+        Cluster of each sample, from 0 on. A part is a cluster of its own if its mean silhouette, among all parts, is
+        higher than that of its cluster among the clusters; the other parts of a cluster stay together.
+
+    References:
+        Sohoni et al. 2020, arXiv:2011.12945, "overclustering" in the appendix on clustering.
+    """
+    own, coarse = values.numpy(), cluster_ids.numpy()
+    fine = coarse * num_parts
+    for cluster in np.unique(coarse):
+        inside = coarse == cluster
+        k = min(num_parts, len(np.unique(own[inside], axis=0)))
+        if k > 1:
+            fine[inside] += KMeans(k, n_init=4, random_state=draw_seed(generator)).fit_predict(own[inside])
+    before, after = _silhouettes(own, coarse), _silhouettes(own, fine)
+    # A cluster's rest keeps a number that none of its parts has.
+    divided = coarse * (num_parts + 1) + num_parts
+    for part in np.unique(fine):
+        inside, whole = fine == part, coarse == part // num_parts
+        if inside.sum() >= min_size and after[inside].mean() > before[whole].mean():
+            divided[inside] = part // num_parts * (num_parts + 1) + part % num_parts
+    closed: Tensor = torch.from_numpy(divided).unique(return_inverse=True)[1]
+    return closed
+
+
+def _silhouettes(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return each sample's silhouette; 0 where it is not defined."""
+    if not 2 <= len(np.unique(ids)) < len(ids):
+        return np.zeros(len(ids))
+    return np.asarray(silhouette_samples(values, ids))
+
+
+def _find_groups(inputs: MethodInputs, settings: GEORGESettings) -> ClassClusters:
+    network = inputs.trained
+    if settings.identification_epochs is not None:
+        schedule = inputs.epochs("identification", settings.identification_epochs)
+        network = inputs.fit(inputs.new_network(), schedule, "GEORGE, identification")
+    values, labels = inputs.represent(network, inputs.train).values, inputs.train.labels
+    generator = inputs.generator("clusters")
+    found = cluster_each_class(
+        values,
+        labels,
+        num_classes=inputs.num_classes,
+        max_clusters=settings.max_clusters,
+        silhouette_samples=inputs.config.clustering.silhouette_samples,
+        generator=generator,
+    )
+    if settings.overclustering == 1:
+        return found
+    cluster_ids, num_clusters = torch.zeros_like(labels), 0
+    for label in labels.unique():
+        inside = labels == label
+        ids = divide_clusters(
+            values[inside],
+            found.cluster_ids[inside] - found.cluster_ids[inside].min(),
+            num_parts=settings.overclustering,
+            min_size=settings.min_cluster_size,
+            generator=generator,
+        )
+        cluster_ids[inside] = ids + num_clusters
+        num_clusters += int(ids.max()) + 1
+    return ClassClusters(cluster_ids, num_clusters, found.silhouettes)
+
+
+def _train(inputs: MethodInputs, settings: GEORGESettings) -> Trained:
+    groups = _find_groups(inputs, settings)
+    network, weights = fit_group_dro(
+        inputs,
+        groups.cluster_ids,
+        groups.num_clusters,
+        "GEORGE",
+        step_size=settings.step_size,
+        weight_decay=settings.weight_decay,
+    )
+    sizes = torch.bincount(groups.cluster_ids)
+    return Trained(
+        network,
+        facts={
+            "num_clusters": groups.num_clusters,
+            "smallest_cluster": int(sizes.min()),
+            "largest_group_weight": weights.max().item(),
+        },
+    )
+
+
+GEORGE = Method(
+    name="george",
+    title="GEORGE",
+    paper="Sohoni et al. 2020, arXiv:2011.12945",
+    group_labels="none",
+    train=_train,
+    settings=(
+        GEORGESettings(),
+        GEORGESettings(identification_epochs=1),
+        GEORGESettings(identification_epochs=1, weight_decay=0.1),
+        GEORGESettings(identification_epochs=1, overclustering=1),
+    ),
+    starts_from_erm=True,
+)

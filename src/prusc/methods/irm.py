@@ -1,0 +1,113 @@
+"""IRM on annotation-free environments: the minority of each cluster, and a balanced draw through the clusters."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from prusc.config import DebiasingSetConfig
+from prusc.debiasing_set import build_debiasing_set
+from prusc.errors import DataError
+from prusc.losses import irm_loss
+from prusc.methods.method import Method, MethodInputs, Trained
+from prusc.models import call_model
+
+
+@dataclass(frozen=True)
+class IRMSettings:
+    """How IRM trains.
+
+    Attributes:
+        penalty_weight: Of the IRMv1 penalty, once it is on (lambda). The papers' weights, up to 1e5, are for full
+            batches of a small data set and two classes.
+        annealing: Share of the steps before it is on; its weight is 1 until then. 190 of 501 steps in IRM's code.
+    """
+
+    penalty_weight: float = 100.0
+    annealing: float = 0.38
+
+
+def environment_probabilities(
+    labels: Int[Tensor, " samples"],
+    cluster_ids: Int[Tensor, " samples"],
+    *,
+    num_classes: int,
+    num_clusters: int,
+    balanced: DebiasingSetConfig,
+) -> Float[Tensor, "samples 2"]:
+    """Return the probability of each sample in one draw of each environment.
+
+    Args:
+        labels: Class of each sample.
+        cluster_ids: Cluster of each sample.
+        num_classes: Number of classes.
+        num_clusters: Number of clusters.
+        balanced: How the second environment is drawn.
+
+    Returns:
+        For the samples that are not of their cluster's most frequent class, all alike; and for the class-balanced draw
+        through the clusters. Each column has sum 1, and a sample may be in both.
+
+    Raises:
+        DataError: If no cluster has samples of two classes.
+
+    References:
+        Le et al. 2025, arXiv:2504.15686.
+    """
+    counts = torch.zeros(num_clusters, num_classes).index_put_(
+        (cluster_ids, labels), torch.ones(len(labels)), accumulate=True
+    )
+    minority = labels != counts.argmax(dim=1)[cluster_ids]
+    if not bool(minority.any()):
+        raise DataError(
+            f"none of the {num_clusters} clusters has samples of two classes, so there is no minority to make an "
+            "environment of; set clustering.num_clusters lower, or choose a method that needs no clusters"
+        )
+    draw = build_debiasing_set(labels, cluster_ids, num_classes=num_classes, num_clusters=num_clusters, config=balanced)
+    return torch.stack([minority / minority.sum(), draw.weights], dim=1).float()
+
+
+def _train(inputs: MethodInputs, settings: IRMSettings) -> Trained:
+    """Train anew on batches of which each environment gives half, with the clusters that PruSC takes."""
+    labels = inputs.train.labels
+    probabilities = environment_probabilities(
+        labels,
+        inputs.clustering.cluster_ids,
+        num_classes=inputs.num_classes,
+        num_clusters=inputs.clustering.num_clusters,
+        balanced=inputs.config.debiasing_set,
+    )
+    mixture = probabilities.mean(dim=1)
+    memberships = probabilities / probabilities.sum(dim=1, keepdim=True).clamp(min=1e-30)
+    steps = inputs.config.erm.epochs * inputs.steps_per_epoch
+    done = 0
+
+    def loss(model: nn.Module, batch: Tensor, indices: Tensor) -> Tensor:
+        nonlocal done
+        done += 1
+        return irm_loss(
+            call_model(model, batch).float(),
+            labels[indices].to(batch.device),
+            memberships[indices].to(batch.device),
+            penalty_weight=settings.penalty_weight if done > settings.annealing * steps else 1.0,
+        )
+
+    network = inputs.fit(inputs.new_network(), inputs.draws("batches", steps, mixture), "IRM", loss=loss)
+    return Trained(network, facts={"num_minority": int((probabilities[:, 0] > 0).sum())})
+
+
+IRM = Method(
+    name="irm",
+    title="IRM, inferred environments",
+    paper="Le et al. 2025, arXiv:2504.15686; Arjovsky et al. 2019, arXiv:1907.02893",
+    group_labels="none",
+    train=_train,
+    settings=(
+        IRMSettings(),
+        IRMSettings(penalty_weight=10.0),
+        IRMSettings(penalty_weight=1000.0),
+        IRMSettings(penalty_weight=1.0),
+    ),
+    starts_from_erm=True,
+)

@@ -1,0 +1,90 @@
+"""SPARE: the outputs of a network that has hardly begun show the shortcut; draw their small clusters more often."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from prusc.methods.class_clusters import ClassClusters, cluster_each_class
+from prusc.methods.method import Method, MethodInputs, Trained
+
+
+@dataclass(frozen=True)
+class SPARESettings:
+    """How SPARE finds clusters and draws from them.
+
+    Attributes:
+        identification_epochs: Epochs of the network whose outputs are clustered.
+        max_clusters: Most clusters of a class.
+        silhouette_threshold: A class whose clusters stand less far apart is drawn from with `sampling_power`, since its
+            small clusters hold samples of the large groups too; the others with 1, all clusters alike.
+        sampling_power: To which a cluster's size is raised (lambda).
+    """
+
+    identification_epochs: int = 1
+    max_clusters: int = 5
+    silhouette_threshold: float = 0.9
+    sampling_power: float = 2.0
+
+
+def sampling_weights(
+    cluster_ids: Int[Tensor, " samples"],
+    labels: Int[Tensor, " samples"],
+    powers: Float[Tensor, " classes"],
+) -> Float[Tensor, " samples"]:
+    """Weigh each sample by its cluster's size to the power of minus that of its class, and all classes alike.
+
+    Args:
+        cluster_ids: Cluster of each sample; no cluster is of two classes.
+        labels: Class of each sample.
+        powers: Of each class; 1 gives all clusters of the class the same share, 0 all samples.
+
+    Returns:
+        Weights of sum 1.
+
+    References:
+        Yang et al. 2023, arXiv:2305.18761, section 4; that the classes count alike is in the published code only.
+    """
+    sizes = torch.bincount(cluster_ids).double()
+    weights = sizes[cluster_ids] ** -powers[labels].double()
+    per_class = torch.zeros(len(powers), dtype=torch.float64).index_add_(0, labels, weights)
+    return (weights / per_class[labels] / (per_class > 0).sum()).float()
+
+
+def _train(inputs: MethodInputs, settings: SPARESettings) -> Trained:
+    """Cluster an early network's class probabilities, then train anew on draws that even the clusters out."""
+    epochs = settings.identification_epochs
+    early = inputs.fit(inputs.new_network(), inputs.epochs("identification", epochs), "SPARE, identification")
+    found: ClassClusters = cluster_each_class(
+        inputs.represent(early, inputs.train).logits.softmax(dim=1),
+        inputs.train.labels,
+        num_classes=inputs.num_classes,
+        max_clusters=settings.max_clusters,
+        silhouette_samples=inputs.config.clustering.silhouette_samples,
+        generator=inputs.generator("clusters"),
+    )
+    powers = torch.where(found.silhouettes < settings.silhouette_threshold, settings.sampling_power, 1.0)
+    weights = sampling_weights(found.cluster_ids, inputs.train.labels, powers)
+    steps = inputs.config.erm.epochs * inputs.steps_per_epoch
+    network = inputs.fit(inputs.new_network(), inputs.draws("batches", steps, weights), "SPARE")
+    return Trained(
+        network,
+        facts={"num_clusters": found.num_clusters, "lowest_silhouette": found.silhouettes.min().item()},
+    )
+
+
+SPARE = Method(
+    name="spare",
+    title="SPARE",
+    paper="Yang et al. 2023, arXiv:2305.18761",
+    group_labels="none",
+    train=_train,
+    settings=(
+        SPARESettings(),
+        SPARESettings(silhouette_threshold=1.0),
+        SPARESettings(identification_epochs=2),
+        SPARESettings(silhouette_threshold=1.0, sampling_power=3.0),
+    ),
+    starts_from_erm=False,
+)
