@@ -38,9 +38,7 @@ def test_the_gradient_is_the_slope() -> None:
         for sign in (1, -1):
             moved = representations.detach().double()
             moved.view(-1)[index] += sign * step
-            sides.append(
-                debiased_contrastive_loss(moved.tolist(), labels.tolist(), is_conflicting.tolist(), 0.5)[0]
-            )
+            sides.append(debiased_contrastive_loss(moved.tolist(), labels.tolist(), is_conflicting.tolist(), 0.5)[0])
         slope = (sides[0] - sides[1]) / (2 * step)
         assert representations.grad.view(-1)[index].item() == pytest.approx(slope, rel=1e-3, abs=1e-5)
 
