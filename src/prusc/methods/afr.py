@@ -129,6 +129,11 @@ AFR = Method(
     paper="Qiu et al. 2023, arXiv:2306.11074",
     group_labels="none",
     train=_train,
-    settings=(AFRSettings(),),
+    settings=(
+        AFRSettings(),
+        AFRSettings(sharpness=4.0, l2=1e-3),
+        AFRSettings(sharpness=4.0, l2=1e-2),
+        AFRSettings(sharpness=2.0, l2=1e-3),
+    ),
     starts_from_erm=False,
 )
