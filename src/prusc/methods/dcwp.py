@@ -41,7 +41,8 @@ def _train(inputs: MethodInputs, settings: DCWPSettings) -> Trained:
     """Find bias-conflicting samples, learn a mask of the ERM network, and fine-tune what is left of it.
 
     Unlike the paper: mask learning never takes more steps than ERM, the steps of fine-tuning are a share of ERM's, and
-    the statistics of BatchNorm are estimated anew under the mask before fine-tuning.
+    the statistics of BatchNorm are estimated anew under the mask before fine-tuning. With several processes each one
+    contrasts its own part of a batch in fine-tuning, and all of it in mask learning.
     """
     is_conflicting = conflicting_samples(inputs, settings)
     samples = masked_samples(inputs, settings, is_conflicting)
