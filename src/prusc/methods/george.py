@@ -24,8 +24,8 @@ class GEORGESettings:
     Attributes:
         identification_epochs: Epochs of the network whose representations are clustered; the ERM network, as in the
             paper, if ``None``. Ours is trained until it knows the training split by heart and then no longer shows the
-            groups that it fails on: of the bias-conflicting samples of fashion-stickers no cluster of it had a
-            majority, those of the first epoch found all but a few.
+            groups that it fails on: in fashion-stickers none of the clusters that the silhouette chose was one of
+            bias-conflicting samples, while those of the first epoch held nearly all of these.
         max_clusters: Most clusters of a class, before they are divided further.
         overclustering: Into how many parts each cluster is divided; 1 for none. A part stands for itself where it is
             set apart better than the cluster was.
