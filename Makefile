@@ -82,6 +82,7 @@ benchmarks: $(STAMP) ## speed and memory, as ratios within one run
 	@$(BIN)/python benchmarks/extraction.py
 	@$(if $(PRUSC_DATA),$(BIN)/python benchmarks/loading.py,echo "loading.py: skipped, PRUSC_DATA does not name ISIC's parent")
 	@$(BIN)/python benchmarks/report.py
+	@$(BIN)/python benchmarks/bench_overhead.py
 	@$(BIN)/python benchmarks/full_size.py
 
 screenshots: $(STAMP) ## the pictures of docs/images, from the report of runs/demo; needs chromium

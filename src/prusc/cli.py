@@ -12,8 +12,9 @@ import tyro
 from rich.console import Console
 
 from prusc.auditing import audit
+from prusc.benchmark import Matrix, Workers, narrow, read_matrix, read_suite, run_bench, suite_names
 from prusc.config import DataConfig, RunConfig
-from prusc.console import ConsoleProgress, print_audit, print_method, print_result
+from prusc.console import ConsoleProgress, print_audit, print_bench, print_method, print_result
 from prusc.data.check import check_data, describe_report
 from prusc.errors import ConfigError, PruscError, nearest_names
 from prusc.methods import run_method
@@ -73,7 +74,7 @@ class _ReportCommand:
     """Write the report of a run or an audit anew, from its folder alone: report.html, of a run model-card.md too.
 
     Attributes:
-        folder: Run folder, finished or not, or that of an audit.
+        folder: The folder of a run, finished or not, of an audit, or of a benchmark.
         figures: Also write the figures as PNG and SVG, into its folder figures.
         map: How the map of the representations is made: principal components, or t-SNE, which takes up to a minute.
     """
@@ -94,6 +95,39 @@ class _CompareCommand:
 
     folders: tyro.conf.Positional[tuple[Path, ...]]
     out: Path = Path("comparison.html")
+
+
+@dataclass(frozen=True)
+class _BenchCommand:
+    """Run methods on data, networks and seeds, on equal terms; the exit code is 1 if a cell failed.
+
+    Finished cells are not run again: the same command goes on where it was stopped.
+
+    Attributes:
+        suite: Name of a suite of the package: small or real.
+        matrix: TOML file of the form of the suites (docs/bench.md).
+        out: Folder of the benchmark; every cell is a run folder in it.
+        methods: Only these of the matrix's methods, or others; all for every one.
+        seeds: Instead of the matrix's seeds.
+        workers: How many cells run at once; one a core here, and on a cluster as many as it has room for, if not given.
+        threads: Threads of each.
+        backend: loky for processes of this machine; dask or ray for a cluster.
+        address: Of the cluster; what its own environment variable says if not given. local starts one here.
+        gpus_per_cell: Share of a GPU that Ray reserves for each cell.
+        trust_models: Build networks of the form module:function that the matrix names, which runs their code.
+    """
+
+    suite: str | None = None
+    matrix: Path | None = None
+    out: Path = Path("runs/bench")
+    methods: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    workers: int | None = None
+    threads: int = 1
+    backend: str = "loky"
+    address: str | None = None
+    gpus_per_cell: float = 0.0
+    trust_models: bool = False
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -211,6 +245,7 @@ def _run_other(command: _RunCommand) -> int:
         result = run_method(config=command.run, out=command.out, force=command.force, progress=progress)
     if is_main_process():
         print_method(result, command.out)
+        _report(command.out)
     return 0
 
 
@@ -235,6 +270,29 @@ def _run_check(arguments: list[str]) -> int:
     return 0 if report.is_good else 1
 
 
+def _run_bench(arguments: list[str]) -> int:
+    command = tyro.cli(_BenchCommand, prog="prusc bench", args=arguments)
+    matrix = narrow(_read_matrix(command), methods=command.methods, seeds=command.seeds)
+    workers = Workers(command.backend, command.workers, command.threads, command.address, command.gpus_per_cell)
+    with ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:
+        result = run_bench(matrix, command.out, workers=workers, trust_models=command.trust_models, progress=progress)
+    print_bench(result, command.out)
+    _report(command.out)
+    return 1 if result.failed else 0
+
+
+def _read_matrix(command: _BenchCommand) -> Matrix:
+    if (command.suite is None) == (command.matrix is None):
+        raise ConfigError(
+            f"prusc bench takes either --suite or --matrix; the suites are {', '.join(suite_names())}, and a matrix is "
+            "a TOML file of their form"
+        )
+    if command.suite is not None:
+        return read_suite(command.suite)
+    assert command.matrix is not None
+    return read_matrix(command.matrix)
+
+
 def _base_option(arguments: Sequence[str], name: str) -> str | None:
     """Return the value of an option that decides what the defaults of the others are."""
     for index, argument in enumerate(arguments):
@@ -251,4 +309,5 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": _run_run,
     "report": _run_report,
     "compare": _run_compare,
+    "bench": _run_bench,
 }

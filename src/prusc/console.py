@@ -6,11 +6,13 @@ from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from prusc.auditing import AUDIT_FILE, IMAGES_FILE, AuditResult
+from prusc.benchmark import BenchResult, summarise_rows
 from prusc.cluster_audit import AUDIT_TEXTS
 from prusc.evaluation import GroupEvaluation
 from prusc.methods import MethodResult
@@ -85,6 +87,26 @@ def print_method(result: MethodResult, out: Path) -> None:
         markup=False,
         highlight=False,
     )
+
+
+def print_bench(result: BenchResult, out: Path) -> None:
+    """Show what a benchmark found, a table for each data set and network, and what failed."""
+    console = _output()
+    for panel in summarise_rows(result.rows):
+        title = f"{panel.data}, {panel.network}: test split, means over seeds in %; chosen by {panel.rule}"
+        table = Table(title=escape(title))
+        for name in ("method", "group labels", "seeds", "average", "worst group", "cost (ERM: 1)"):
+            table.add_column(name, justify="left" if name in ("method", "group labels") else "right")
+        for method in panel.methods:
+            figures = (100 * method.average.mean, 100 * method.worst_group.mean, method.cost)
+            seeds = str(method.num_seeds)
+            table.add_row(escape(method.title), method.needs, seeds, *(f"{figure:.1f}" for figure in figures))
+        console.print(table)
+    lines = [f"failed: {cell}: {error}" for cell, error in result.failed]
+    lines += [f"missing: {line}" for line in result.missing]
+    lines += [f"Rows, tables and plot: {out}"]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_result(result: DebiasingResult, out: Path) -> None:

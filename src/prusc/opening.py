@@ -147,6 +147,30 @@ def find_original(run: OpenRun) -> Original:
     return Original(model, head_name, clustered, clustering, val_cluster_ids)
 
 
+def begin_from(original: RunFolder, folder: RunFolder, config: RunConfig) -> None:
+    """Begin a run with the network and the clusters of another one, which went as far as `find_original`.
+
+    Args:
+        original: The folder of that run, whose settings differ from this one's after the clusters only.
+        folder: Of the run to begin; what it holds already stays.
+        config: The settings of the run to begin.
+
+    Raises:
+        RunFolderError: If the original is not there, or the folder cannot be begun.
+    """
+    if not has_original(original):
+        raise RunFolderError(f"run folder {original.path} holds no trained and clustered network to begin with")
+    folder.open(config, force=False)
+    # The network comes last: with it, a run takes the rest for given.
+    for name in (SKIPPED, "checkpoints", "clusters.csv", "stages", ERM_WEIGHTS):
+        folder.take_over(original, name)
+
+
+def has_original(folder: RunFolder) -> bool:
+    """Whether the stages of `find_original` have come to their end in a run folder."""
+    return folder.has(ERM_WEIGHTS) and read_clustering(folder) is not None
+
+
 def _train_or_load(run: OpenRun) -> tuple[nn.Module, Mapping[int, Mapping[str, Tensor]]]:
     """Return the ERM network and its epoch checkpoints, by epoch."""
     model = run.runtime.place(run.network)

@@ -7,6 +7,7 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +74,23 @@ class RunFolder:
         if begun and force:
             self._clear()
         elif begun:
-            old, new = self.read_config(), config_to_dict(config)
-            differing = _differing_settings(config_to_dict(old), new)
-            if differing:
-                raise RunFolderError(
-                    f"run folder {self.path} holds a run with other settings ({'; '.join(differing[:5])}); name "
-                    "another folder with --out, or throw that run away with --force"
-                )
+            self.check_settings(config)
         # The settings come first: whatever is in a folder without them is taken for somebody else's.
         self.write_toml(CONFIG, config_to_dict(config))
+
+    def check_settings(self, config: RunConfig) -> None:
+        """Refuse the folder of a run that was begun with other settings.
+
+        Raises:
+            ConfigError: If its settings cannot be read.
+            RunFolderError: If they differ.
+        """
+        differing = _differing_settings(config_to_dict(self.read_config()), config_to_dict(config))
+        if differing:
+            raise RunFolderError(
+                f"run folder {self.path} holds a run with other settings ({'; '.join(differing[:5])}); name "
+                "another folder with --out, or throw that run away with --force"
+            )
 
     def read_config(self) -> RunConfig:
         """Read the settings of the run.
@@ -132,6 +141,24 @@ class RunFolder:
     def has(self, name: str) -> bool:
         """Whether a file is there; since writing is atomic it is then complete."""
         return (self.path / name).is_file()
+
+    def take_over(self, other: "RunFolder", name: str) -> None:
+        """Make a file of another run folder, or a folder of files, one of this one too, unless it is there.
+
+        Files are never changed but replaced, so both folders share one copy where the file system can.
+        """
+        source = other.path / name
+        files = [source] if source.is_file() else sorted(source.rglob("*"))
+        for file in (file for file in files if file.is_file() and not file.name.startswith(".")):
+            target = self.path / file.relative_to(other.path)
+            if target.is_file():
+                continue
+            with self._explained():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    target.hardlink_to(file)
+                except OSError:
+                    _write_atomically(target, partial(shutil.copyfile, file))
 
     def remove_folder(self, name: str) -> None:
         """Remove a folder inside this one, if it is there."""

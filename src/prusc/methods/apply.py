@@ -110,7 +110,7 @@ def run_method(
         return MethodResult(
             method, done.model, done.erm, done.chosen["subnetwork"], done.judged_by, done.evaluations, done.seconds
         )
-    run = open_run(model, data, config, out=out, force=force, progress=progress, check=partial(_check_groups, method))
+    run = open_run(model, data, config, out=out, force=force, progress=progress, check=partial(check_groups, method))
     untrained = copy.deepcopy(run.network)
     if run.is_trained and not method.starts_from_erm:
         run.say(f"{method.name} trains anew, from the weights of the given network")
@@ -160,8 +160,12 @@ def describe_settings(settings: Any) -> str:
     return ", ".join(f"{name}={value}" for name, value in changed.items()) or "defaults"
 
 
-def _check_groups(method: Method, data: Data) -> None:
-    """Refuse, before anything is written, data without the group labels that are needed."""
+def check_groups(method: Method, data: Data) -> None:
+    """Refuse data without the group labels that a remedy needs.
+
+    Raises:
+        ConfigError: If they are missing.
+    """
     needed = {"none": (), "validation": ("val",), "training": ("train", "val")}[method.group_labels]
     for name in needed:
         if data.splits[name].attributes is None:

@@ -57,6 +57,7 @@ def draw_figures(run: RunRecord, map_kind: MapKind = "pca") -> dict[str, bytes]:
 def _figures(run: RunRecord, map_kind: MapKind) -> Iterator[tuple[str, "Figure"]]:
     if run.is_finished:
         yield "groups", _draw_groups(run)
+    if run.metrics.get("density_per_layer"):
         yield "layers", _draw_layers(run)
     if run.history is not None:
         yield "mask-learning", _draw_history(run)

@@ -55,9 +55,8 @@ def make_model_card(run: RunRecord) -> str:
         "## How it was made",
         "",
         f"- Weights kept: {percent(metrics['density'])} of those that the mask covers.",
-        f"- Chosen: `{_code(str(metrics['chosen']['subnetwork']))}`, by the "
-        f"{_text(str(metrics.get('judged_by', 'cells')))} of the validation split.",
-        "- Group labels were used for evaluation only.",
+        f"- Chosen: `{_code(str(metrics['chosen']['subnetwork']))}`, {_judged(run)}.",
+        f"- Group labels were used for {_uses(run)} only.",
         f"- Seed {metrics['seed']}; all settings: `{CONFIG}` in the run folder.",
         "",
         "## How to use it",
@@ -104,7 +103,18 @@ def _front_matter(run: RunRecord, after: GroupEvaluation) -> list[str]:
     ]
 
 
+def _judged(run: RunRecord) -> str:
+    judge = str(run.metrics.get("judged_by", "cells"))
+    return "the only setting" if judge == "nothing" else f"by the {_text(judge)} of the validation split"
+
+
+def _uses(run: RunRecord) -> str:
+    return _text(" and ".join(run.metrics.get("group_labels_used_for", ["evaluation"])))
+
+
 def _kind(run: RunRecord) -> str:
+    if run.remedy:
+        return f"after {_text(run.remedy)}"
     if run.metrics["verdict"] != "improved":
         return "the original network"
     return "a subnetwork" if run.metrics["density"] < 1 else "the whole network with a new head"

@@ -74,6 +74,11 @@ class RunRecord:
         return bool(self.metrics)
 
     @property
+    def remedy(self) -> str:
+        """What another remedy than PruSC is called; empty if it is PruSC."""
+        return "" if self.metrics.get("method", "prusc") == "prusc" else str(self.metrics["method_title"])
+
+    @property
     def is_audit(self) -> bool:
         """Whether there is an audit and no finished run that went on with it."""
         return bool(self.audit) and not self.metrics
@@ -139,6 +144,8 @@ class _Reader:
                 "command goes on with it); this is the report of the audit"
             )
         told = metrics or audit
+        # Other remedies have neither, and miss nothing.
+        is_other = metrics.get("method", "prusc") != "prusc"
         seconds = told.get("seconds") or self.optional("stages/seconds.json", _read_json, "") or {}
         return RunRecord(
             path=self.path,
@@ -150,9 +157,11 @@ class _Reader:
             look_at=self.optional(IMAGES_FILE, _read_look_at, "the images to look at first") if audit else None,
             config=self.read_config(told),
             candidates=self.optional("candidates.csv", pd.read_csv, "the networks that were tried" if metrics else ""),
-            history=None if audit else self.optional("history.csv", pd.read_csv, "how the mask came about"),
+            history=(
+                None if audit or is_other else self.optional("history.csv", pd.read_csv, "how the mask came about")
+            ),
             clusters=self.optional("clusters.csv", _read_clusters, "the clusters' sizes"),
-            samples=self.read_samples() if told else None,
+            samples=self.read_samples() if told and not is_other else None,
             log=self.optional("log.txt", lambda path: path.read_text("utf-8", "replace"), "what the run told") or "",
             seconds=seconds,
             missing=tuple(self.missing),
@@ -191,6 +200,7 @@ class _Reader:
                 f"({told.get('prusc', 'unknown version')}) or a newer one"
             )
         try:
+            told = _name_after(told)
             check(told)
             _read_tested(told)
         except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -274,6 +284,22 @@ def _check_metrics(
         metrics[name]
     metrics["data"]["classes"]
     return evaluations, cells
+
+
+def _name_after(told: dict[str, Any]) -> dict[str, Any]:
+    """Call the network that a run hands back ``subnetwork``, whichever remedy made it: reports have one word for it."""
+    family = told.get("handed_back", "subnetwork")
+    if family == "subnetwork":
+        return told
+    plain = {"cells": [], "density_per_layer": {}, "verdict": "applied"}
+    plain["verdict_text"] = f"the result is the network after {told['method_title']} ({told['paper']})"
+    results, chosen = told["results"], told["chosen"]
+    return {
+        **plain,
+        **told,
+        "results": {"erm": results["erm"], "subnetwork": results[family]},
+        "chosen": {"erm": chosen["erm"], "subnetwork": chosen[family]},
+    }
 
 
 def _check_audit(audit: dict[str, Any]) -> None:

@@ -58,6 +58,7 @@ def render_run(run: RunRecord, *, map_kind: MapKind = "pca") -> str:
     test = {network: splits["test"] for network, splits in run.evaluations.items()}
     if test:
         charts["chart-groups"] = chart_groups(test)
+    if run.metrics.get("density_per_layer"):
         charts["chart-layers"] = chart_layers(run.metrics["density_per_layer"])
     if run.history is not None:
         charts["chart-losses"] = chart_losses(run.history)
@@ -94,9 +95,9 @@ def headline(run: RunRecord) -> str:
     if not run.is_finished:
         return "This run is not finished: there is no verdict yet."
     before, after = (run.evaluations[name]["test"] for name in ("erm", "subnetwork"))
-    if run.metrics["verdict"] == "improved":
+    if run.remedy or run.metrics["verdict"] == "improved":
         return (
-            "A better network was found: on the test split, accuracy on the worst group "
+            f"{run.remedy or 'A better network was found'}: on the test split, accuracy on the worst group "
             f"{_change(before.worst_group_accuracy, after.worst_group_accuracy)}, the average "
             f"{_change(before.average_accuracy, after.average_accuracy)}."
         )
@@ -164,6 +165,8 @@ def notes(run: RunRecord, clusters: list[ClusterView]) -> list[str]:
         structure = run.metrics.get("cluster_structure")
         if structure == "weak":
             found.append("The clusters hardly stand apart (weak structure): they say little about shortcuts.")
+    if run.remedy:
+        return found
     if clusters and run.is_finished and run.tested is None:
         found.append("No cluster is called suspect: an older prusc made this run, and did not test the clusters.")
     elif clusters and run.is_finished and not any(cluster.is_suspect for cluster in clusters):

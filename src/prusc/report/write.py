@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar
 
 from prusc.errors import ConfigError, RunFolderError
 from prusc.report.audit_page import render_audit
+from prusc.report.bench_page import is_bench, render_bench
 from prusc.report.comparison import render_comparison
 from prusc.report.figures import draw_figures
 from prusc.report.model_card import make_model_card
@@ -29,7 +30,7 @@ def write_report(path: Path | str, *, figures: bool = False, map_kind: MapKind =
     Nothing is read but the folder, and of the networks in it nothing at all.
 
     Args:
-        path: The folder of a run, finished or not, or of an audit.
+        path: The folder of a run, finished or not, of an audit, or of a benchmark.
         figures: Also write the figures as PNG and SVG into ``figures/``.
         map_kind: How the map of the representations is made: ``pca`` or ``tsne``.
 
@@ -40,6 +41,9 @@ def write_report(path: Path | str, *, figures: bool = False, map_kind: MapKind =
         ConfigError: If figures are asked for and matplotlib is not installed.
         RunFolderError: If it is no run folder, is damaged, of a newer format, or cannot be written.
     """
+    if is_bench(Path(path)):
+        write_file(Path(path) / REPORT, render_bench(Path(path)).encode("utf-8", "replace"))
+        return ()
     run = read_run(Path(path))
     drawn = draw_figures(run, map_kind) if figures else {}
     page = render_audit(run, map_kind=map_kind) if run.is_audit else render_run(run, map_kind=map_kind)

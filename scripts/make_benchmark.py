@@ -1,0 +1,67 @@
+"""Write docs/benchmark.md from docs/data/benchmark.csv, after taking the rows of finished benchmarks into that file.
+
+    prusc bench --suite small --out runs/bench/small
+    python scripts/make_benchmark.py runs/bench/small [runs/bench/real ...]   # take in the rows, and write the page
+    python scripts/make_benchmark.py                                          # the page alone
+
+Rows of the same data, network and rule are replaced by those of the folder; the others stay.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from prusc.benchmark import markdown_tables, summarise_rows
+from prusc.benchmark.output import FLOAT_FORMAT, ROWS
+from prusc.run_folder import write_file
+
+ROOT = Path(__file__).resolve().parents[1]
+CSV = Path("docs", "data", "benchmark.csv")
+PAGE = Path("docs", "benchmark.md")
+_KEY = ["data", "network", "rule"]
+_INTRODUCTION = """# Benchmark: all methods on equal terms
+
+Made by `scripts/make_benchmark.py` from [data/benchmark.csv](data/benchmark.csv), one row a run; do not edit this page.
+[bench.md](bench.md) says how the runs were made and how to make them again,
+[benchmark-data.md](benchmark-data.md) what the data are.
+
+Every method on a data set starts from the same ERM network of the same seed (or from its initial weights), has the same
+number of settings to try, and is chosen by the same rule. *Group labels* says which ones a method is given in training;
+those in the rows below "none" are bars to reach, not rivals.
+"""
+
+
+def take_in(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Return the old rows with those of the new data sets, networks and rules in place of theirs."""
+    if old.empty:
+        return new
+    keys = set(map(tuple, new[_KEY].itertuples(index=False)))
+    kept = old[[tuple(row) not in keys for row in old[_KEY].itertuples(index=False)]]
+    return pd.concat([kept, new], ignore_index=True) if len(kept) else new
+
+
+def make_page(rows: pd.DataFrame) -> str:
+    """Return docs/benchmark.md."""
+    return f"{_INTRODUCTION}\n{markdown_tables(summarise_rows(rows))}"
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folders", nargs="*", type=Path, help="folders of prusc bench")
+    options = parser.parse_args(arguments)
+    rows = pd.read_csv(root / CSV) if (root / CSV).is_file() else pd.DataFrame()
+    for folder in options.folders:
+        if not (folder / ROWS).is_file():
+            parser.error(f"{folder} holds no {ROWS}; name the --out of a prusc bench")
+        rows = take_in(rows, pd.read_csv(folder / ROWS))
+    if rows.empty:
+        parser.error(f"there is no {CSV} yet; name a folder of prusc bench")
+    write_file(root / CSV, rows.to_csv(index=False, float_format=FLOAT_FORMAT).encode())
+    write_file(root / PAGE, make_page(rows).encode())
+    print(f"{PAGE}: {len(rows)} runs")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+"""All methods on equal terms: a matrix of methods, data, networks and seeds, run cell by cell."""
+
+from prusc.benchmark.backends import Workers as Workers
+from prusc.benchmark.matrix import Cell as Cell
+from prusc.benchmark.matrix import Matrix as Matrix
+from prusc.benchmark.matrix import narrow as narrow
+from prusc.benchmark.matrix import parse_matrix as parse_matrix
+from prusc.benchmark.matrix import read_matrix as read_matrix
+from prusc.benchmark.matrix import read_suite as read_suite
+from prusc.benchmark.matrix import suite_names as suite_names
+from prusc.benchmark.runner import BenchResult as BenchResult
+from prusc.benchmark.runner import run_bench as run_bench
+from prusc.benchmark.summary import summarise_rows as summarise_rows
+from prusc.benchmark.tables import markdown_tables as markdown_tables

@@ -1,0 +1,49 @@
+"""What a benchmark leaves beside its run folders: rows, tables and a plot."""
+
+import io
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+
+from prusc.benchmark.plot import draw_plot
+from prusc.benchmark.summary import panels_table, summarise_rows
+from prusc.benchmark.tables import latex_tables, markdown_tables
+from prusc.run_folder import write_file
+
+ROWS = "rows.csv"
+# Two runs of the same cells give the same file, to the last digit that means something.
+FLOAT_FORMAT = "%.6g"
+
+
+def write_output(rows: pd.DataFrame, out: Path) -> tuple[str, ...]:
+    """Write ``rows.csv`` and the tables, and ``rows.parquet`` and ``plot.svg`` where their packages are installed.
+
+    Args:
+        rows: As `prusc.benchmark.rows.read_rows` gives them.
+        out: Folder of the benchmark.
+
+    Returns:
+        What could not be written, a line for each.
+    """
+    panels = summarise_rows(rows)
+    files = {
+        ROWS: rows.to_csv(index=False, float_format=FLOAT_FORMAT).encode(),
+        "table.csv": panels_table(panels).to_csv(index=False, float_format=FLOAT_FORMAT).encode(),
+        "table.md": markdown_tables(panels).encode(),
+        "table.tex": latex_tables(panels).encode(),
+    }
+    missing = []
+    if find_spec("pyarrow") is None:
+        missing.append("rows.parquet needs pyarrow: pip install 'prusc[parquet]'")
+    else:
+        content = io.BytesIO()
+        rows.to_parquet(content, index=False)
+        files["rows.parquet"] = content.getvalue()
+    if find_spec("matplotlib") is None:
+        missing.append("plot.svg needs matplotlib: pip install 'prusc[figures]'")
+    elif panels:
+        files["plot.svg"] = draw_plot(panels)
+    for name, content_of in files.items():
+        write_file(out / name, content_of)
+    return tuple(missing)

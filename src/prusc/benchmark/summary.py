@@ -1,0 +1,226 @@
+"""From rows to figures: means over seeds, differences to ERM seed by seed, and the cost."""
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+from scipy.stats import t
+
+from prusc.benchmark.matrix import REFERENCE
+
+# In tables the methods that know least come first.
+_ORDER = {"none": 0, "validation": 1, "training": 2}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over seeds.
+
+    Attributes:
+        mean: Of the seeds.
+        deviation: Standard deviation with ddof 1; ``None`` for one seed.
+    """
+
+    mean: float
+    deviation: float | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Worst-group accuracy minus ERM's, seed by seed.
+
+    Attributes:
+        mean: Over the seeds that both have.
+        interval: 95 % interval of it by Student's t; ``None`` for one seed.
+        num_seeds: How many both have.
+    """
+
+    mean: float
+    interval: tuple[float, float] | None
+    num_seeds: int
+
+
+@dataclass(frozen=True)
+class MethodSummary:
+    """A method on one data set with one network.
+
+    Attributes:
+        method: Its name.
+        title: What tables call it.
+        needs: Which group labels: ``none``, ``validation`` or ``training``.
+        trains_on_validation: Whether it fits weights to validation samples.
+        num_seeds: Finished cells.
+        average: Average accuracy on the test split.
+        worst_group: Worst-group accuracy on the test split.
+        difference: Of the worst group to ERM's; ``None`` for ERM, and without a seed in common.
+        cost: Mean cost; ERM's is 1.
+    """
+
+    method: str
+    title: str
+    needs: str
+    trains_on_validation: bool
+    num_seeds: int
+    average: Spread
+    worst_group: Spread
+    difference: Difference | None
+    cost: float
+
+
+@dataclass(frozen=True)
+class Panel:
+    """All methods on one data set with one network.
+
+    Attributes:
+        data: Name of the data.
+        network: Name of the network.
+        rule: Of selection; every method's setting was chosen by it.
+        methods: Those without group labels first, the highest worst group first.
+    """
+
+    data: str
+    network: str
+    rule: str
+    methods: tuple[MethodSummary, ...]
+
+
+@dataclass(frozen=True)
+class Overall:
+    """A method over all panels.
+
+    Attributes:
+        method: Its figures on the first panel, for its name and what it needs.
+        average: Mean over the panels of the mean average accuracy.
+        worst_group: Likewise of worst-group accuracy.
+        cost: Likewise of the cost.
+    """
+
+    method: MethodSummary
+    average: float
+    worst_group: float
+    cost: float
+
+
+def paired_interval(differences: Sequence[float], *, confidence: float = 0.95) -> tuple[float, float] | None:
+    """Return the interval of the mean of paired differences by Student's t; ``None`` for fewer than two.
+
+    Args:
+        differences: One a seed.
+        confidence: Coverage in (0, 1).
+
+    References:
+        Student 1908, Biometrika 6, 1-25.
+    """
+    count = len(differences)
+    if count < 2:
+        return None
+    mean, deviation = statistics.mean(differences), statistics.stdev(differences)
+    half = float(t.ppf(0.5 + confidence / 2, count - 1)) * deviation / math.sqrt(count)
+    return mean - half, mean + half
+
+
+def summarise_rows(rows: pd.DataFrame) -> tuple[Panel, ...]:
+    """Put the rows of a benchmark together, over seeds.
+
+    Args:
+        rows: As `prusc.benchmark.rows.read_rows` gives them, or read from ``rows.csv``.
+
+    Returns:
+        A panel for each data set, network and rule, in the order of the rows.
+    """
+    panels: dict[tuple[str, str, str], dict[str, list[dict[str, Any]]]] = {}
+    for row in _records(rows):
+        methods = panels.setdefault((row["data"], row["network"], row["rule"]), {})
+        methods.setdefault(row["method"], []).append(row)
+    return tuple(
+        Panel(*key, methods=_in_order(_summarise(own, methods.get(REFERENCE, [])) for own in methods.values()))
+        for key, methods in panels.items()
+    )
+
+
+def average_over_panels(panels: Sequence[Panel]) -> tuple[Overall, ...]:
+    """Return the means over the panels, of the methods that are in all of them; nothing for one panel.
+
+    Args:
+        panels: As `summarise_rows` gives them.
+    """
+    if len(panels) < 2:
+        return ()
+    found = []
+    for first in panels[0].methods:
+        own = [method for panel in panels for method in panel.methods if method.method == first.method]
+        if len(own) == len(panels):
+            found.append(
+                Overall(
+                    method=first,
+                    average=statistics.mean(method.average.mean for method in own),
+                    worst_group=statistics.mean(method.worst_group.mean for method in own),
+                    cost=statistics.mean(method.cost for method in own),
+                )
+            )
+    return tuple(sorted(found, key=lambda overall: (_ORDER[overall.method.needs], -overall.worst_group)))
+
+
+def panels_table(panels: Iterable[Panel]) -> pd.DataFrame:
+    """Return the panels as one flat table, one row a method."""
+    rows = []
+    for panel in panels:
+        for method in panel.methods:
+            row = asdict(method)
+            difference = row.pop("difference") or {"mean": None, "interval": None, "num_seeds": 0}
+            low, high = difference["interval"] or (None, None)
+            average, worst = row.pop("average"), row.pop("worst_group")
+            rows.append(
+                {
+                    "data": panel.data,
+                    "network": panel.network,
+                    "rule": panel.rule,
+                    **row,
+                    "average_mean": average["mean"],
+                    "average_sd": average["deviation"],
+                    "worst_group_mean": worst["mean"],
+                    "worst_group_sd": worst["deviation"],
+                    "difference_mean": difference["mean"],
+                    "difference_low": low,
+                    "difference_high": high,
+                    "num_differences": difference["num_seeds"],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+
+
+def _summarise(own: Sequence[dict[str, Any]], reference: Sequence[dict[str, Any]]) -> MethodSummary:
+    first = own[0]
+    worst = {row["seed"]: float(row["worst_group_accuracy"]) for row in own}
+    of_reference = {row["seed"]: float(row["worst_group_accuracy"]) for row in reference}
+    differences = [value - of_reference[seed] for seed, value in worst.items() if seed in of_reference]
+    return MethodSummary(
+        method=first["method"],
+        title=first["title"],
+        needs=first["needs"],
+        trains_on_validation=bool(first["trains_on_validation"]),
+        num_seeds=len(own),
+        average=_spread([float(row["average_accuracy"]) for row in own]),
+        worst_group=_spread(list(worst.values())),
+        difference=(
+            None
+            if first["method"] == REFERENCE or not differences
+            else Difference(statistics.mean(differences), paired_interval(differences), len(differences))
+        ),
+        cost=statistics.mean(float(row["cost"]) for row in own),
+    )
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    return Spread(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+
+def _in_order(methods: Iterable[MethodSummary]) -> tuple[MethodSummary, ...]:
+    return tuple(sorted(methods, key=lambda method: (_ORDER[method.needs], -method.worst_group.mean)))

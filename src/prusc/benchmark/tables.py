@@ -1,0 +1,116 @@
+"""The figures of a benchmark as tables in Markdown and LaTeX, the rule of selection with them."""
+
+from collections.abc import Iterable, Sequence
+
+from prusc.benchmark.summary import MethodSummary, Panel, Spread, average_over_panels
+
+_HEADER = ("method", "group labels", "seeds", "average", "worst group", "worst group minus ERM's", "cost")
+_LEGEND = (
+    "Test split. Mean over seeds in % (standard deviation, ddof 1); differences in points, seed by seed, with the 95 % "
+    "interval of their mean (Student's t). Cost: seconds of training, all settings that were tried together, relative "
+    "to ERM's; methods that start from the ERM network are charged with it."
+)
+_LEGEND_VALIDATION = " + val: also fits weights to validation samples."
+
+
+def markdown_tables(panels: Sequence[Panel], *, level: int = 2) -> str:
+    """Return a Markdown table of the means over all panels, if there are several, and one for each panel.
+
+    Args:
+        panels: Figures.
+        level: Of the headings.
+    """
+    if not panels:
+        return "No cell is finished.\n"
+    parts = [_legend(panels)]
+    overall = average_over_panels(panels)
+    if overall:
+        lines = [
+            [
+                _title(row.method),
+                row.method.needs,
+                _percent(row.average),
+                _percent(row.worst_group),
+                f"{row.cost:.1f}",
+            ]
+            for row in overall
+        ]
+        parts += [
+            f"{'#' * level} Mean over {len(panels)} data sets and networks",
+            f"Chosen by: {', '.join(dict.fromkeys(panel.rule for panel in panels))}.",
+            _markdown(("method", "group labels", "average", "worst group", "cost"), lines),
+        ]
+    for panel in panels:
+        parts += [
+            f"{'#' * level} {panel.data}, {panel.network}",
+            f"Chosen by: {panel.rule}.",
+            _markdown(_HEADER, map(_cells, panel.methods)),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def latex_tables(panels: Sequence[Panel]) -> str:
+    """Return a LaTeX table (package booktabs) for each panel."""
+    parts = [r"% Needs \usepackage{booktabs}. Made by prusc bench."]
+    for panel in panels:
+        caption = f"{panel.data}, {panel.network}. Chosen by: {panel.rule}. {_legend([panel])}"
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_latex(caption)}}}",
+            r"\begin{tabular}{llrrrrr}",
+            r"\toprule",
+            " & ".join(_HEADER) + r" \\",
+            r"\midrule",
+            *(" & ".join(map(_latex, _cells(method))) + r" \\" for method in panel.methods),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cells(method: MethodSummary) -> list[str]:
+    difference = ""
+    if method.difference is not None:
+        difference = f"{100 * method.difference.mean:+.1f}"
+        if method.difference.interval is not None:
+            low, high = method.difference.interval
+            difference += f" [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return [
+        _title(method),
+        method.needs,
+        str(method.num_seeds),
+        _spread(method.average),
+        _spread(method.worst_group),
+        difference,
+        f"{method.cost:.1f}",
+    ]
+
+
+def _title(method: MethodSummary) -> str:
+    return f"{method.title} (+ val)" if method.trains_on_validation else method.title
+
+
+def _legend(panels: Sequence[Panel]) -> str:
+    fits = any(method.trains_on_validation for panel in panels for method in panel.methods)
+    return f"{_LEGEND}{_LEGEND_VALIDATION if fits else ''}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _spread(spread: Spread) -> str:
+    return _percent(spread.mean) + ("" if spread.deviation is None else f" ({_percent(spread.deviation)})")
+
+
+def _markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    escaped = ([cell.replace("|", r"\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *escaped))
+
+
+def _latex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(letter, f"\\{letter}" if letter in "&%$#_{}" else letter) for letter in text)

@@ -1,0 +1,72 @@
+"""The page of a benchmark, and the report of another remedy's run."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from prusc.benchmark import Workers, parse_matrix, run_bench
+from prusc.cli import run_command_line
+from prusc.errors import RunFolderError
+from prusc.report import write_report
+from tests.benchmark.matrices import tiny_matrix
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("bench")
+    text = tiny_matrix(root).replace('["prusc", "class-balanced"]', '["group-dro"]')
+    run_bench(parse_matrix(text, "tiny"), root / "out", workers=Workers(num_workers=1))
+    return root / "out"
+
+
+def test_the_page_shows_methods_groups_and_failures_and_links_to_the_runs(bench: Path) -> None:
+    broken = bench / "birds/small-cnn/jtt/seed-0"
+    broken.mkdir(parents=True)
+    (broken / "error.json").write_text(json.dumps({"error": "no <b>luck</b>"}))
+    assert run_command_line(["report", str(bench)]) == 0
+    page = (bench / "report.html").read_text()
+    assert "birds/small-cnn/jtt/seed-0</bdi>: no &lt;b&gt;luck&lt;/b&gt;" in page
+    assert 'href="./birds/small-cnn/group-dro/seed-0/"' in page
+    assert page.count("<h3>Groups: ") == 2
+    assert "place 0" in page
+    assert "pseudo-groups" in page
+    # With a report of its own, a run is linked to that.
+    write_report(bench / "birds/small-cnn/group-dro/seed-0")
+    write_report(bench)
+    assert 'href="./birds/small-cnn/group-dro/seed-0/report.html"' in (bench / "report.html").read_text()
+
+
+def test_rows_lead_nowhere_but_into_the_folder(bench: Path, tmp_path: Path) -> None:
+    rows = pd.read_csv(bench / "rows.csv")
+    rows["folder"] = ["../../../etc", "javascript:alert(1)"]
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    (tmp_path / "table.csv").write_bytes((bench / "table.csv").read_bytes())
+    write_report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert 'href="./etc/"' in page
+    assert 'href="./javascript:alert(1)/"' in page
+    assert "The run folders are gone." in page
+
+
+def test_rows_that_are_damaged_are_named(tmp_path: Path) -> None:
+    for name in ("rows.csv", "table.csv"):
+        (tmp_path / name).write_text("data,network\na,b\n")
+    with pytest.raises(RunFolderError, match="is not as prusc bench writes it"):
+        write_report(tmp_path)
+
+
+def test_a_run_of_another_remedy_has_a_report_and_a_model_card(bench: Path) -> None:
+    folder = bench / "birds/small-cnn/group-dro/seed-0"
+    assert write_report(folder, figures=True) == ()
+    page, card = (folder / "report.html").read_text(), (folder / "model-card.md").read_text()
+    assert "GroupDRO: on the test split" in page
+    assert "It has one setting" in page
+    assert 'id="mask"' not in page
+    assert "Group labels were used for training, evaluation only." in page
+    assert "small-cnn, after GroupDRO" in card
+    assert "the only setting" in card
+    assert (folder / "figures" / "groups.svg").is_file()
+    # ERM is its own before and after.
+    assert write_report(bench / "birds/small-cnn/erm/seed-0") == ()
