@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from prusc import RunConfig
 from prusc.candidates import Candidate, Setting
-from prusc.choice import Choice, choose_networks
+from prusc.choice import Choice, choose_networks, order_judges
 from prusc.data import Data, InputTransform, Split
 from prusc.debiasing_set import build_debiasing_set
 from prusc.masks import BinaryMask
@@ -84,6 +84,22 @@ def test_classes_are_asked_where_the_cells_find_nothing_better() -> None:
     assert (choice.judged_by, choice.verdict) == ("classes", "improved")
     assert choice.candidates["subnetwork"].name == "mask"
     assert choice.scores["mask"].score == pytest.approx((0.9 + 0.9) / 2)
+
+
+def test_the_classes_judge_first_where_a_new_head_serves_them_better() -> None:
+    labels = torch.arange(200) % 2
+    cluster_ids = torch.where(torch.arange(200) < 40, 1 - labels, labels)
+    setting = make_setting(labels, cluster_ids, torch.zeros(200, 3, dtype=torch.long))
+    # The original takes 50 of class 1 for class 0; the head mends that, or does not.
+    before = torch.where(torch.arange(200) < 100, 0, labels)
+    for after, first in ((labels, "classes"), (before, "cells")):
+        dense = [make_candidate("dense", before, kind="as-is"), make_candidate("dense/head", after)]
+        ordered = order_judges(setting, dense)
+        assert ordered.judges[0].kind == first
+        assert len(ordered.judges) == 2
+    # What serves them better must be a head: trained weights follow the shortcut too.
+    dense = [make_candidate("dense", before, kind="as-is"), make_candidate("dense/w", labels, kind="weights")]
+    assert order_judges(setting, dense).judges[0].kind == "cells"
 
 
 def choose_by_classes(shares: dict[str, float]) -> Choice:

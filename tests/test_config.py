@@ -74,6 +74,7 @@ def test_every_setting_survives_toml() -> None:
             "1pct",
             0.1,
             0.3,
+            "lesions",
             Path("/land"),
             Path("/water"),
             StickerConfig((0.5, 0.1), (0.5,), (0.0,), 0.2, "masks"),

@@ -1,7 +1,7 @@
 """Choose among what was tried, and say whether the choice is better than the original."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -12,8 +12,8 @@ from prusc.selection import (
     PseudoGroups,
     SelectionScore,
     Verdict,
-    cells_improved,
     explain_no_gain,
+    is_better,
     measure_cells,
 )
 
@@ -94,19 +94,30 @@ def choose_networks(
     )
 
 
+def order_judges(setting: Setting, dense: Sequence[Candidate]) -> Setting:
+    """Let the classes judge first where a new head of the whole network serves them better than the original.
+
+    Then the original's threshold is wrong for the classes, as an imbalance makes it, and the network knows more than it
+    uses. Else whatever serves the classes as well as the original does so by the same shortcut: the cells must judge.
+
+    Args:
+        setting: Its cells judge first, if there are any.
+        dense: Candidates without a mask, the original first.
+    """
+    heads = [candidate for candidate in dense if candidate.kind == "head"]
+    cells, *classes = setting.judges
+    if heads and classes and _is_better(dense[0], heads, setting, classes[0]):
+        return replace(setting, judges=(*classes, cells))
+    return setting
+
+
 def _is_better(erm: Candidate, tried: Sequence[Candidate], setting: Setting, judge: PseudoGroups) -> bool:
     """Whether what a judge chooses is better than the original."""
-    chosen = setting.choose(tried, judge)
-    if judge.kind != "classes":
-        return cells_improved(
-            before=erm.val_predictions[setting.judged],
-            after=chosen.val_predictions[setting.judged],
-            labels=setting.data.val.labels[setting.judged],
-            pseudo_groups=judge,
-            num_candidates=len(tried),
-            config=setting.config.selection,
-        )
-    # The plainest of equals was not picked for its luck, so no bound for the luckiest of all is asked of it.
-    before, after = (setting.score(candidate.val_predictions, judge).score for candidate in (erm, chosen))
-    best = max((setting.score(candidate.val_predictions, judge) for candidate in tried), key=lambda score: score.score)
-    return before < min(after, best.score - best.error)
+    return is_better(
+        before=erm.val_predictions[setting.judged],
+        tried=[candidate.val_predictions[setting.judged] for candidate in tried],
+        chosen=tried.index(setting.choose(tried, judge)),
+        labels=setting.data.val.labels[setting.judged],
+        judge=judge,
+        config=setting.config.selection,
+    )

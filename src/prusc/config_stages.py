@@ -49,8 +49,7 @@ class ClusteringConfig:
         num_restarts: Starts of k-means per K; the best one counts.
         silhouette_samples: Samples that the silhouette is computed on.
         strong_silhouette: From this one on, at some K above the number of classes, the structure of the clusters is
-            strong: K is the one with the best silhouette, and the cells judge before the classes. Else K is the
-            largest of the candidates, and the classes judge first.
+            strong, and K is the one with the best silhouette. Else K is the largest of the candidates.
         weak_silhouette: Below this one the structure is weak, and the classes judge alone. Both thresholds are those
             of Kaufman and Rousseeuw 1990.
     """

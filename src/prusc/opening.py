@@ -246,10 +246,9 @@ def _cluster(run: OpenRun, clustered: nn.Module, head_name: str, which: str) -> 
         write_clustering(run.folder, clustering, val_cluster_ids, data, train=train, val=val)
     sizes = torch.bincount(clustering.cluster_ids, minlength=clustering.num_clusters).tolist()
     how = "given" if config.from_csv is not None else f"of the representations of {which}"
-    judges = {"strong": "cells judge first", "reasonable": "classes judge first", "weak": "the classes judge alone"}
     run.say(
         f"clusters: {clustering.num_clusters} {how}, of {', '.join(map(str, sizes))} training samples; "
-        f"{clustering.structure} structure, {judges[clustering.structure]}"
+        f"{clustering.structure} structure"
     )
     return clustering, val_cluster_ids
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from prusc.candidates import Candidate, Setting, try_heads, try_training
-from prusc.choice import choose_networks
+from prusc.choice import choose_networks, order_judges
 from prusc.cluster_audit import judge_clusters
 from prusc.config import RunConfig
 from prusc.data import Data
@@ -87,6 +87,8 @@ class _Debiasing:
             learned = self.learn(model, setting)
         with self.stages.stage("controls"):
             dense = self.stages.cached("dense", lambda: self.try_dense(model, setting))
+            setting = order_judges(setting, dense)
+            self.say(f"{setting.judges[0].kind} judge{' first' if len(setting.judges) > 1 else ''}")
         masked: dict[int, list[Candidate]] = {}
         for step in learned.masks:
             with self.stages.stage(f"candidates@{step}"):
@@ -136,7 +138,7 @@ class _Debiasing:
         num_cells = len(cell_ids(split.labels, cluster_ids, clustering.num_clusters).unique())
         self.say(
             f"de-biasing set: {num_cells} cells (class x cluster) of the {config.debiasing_set.split} split; "
-            f"{len(judges[0].sizes)} pseudo-groups of {len(judged)} validation samples judge"
+            f"{len(judges[0].sizes)} {judges[0].kind} of {len(judged)} validation samples may judge"
         )
         return Setting(
             data=data,
@@ -180,7 +182,9 @@ class _Debiasing:
         config = self.config.masks
         mask = whole_mask(model, include=config.include, exclude=config.exclude)
         found = try_heads(model, "dense", mask, setting)
-        return found + try_training(model, "dense", mask, setting) if self.config.controls else found
+        if not self.config.controls:
+            return found
+        return found + try_training(model, "dense", mask, order_judges(setting, found))
 
     def try_mask(
         self,

@@ -20,8 +20,8 @@ _CELLS = "cells: highest of the lowest smoothed accuracies over the cells (class
 _CLASSES = "classes: the plainest network within the tolerance of the highest mean accuracy over its classes"
 SELECTION_RULES = {
     "pseudo-groups": (
-        f"{_CELLS}; {_CLASSES}; which of them judges first is up to the structure of the clusters, and the other is "
-        "asked if nothing better than the original is found"
+        f"{_CLASSES}; {_CELLS}; the classes judge first where a new head serves them better, else the cells, if the "
+        "clusters stand apart; the other is asked if nothing better than the original is found"
     ),
     "class-accuracy": _CLASSES,
     "validation-groups": "groups: highest of the lowest smoothed accuracies over the groups of the validation split",
@@ -143,13 +143,13 @@ def make_judges(
     clustering: Clustering,
     config: SelectionConfig,
 ) -> tuple[PseudoGroups, ...]:
-    """Return what judges, the first judge first.
+    """Return what may judge: the cells and the classes, or one of them, or the true groups.
 
     Args:
         labels: Class of each validation sample.
         cluster_ids: Cluster of each validation sample.
         group_ids: Group of each validation sample; read by the rule ``validation-groups`` alone.
-        clustering: Its structure says whether cells or classes judge first.
+        clustering: Where its structure is weak, the cells are no judge.
         config: The rule, and which cells are small.
 
     Returns:
@@ -162,8 +162,7 @@ def make_judges(
     make = partial(make_pseudo_groups, labels, num_clusters=clustering.num_clusters, config=config)
     if config.rule == "class-accuracy":
         return (make(None),)
-    cells, classes = make(cluster_ids), make(None)
-    return {"strong": (cells, classes), "reasonable": (classes, cells), "weak": (classes,)}[clustering.structure]
+    return (make(None),) if clustering.structure == "weak" else (make(cluster_ids), make(None))
 
 
 def score_predictions(
@@ -228,6 +227,41 @@ def choose(scores: Sequence[SelectionScore], tolerance: float) -> int:
 
 def _group_sums(values: Float[Tensor, " samples"], pseudo_groups: PseudoGroups) -> Float[Tensor, " groups"]:
     return torch.zeros(len(pseudo_groups.sizes), dtype=torch.float64).index_add_(0, pseudo_groups.ids, values)
+
+
+def is_better(
+    *,
+    before: Int[Tensor, " samples"],
+    tried: Sequence[Int[Tensor, " samples"]],
+    chosen: int,
+    labels: Int[Tensor, " samples"],
+    judge: PseudoGroups,
+    config: SelectionConfig,
+) -> bool:
+    """Decide whether what a judge chose is better than the original.
+
+    Args:
+        before: Predictions of the original network.
+        tried: Those of every candidate.
+        chosen: Which of them the judge chose.
+        labels: Class of each sample.
+        judge: Cells (or groups): see `cells_improved`. Classes: the mean over them rose, and the best candidate's is
+            more than its standard error above the original's. The chosen one was not picked for its luck, so no bound
+            for the luckiest of all is asked of it.
+        config: The rule.
+    """
+    if judge.kind != "classes":
+        return cells_improved(
+            before=before,
+            after=tried[chosen],
+            labels=labels,
+            pseudo_groups=judge,
+            num_candidates=len(tried),
+            config=config,
+        )
+    score = partial(score_predictions, labels=labels, pseudo_groups=judge, config=config)
+    best = max((score(predictions) for predictions in tried), key=lambda score: score.score)
+    return score(before).score < min(score(tried[chosen]).score, best.score - best.error)
 
 
 def cells_improved(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from prusc.methods.dpe import DPESettings, PrototypeHead, _fit_member, balanced_subset, standardise
+from prusc.methods.dpe import DPESettings, PrototypeHead, _fit_member, _mean_similarity, balanced_subset, standardise
 from tests.networks import generator
 from tests.reference import methods as reference
 
@@ -47,4 +47,10 @@ def test_a_member_learns_the_classes_and_keeps_away_from_those_before() -> None:
         member, _ = _fit_member(directions, labels, first[None], settings, generator(9))
         return torch.cosine_similarity(member, first, dim=1).mean().abs().item()
 
-    assert similarity(1e3) < similarity(0.0) - 0.1
+    assert similarity(150.0) < similarity(0.0) - 0.1
+
+
+def test_the_mean_similarity_leaves_each_member_itself_out() -> None:
+    one, other = torch.eye(3)[:2], torch.eye(3)[1:]
+    assert _mean_similarity(torch.stack([one, 2 * one, other])) == pytest.approx(1 / 3)
+    assert _mean_similarity(one[None]) == 1.0

@@ -69,7 +69,7 @@ def prototype_similarity(prototypes: Sequence[Sequence[float]], others: Sequence
     means = []
     for label, prototype in enumerate(prototypes):
         products = [sum(a * b for a, b in zip(prototype, other[label], strict=True)) for other in others]
-        means.append(sum(products) / (len(prototype) - 1) / (len(others) + 1))
+        means.append(sum(products) / (len(others) + 1))
     return abs(sum(means) / len(means))
 
 

@@ -15,10 +15,10 @@ def prototype_similarity(
 
     Returns:
         The size of the mean over the classes of the sum of the inner products with the others, divided by their number
-        with the new one counted, and by the dimensions less one.
+        with the new one counted. The published code also divides by the dimensions less one.
 
     References:
         To et al. 2025, arXiv:2505.23027, the inter-prototype similarity loss, in the form of the published code.
     """
     products = (prototypes * others).sum(dim=2).sum(dim=0)
-    return (products / (prototypes.shape[1] - 1) / (len(others) + 1)).mean().abs()
+    return (products / (len(others) + 1)).mean().abs()

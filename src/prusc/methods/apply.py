@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
-from prusc.config import RunConfig, config_from_dict
+from prusc.config import RunConfig, SelectionConfig, config_from_dict
 from prusc.data import Data
 from prusc.data.table import Split
 from prusc.errors import ConfigError
@@ -26,7 +26,15 @@ from prusc.progress import Progress
 from prusc.representations import predict
 from prusc.run_files import evaluation_to_dict, group_label_uses, run_to_dict
 from prusc.run_folder import METRICS, RunFolder
-from prusc.selection import SELECTION_RULES, SelectionScore, choose, make_judges, score_predictions
+from prusc.selection import (
+    SELECTION_RULES,
+    PseudoGroups,
+    SelectionScore,
+    choose,
+    is_better,
+    make_judges,
+    score_predictions,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,21 +261,21 @@ def _finish(
 ) -> MethodResult:
     data, config = run.data, run.config
     by_groups = config.selection.rule == "validation-groups"
-    judge = make_judges(
+    judges = make_judges(
         data.val.labels,
         original.val_cluster_ids,
         group_ids(data.val, data) if by_groups else None,
         clustering=original.clustering,
         config=config.selection,
-    )[0]
-    scores = [score_predictions(t.predictions["val"], data.val.labels, judge, config.selection) for t in tried]
-    index = choose(scores, 0.0)
-    chosen = tried[index]
-    judged_by = judge.kind if len(tried) > 1 else "nothing"
+    )
     before = {
         split: predict(original.model, data.splits[split], run.transform, run.runtime).argmax(dim=1)
         for split in ("val", "test")
     }
+    judge = _find_judge(judges, before["val"], [t.predictions["val"] for t in tried], data.val.labels, config.selection)
+    scores = [score_predictions(t.predictions["val"], data.val.labels, judge, config.selection) for t in tried]
+    chosen = tried[_choose(scores, judge, config.selection)]
+    judged_by = judge.kind if len(tried) > 1 else "nothing"
     evaluations = {
         name: {split: evaluate_groups(predictions[split], data.splits[split], data) for split in ("val", "test")}
         for name, predictions in (("erm", before), (method.name, chosen.predictions))
@@ -288,6 +296,28 @@ def _finish(
         # Last of all: a folder that holds it is a finished run.
         run.folder.write_json(METRICS, _to_dict(result, chosen, run))
     return result
+
+
+def _find_judge(
+    judges: Sequence[PseudoGroups],
+    before: Tensor,
+    tried: Sequence[Tensor],
+    labels: Tensor,
+    config: SelectionConfig,
+) -> PseudoGroups:
+    """Return the classes where what they choose is better than the original, else the cells, as for PruSC."""
+    first, *others = judges
+    for judge in others:
+        scores = [score_predictions(predictions, labels, judge, config) for predictions in tried]
+        chosen = _choose(scores, judge, config)
+        if is_better(before=before, tried=tried, chosen=chosen, labels=labels, judge=judge, config=config):
+            return judge
+    return first
+
+
+def _choose(scores: Sequence[SelectionScore], judge: PseudoGroups, config: SelectionConfig) -> int:
+    # The plainest is the first: the published defaults.
+    return choose(scores, config.tolerance if judge.kind == "classes" else 0.0)
 
 
 def _candidates_table(tried: Sequence[_Tried], scores: Sequence[SelectionScore], run: OpenRun) -> pd.DataFrame:

@@ -80,9 +80,9 @@ CNC = Method(
     train=_train,
     settings=(
         CnCSettings(),
-        CnCSettings(contrastive_weight=0.5),
-        CnCSettings(temperature=0.05),
+        CnCSettings(contrastive_weight=0.9, temperature=0.5),
         CnCSettings(identification_epochs=2),
+        CnCSettings(temperature=0.05),
     ),
     starts_from_erm=False,
 )

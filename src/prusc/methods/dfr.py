@@ -113,7 +113,11 @@ def worst_accuracy(heads: Sequence[Head], values: Tensor, labels: Tensor, groups
 
 
 def _train(inputs: MethodInputs, settings: DFRSettings) -> Trained:
-    """Tune C on halves of the validation split, then fit on all of it."""
+    """Tune C on halves of the validation split, then fit on all of it.
+
+    Standardised by the training split, as in the paper. Unlike there the halves are halves of every group, C is judged
+    by the mean over the retrains, more than two classes have one softmax, and the bias has no penalty.
+    """
     groups, labels, generator = inputs.val_groups, inputs.val.labels, inputs.generator("subsets")
     assert groups is not None, "declared"
     train = inputs.represent(inputs.trained, inputs.train).values

@@ -79,7 +79,7 @@ EIIL = Method(
     train=_train,
     settings=(
         EIILSettings(),
-        EIILSettings(weight_decay=0.1),
+        EIILSettings(weight_decay=1.0),
         EIILSettings(identification_epochs=2),
         EIILSettings(step_size=0.1),
     ),

@@ -28,7 +28,11 @@ class GroupBalancedSettings:
 
 
 def _train(inputs: MethodInputs, settings: GroupBalancedSettings) -> Trained:
-    """Train anew; each group has the same chance in every draw."""
+    """Train anew; each group has the same chance in every draw.
+
+    The paper tunes learning rate, weight decay and batch size and stops early by validation groups; here length and
+    weight decay are tuned.
+    """
     groups = inputs.train_groups
     assert groups is not None, "declared"
     sizes = torch.bincount(groups, minlength=inputs.num_groups)

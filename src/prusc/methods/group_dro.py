@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prusc.methods.method import Method, MethodInputs, Trained
+from prusc.methods.method import Method, MethodInputs, Trained, require_positive
 from prusc.models import call_model
 
 
@@ -18,10 +18,15 @@ class GroupDROSettings:
     Attributes:
         step_size: Of the exponentiated gradient on the weights of the groups (eta_q).
         weight_decay: Of the network; the paper's point is that it has to be strong. That of ERM if ``None``.
+        share: Length of training as a share of ERM's: the paper's other means against memorising small groups.
     """
 
     step_size: float = 0.01
     weight_decay: float | None = None
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "step_size", "share")
 
 
 def update_group_weights(
@@ -62,6 +67,7 @@ def fit_group_dro(
     *,
     step_size: float,
     weight_decay: float | None,
+    share: float = 1.0,
 ) -> tuple[nn.Module, Float[Tensor, " groups"]]:
     """Train anew on batches in which every group is as frequent, as the paper's code does.
 
@@ -72,6 +78,7 @@ def fit_group_dro(
         name: Names the training in progress and errors.
         step_size: Of the exponentiated gradient.
         weight_decay: Of the network; that of ERM if ``None``.
+        share: Length of training as a share of ERM's.
 
     Returns:
         The network, and the last weights of the groups.
@@ -88,8 +95,7 @@ def fit_group_dro(
         weights, total = update_group_weights(weights, losses, groups[indices].to(batch.device), step_size=step_size)
         return total
 
-    steps = inputs.config.erm.epochs * inputs.steps_per_epoch
-    batches = inputs.draws("batches", steps, (1 / sizes.clamp(min=1))[groups].float())
+    batches = inputs.draws("batches", inputs.num_steps(share), (1 / sizes.clamp(min=1))[groups].float())
     return inputs.fit(inputs.new_network(), batches, name, loss=loss, weight_decay=weight_decay), weights
 
 
@@ -102,6 +108,7 @@ def _train(inputs: MethodInputs, settings: GroupDROSettings) -> Trained:
         "GroupDRO",
         step_size=settings.step_size,
         weight_decay=settings.weight_decay,
+        share=settings.share,
     )
     return Trained(network, facts={"largest_group_weight": weights.max().item()})
 
@@ -114,9 +121,9 @@ GROUP_DRO = Method(
     train=_train,
     settings=(
         GroupDROSettings(),
-        GroupDROSettings(weight_decay=0.1),
-        GroupDROSettings(step_size=0.1),
-        GroupDROSettings(step_size=0.1, weight_decay=0.1),
+        GroupDROSettings(share=0.2),
+        GroupDROSettings(share=0.2, weight_decay=1.0),
+        GroupDROSettings(step_size=0.1, share=0.2),
     ),
     starts_from_erm=False,
 )

@@ -35,7 +35,10 @@ def _find_mistakes(inputs: MethodInputs, settings: JTTSettings) -> Tensor:
 
 
 def _train(inputs: MethodInputs, settings: JTTSettings) -> Trained:
-    """Find the mistakes of a network that was trained for a short time, then train anew on the repeated ones."""
+    """Find the mistakes of a network that was trained for a short time, then train anew on the repeated ones.
+
+    The defaults are the paper's for CelebA. Its code repeats mistakes within an epoch; here they are drawn as often.
+    """
     wrong = inputs.once(
         f"mistakes after {settings.identification_epochs} epochs, weight decay {settings.weight_decay}",
         lambda: _find_mistakes(inputs, settings),

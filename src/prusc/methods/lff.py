@@ -91,7 +91,11 @@ class _Pair(nn.Module):
 
 
 def _train(inputs: MethodInputs, settings: LfFSettings) -> Trained:
-    """Train two networks from the same start; the one that is handed back minimises the weighted cross-entropy."""
+    """Train two networks at once; the one that is handed back minimises the weighted cross-entropy.
+
+    Unlike in the paper's code both start from the same weights, since published weights may be what they start from.
+    With several processes each keeps the averages of the losses that it has seen itself.
+    """
     labels, device = inputs.train.labels, inputs.runtime.device
     averages = [LossAverages(labels, settings.memory, device) for _ in range(2)]
     last_weights = torch.zeros(len(labels), device=device)
@@ -117,6 +121,11 @@ LFF = Method(
     paper="Nam et al. 2020, arXiv:2007.02561",
     group_labels="none",
     train=_train,
-    settings=(LfFSettings(),),
+    settings=(
+        LfFSettings(),
+        LfFSettings(share=0.5),
+        LfFSettings(weight_decay=0.1),
+        LfFSettings(share=0.5, weight_decay=0.1),
+    ),
     starts_from_erm=False,
 )

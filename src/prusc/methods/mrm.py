@@ -21,7 +21,11 @@ class MRMSettings(MaskingSettings):
 
 
 def _train(inputs: MethodInputs, settings: MRMSettings) -> Trained:
-    """Learn a mask of the ERM network, then train the masked network from ERM's start, as ERM does."""
+    """Learn a mask of the ERM network, then train the masked network from ERM's start, as ERM does.
+
+    The paper favours no sample, neither for the mask nor afterwards; masks that favour bias-conflicting samples, as
+    DCWP's do, are among the other settings.
+    """
     is_conflicting = torch.zeros(len(inputs.train), dtype=torch.bool)
     if settings.mask_upweight != 1:
         is_conflicting = conflicting_samples(inputs, settings)
@@ -38,6 +42,11 @@ MRM = Method(
     paper="Zhang et al. 2021, arXiv:2106.02890",
     group_labels="none",
     train=_train,
-    settings=(MRMSettings(),),
+    settings=(
+        MRMSettings(),
+        MRMSettings(initial_logit=0.0, mask_learning_rate=0.1, mask_steps=300),
+        MRMSettings(initial_logit=0.0, mask_learning_rate=0.1, mask_steps=300, mask_upweight=20.0, sparsity=2e-6),
+        MRMSettings(initial_logit=0.0, mask_learning_rate=0.1, mask_steps=300, mask_upweight=80.0),
+    ),
     starts_from_erm=True,
 )

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from prusc.methods.class_clusters import ClassClusters, cluster_each_class
+from prusc.methods.class_clusters import cluster_each_class
 from prusc.methods.method import Method, MethodInputs, Trained
 
 
@@ -56,7 +56,7 @@ def _train(inputs: MethodInputs, settings: SPARESettings) -> Trained:
     """Cluster an early network's class probabilities, then train anew on draws that even the clusters out."""
     epochs = settings.identification_epochs
     early = inputs.fit(inputs.new_network(), inputs.epochs("identification", epochs), "SPARE, identification")
-    found: ClassClusters = cluster_each_class(
+    found = cluster_each_class(
         inputs.represent(early, inputs.train).logits.softmax(dim=1),
         inputs.train.labels,
         num_classes=inputs.num_classes,
