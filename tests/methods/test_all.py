@@ -85,3 +85,16 @@ def test_without_group_labels_it_says_so_before_anything_is_written(method: Meth
     with pytest.raises(ConfigError, match=rf"method {method.name} needs group labels of the val split"):
         run(method, unknown, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.name)
+def test_the_docs_say_what_it_needs(method: Method) -> None:
+    cells = (
+        f"`{method.name}`",
+        method.paper,
+        method.group_labels,
+        "yes" if method.starts_from_erm else "no",
+        "validation" if method.trains_on_validation else "train",
+    )
+    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text("utf-8")
+    assert f"| {' | '.join(cells)} |" in page
