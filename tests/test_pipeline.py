@@ -138,5 +138,5 @@ def test_where_the_structure_is_weak_the_classes_judge_alone(tmp_path: Path) -> 
     out = tmp_path / "run"
     result = debias(data=small_data(), config=config, out=out)
     assert (result.clustering.structure, result.judged_by) == ("weak", "classes")
-    assert "4 pseudo-groups" in (out / "log.txt").read_text()
+    assert "4 classes of 400 validation samples may judge" in (out / "log.txt").read_text()
     assert json.loads((out / "metrics.json").read_text())["cluster_structure"] == "weak"
