@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from prusc.benchmark import Workers, parse_matrix, run_bench
 from prusc.cli import run_command_line
 from prusc.methods import METHODS, Method, MethodInputs, Trained, run_method
+from prusc.report import write_report
 from tests.benchmark.matrices import tiny_matrix, write_matrix
 
 HERE = Workers(num_workers=1)
@@ -126,6 +127,10 @@ def test_a_stopped_benchmark_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(KeyboardInterrupt):
         run_bench(parse_matrix(text, "tiny"), out, workers=HERE)
     finished = snapshot(out / "birds/small-cnn/erm")
+    # What is there can be looked at.
+    assert pd.read_csv(out / "rows.csv").method.tolist() == ["erm"]
+    write_report(out)
+    assert (out / "report.html").is_file()
     register(monkeypatch, "stopping", None)
     listener = Listener()
     result = run_bench(parse_matrix(text, "tiny"), out, workers=HERE, progress=listener)

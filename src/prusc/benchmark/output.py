@@ -16,15 +16,12 @@ ROWS = "rows.csv"
 FLOAT_FORMAT = "%.6g"
 
 
-def write_output(rows: pd.DataFrame, out: Path) -> tuple[str, ...]:
-    """Write ``rows.csv`` and the tables, and ``rows.parquet`` and ``plot.svg`` where their packages are installed.
+def write_tables(rows: pd.DataFrame, out: Path) -> None:
+    """Write ``rows.csv`` and the tables, all that a page of the benchmark needs.
 
     Args:
         rows: As `prusc.benchmark.rows.read_rows` gives them.
         out: Folder of the benchmark.
-
-    Returns:
-        What could not be written, a line for each.
     """
     panels = summarise_rows(rows)
     files = {
@@ -33,6 +30,23 @@ def write_output(rows: pd.DataFrame, out: Path) -> tuple[str, ...]:
         "table.md": markdown_tables(panels).encode(),
         "table.tex": latex_tables(panels).encode(),
     }
+    for name, content in files.items():
+        write_file(out / name, content)
+
+
+def write_output(rows: pd.DataFrame, out: Path) -> tuple[str, ...]:
+    """Write what `write_tables` does, and ``rows.parquet`` and ``plot.svg`` where their packages are installed.
+
+    Args:
+        rows: As `prusc.benchmark.rows.read_rows` gives them.
+        out: Folder of the benchmark.
+
+    Returns:
+        What could not be written, a line for each.
+    """
+    write_tables(rows, out)
+    panels = summarise_rows(rows)
+    files = {}
     missing = []
     if find_spec("pyarrow") is None:
         missing.append("rows.parquet needs pyarrow: pip install 'prusc[parquet]'")

@@ -11,7 +11,7 @@ import tomli_w
 from prusc.benchmark.backends import Workers
 from prusc.benchmark.checks import check_cells
 from prusc.benchmark.matrix import Cell, Matrix, matrix_to_dict
-from prusc.benchmark.output import write_output
+from prusc.benchmark.output import write_output, write_tables
 from prusc.benchmark.rows import read_row, read_rows
 from prusc.benchmark.work import Task, cell_task, is_done, original_task, record_error, run_task
 from prusc.progress import Progress, SilentProgress
@@ -96,6 +96,9 @@ def _run_cells(cells: Sequence[Cell], out: Path, workers: Workers, progress: Pro
         if error is not None:
             # Once more: a worker that died could not write it.
             failed.append((cell, record_error(task, error)) if not _has_error(task) else (cell, error))
+        else:
+            # So that the page of a benchmark shows what is there while it runs, and after it was killed.
+            write_tables(read_rows(cells, out), out)
         clock.tell(_describe(cell, out) if error is None else str(cell), error)
     return tuple(failed)
 

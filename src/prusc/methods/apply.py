@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
+from prusc.clustering import Clustering
 from prusc.config import RunConfig, SelectionConfig, config_from_dict
 from prusc.data import Data
 from prusc.data.table import Split
@@ -294,7 +295,7 @@ def _finish(
         run.folder.write_csv("candidates.csv", _candidates_table(tried, scores, run))
         run.folder.write_tensors("model.safetensors", chosen.state)
         # Last of all: a folder that holds it is a finished run.
-        run.folder.write_json(METRICS, _to_dict(result, chosen, run))
+        run.folder.write_json(METRICS, _to_dict(result, chosen, original.clustering, run))
     return result
 
 
@@ -342,7 +343,7 @@ def _candidates_table(tried: Sequence[_Tried], scores: Sequence[SelectionScore],
     return pd.DataFrame(rows)
 
 
-def _to_dict(result: MethodResult, chosen: _Tried, run: OpenRun) -> dict[str, Any]:
+def _to_dict(result: MethodResult, chosen: _Tried, clustering: Clustering, run: OpenRun) -> dict[str, Any]:
     method, config = result.method, run.config
     uses = {"none": [], "validation": ["validation"], "training": ["training"]}[method.group_labels]
     return {
@@ -359,6 +360,8 @@ def _to_dict(result: MethodResult, chosen: _Tried, run: OpenRun) -> dict[str, An
         "group_labels_used_for": [*uses, *group_label_uses(config)],
         "chosen": {"erm": "dense", method.name: chosen.name},
         "density": chosen.density,
+        "num_clusters": clustering.num_clusters,
+        "cluster_structure": clustering.structure,
         "seconds": result.seconds,
         "results": {
             name: {split: evaluation_to_dict(evaluation) for split, evaluation in splits.items()}
