@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from prusc.benchmark import Workers, parse_matrix, run_bench
 from prusc.report import compare_runs, write_report
 from prusc.run_samples import MAX_MAP_SAMPLES
+from tests.benchmark.matrices import tiny_matrix
 from tests.run_folders import make_audit, make_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -20,6 +22,8 @@ HOSTILE = (
     "a\"b'c <img src=x onerror=\"document.title = 'hacked'\">",
     "🦊" * 300,
 )
+
+NAMES = ("run", "hostile", "audit", "hostile audit", "comparison", "benchmark", "remedy")
 
 if CHROMIUM is None and os.environ.get("CI"):
     raise RuntimeError("CI has to have chromium: .ci/run installs it")
@@ -34,7 +38,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A report with as many points as a map may have, one of hostile names, audits like these, and a comparison."""
+    """A report with as many points as a map may have, one of hostile names, audits like these, and all other pages."""
     folder = tmp_path_factory.mktemp("runs")
     run = make_run(folder / "run", num_samples=2 * MAX_MAP_SAMPLES, class_names=("cat", "dog", "eel"))
     hostile = make_run(folder / "hostile", class_names=HOSTILE, sample_name=HOSTILE[0], attribute=(HOSTILE[1], HOSTILE))
@@ -45,12 +49,19 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for path in (run, hostile, audit, hostile_audit):
         write_report(path)
     compare_runs([run, hostile], folder / "comparison.html")
+    matrix = tiny_matrix(folder).replace('"prusc"', '"group-dro"').replace("seeds = [0]", "seeds = [0, 1]")
+    run_bench(parse_matrix(matrix, "tiny"), folder / "bench", workers=Workers(num_workers=1))
+    remedy = folder / "bench/birds/small-cnn/group-dro/seed-0"
+    for path in (remedy, folder / "bench"):
+        write_report(path)
     return {
         "run": run / "report.html",
         "hostile": hostile / "report.html",
         "audit": audit / "report.html",
         "hostile audit": hostile_audit / "report.html",
         "comparison": folder / "comparison.html",
+        "benchmark": folder / "bench" / "report.html",
+        "remedy": remedy / "report.html",
     }
 
 
@@ -78,7 +89,7 @@ class Opened:
         self.page.context.close()
 
 
-@pytest.mark.parametrize("name", ["run", "hostile", "audit", "hostile audit", "comparison"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1400, "dark")])
 def test_it_opens_quietly_and_nothing_overflows(
     browser: Browser, pages: dict[str, Path], name: str, width: int, scheme: str
@@ -201,7 +212,7 @@ def test_tables_are_sorted_by_mouse_and_by_keyboard(browser: Browser, pages: dic
     opened.check_quiet()
 
 
-@pytest.mark.parametrize("name", ["run", "hostile", "audit", "hostile audit", "comparison"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_it(browser: Browser, pages: dict[str, Path], name: str, scheme: str) -> None:
     if not AXE.is_file():
