@@ -3,7 +3,7 @@
     python scripts/make_results.py                             # fashion-stickers, seeds 0 to 4
     PRUSC_DATA=DIR python scripts/make_results.py celeba       # CelebA, seeds 8, 9 and 12
     PRUSC_DATA=DIR python scripts/make_results.py celeba-male  # CelebA, two attributes, seeds 0 to 2
-    PRUSC_DATA=DIR python scripts/make_results.py isic         # ISIC with stickers, seeds 0 to 2
+    PRUSC_DATA=DIR python scripts/make_results.py isic         # ISIC with stickers, seeds 2 to 4
     python scripts/make_results.py --tables-only               # the tables alone, from docs/data/results.csv
 
 DIR holds ``celeba``, ``isic`` and ``weights``; the settings are presets of the package, with the weights from there.
@@ -66,7 +66,8 @@ def celeba_two_attributes() -> list[RunConfig]:
 
 def isic_configs() -> list[RunConfig]:
     """Return the settings for moles with a sticker on half of the benign and few of the malignant ones."""
-    return on_real_images(get_preset("isic-mobilenet"), "isic", (0, 1, 2))
+    # The test figures of seeds 0 and 1 were seen, and made the rule that says which judge is first.
+    return on_real_images(get_preset("isic-mobilenet"), "isic", (2, 3, 4))
 
 
 def on_real_images(preset: RunConfig, folder_name: str, seeds: Sequence[int]) -> list[RunConfig]:

@@ -212,6 +212,20 @@ def test_tables_are_sorted_by_mouse_and_by_keyboard(browser: Browser, pages: dic
     opened.check_quiet()
 
 
+def test_a_benchmark_is_sorted_and_shows_the_groups_of_a_method(browser: Browser, pages: dict[str, Path]) -> None:
+    opened = Opened(browser, pages["benchmark"])
+    table = opened.page.locator("table").first
+    table.locator("th button", has_text="method").click()
+    names = [row.locator("th, td").first.inner_text() for row in table.locator("tbody tr").all()]
+    assert len(names) == 3
+    assert names in (sorted(names), sorted(names, reverse=True))
+    groups = opened.page.locator("details", has_text="Groups: GroupDRO")
+    assert not groups.locator("table").is_visible()
+    groups.locator("summary").click()
+    assert "waterbird, place land" in groups.locator("table").inner_text()
+    opened.check_quiet()
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_it(browser: Browser, pages: dict[str, Path], name: str, scheme: str) -> None:
