@@ -68,7 +68,7 @@ def chart_groups(evaluations: Mapping[str, GroupEvaluation]) -> go.Figure:
             hovertemplate="%{text}<extra></extra>",
         )
     names = [f"{plain(group_name(group), 26)} ({group.num_samples})" for group in shown]
-    _lay_out(figure, height=110 + 40 * len(shown), x_title="accuracy in %, 95 % interval")
+    _lay_out(figure, height=110 + 40 * len(shown), x_title="accuracy in %")
     figure.update_xaxes(range=[-1, 101], dtick=20)
     figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5])
     return figure

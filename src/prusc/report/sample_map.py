@@ -93,4 +93,4 @@ def _axis_titles(samples: SampleRecord, name: str, kind: MapKind) -> list[str]:
     if kind == "tsne":
         return ["t-SNE 1", "t-SNE 2"]
     shares = samples.explained_variance[name]
-    return [f"principal component {axis} ({percent(shares[axis - 1], 0)} of the variance)" for axis in (1, 2)]
+    return [f"component {axis} ({percent(shares[axis - 1], 0)} of the variance)" for axis in (1, 2)]
