@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import tyro
 from rich.console import Console
@@ -24,6 +24,8 @@ from prusc.report import compare_runs, try_report, write_report
 from prusc.run_folder import read_config
 from prusc.runtime import is_main_process
 from prusc.user_models import is_function_name
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True)
@@ -219,32 +221,21 @@ def _read_settings(kind: type[_RunCommand], name: str, arguments: list[str]) -> 
 
 
 def _run_audit(arguments: list[str]) -> int:
-    command = _read_settings(_AuditCommand, "audit", arguments)
-    with ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:
-        result = audit(config=command.run, out=command.out, force=command.force, progress=progress)
-    if is_main_process():
-        print_audit(result, command.out)
-        _report(command.out)
-    return 0
+    return _go(_read_settings(_AuditCommand, "audit", arguments), audit, print_audit)
 
 
 def _run_run(arguments: list[str]) -> int:
     command = _read_settings(_RunCommand, "run", arguments)
-    if command.run.method != "prusc":
-        return _run_other(command)
-    with ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:
-        result = debias(config=command.run, out=command.out, force=command.force, progress=progress)
-    if is_main_process():
-        print_result(result, command.out)
-        _report(command.out)
-    return 0
+    if command.run.method == "prusc":
+        return _go(command, debias, print_result)
+    return _go(command, run_method, print_method)
 
 
-def _run_other(command: _RunCommand) -> int:
+def _go(command: _RunCommand, task: Callable[..., ResultT], show: Callable[[ResultT, Path], None]) -> int:
     with ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:
-        result = run_method(config=command.run, out=command.out, force=command.force, progress=progress)
+        result = task(config=command.run, out=command.out, force=command.force, progress=progress)
     if is_main_process():
-        print_method(result, command.out)
+        show(result, command.out)
         _report(command.out)
     return 0
 

@@ -178,8 +178,9 @@ class SelectionConfig:
     """How candidates are judged on a validation split.
 
     Attributes:
-        rule: What judges: pseudo-groups, the cells (class x cluster) or the classes, as the structure of the clusters
-            says; the classes alone; or, to compare with what cannot be known, the true groups.
+        rule: What judges: pseudo-groups, the cells (class x cluster) and the classes, in the order that
+            docs/decisions/0004-who-judges.md says; the classes alone; or, to compare with what cannot be known, the
+            true groups.
         min_cell_size: Cells with fewer samples are put together, class by class.
         prior_strength: How many samples the mean over the cells counts for in the accuracy of each.
         tolerance: Where the classes judge: so many standard errors below the best mean accuracy over them count as no

@@ -29,10 +29,23 @@ class DebiasingSet:
 
     def draw(self, num_samples: int, generator: torch.Generator) -> Int[Tensor, " drawn"]:
         """Draw sample indices with replacement."""
-        # multinomial is limited to 2**24 categories and float32 sums; the inverse of the distribution has no limit.
-        cumulative = self.weights.double().cumsum(0)
-        uniform = torch.rand(num_samples, generator=generator, dtype=torch.float64) * cumulative[-1]
-        return torch.searchsorted(cumulative, uniform, right=True).clamp_(max=len(self.weights) - 1)
+        return draw_indices(self.weights, num_samples, generator)
+
+
+def draw_indices(
+    weights: Float[Tensor, " samples"], num_samples: int, generator: torch.Generator
+) -> Int[Tensor, " drawn"]:
+    """Draw sample indices with replacement.
+
+    Args:
+        weights: Of each sample, at least 0; their scale does not matter.
+        num_samples: How many to draw.
+        generator: Decides which.
+    """
+    # multinomial is limited to 2**24 categories and float32 sums; the inverse of the distribution has no limit.
+    cumulative = weights.double().cumsum(0)
+    uniform = torch.rand(num_samples, generator=generator, dtype=torch.float64) * cumulative[-1]
+    return torch.searchsorted(cumulative, uniform, right=True).clamp_(max=len(weights) - 1)
 
 
 def cell_ids(

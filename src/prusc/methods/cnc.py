@@ -52,9 +52,8 @@ def _train(inputs: MethodInputs, settings: CnCSettings) -> Trained:
     the anchor is: the loss that PruSC takes with clusters, here with predictions. The paper draws a batch for each
     anchor; here all pairs of one batch count, and every sample is an anchor once.
     """
-    labels, epochs = inputs.train.labels, settings.identification_epochs
-    early = inputs.fit(inputs.new_network(), inputs.epochs("identification", epochs), "CnC, identification")
-    predictions = inputs.represent(early, inputs.train).predictions
+    labels = inputs.train.labels
+    predictions = inputs.early_view("CnC", settings.identification_epochs).predictions
     wrong = predictions != labels
 
     def loss(model: nn.Module, batch: Tensor, indices: Tensor) -> Tensor:
@@ -66,8 +65,7 @@ def _train(inputs: MethodInputs, settings: CnCSettings) -> Trained:
         share = settings.contrastive_weight
         return share * contrast + (1 - share) * F.cross_entropy(logits, own)
 
-    steps = inputs.config.erm.epochs * inputs.steps_per_epoch
-    batches = inputs.draws("batches", steps, contrast_weights(labels, wrong))
+    batches = inputs.draws("batches", inputs.num_steps(1.0), contrast_weights(labels, wrong))
     network = inputs.fit(inputs.new_network(), batches, "CnC", loss=loss)
     return Trained(network, facts={"num_mistakes": int(wrong.sum())})
 

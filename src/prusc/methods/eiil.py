@@ -51,9 +51,8 @@ def infer_environments(
 
 def _train(inputs: MethodInputs, settings: EIILSettings) -> Trained:
     """Infer environments from a network that was trained for a short time; its groups are class and environment."""
-    labels, epochs = inputs.train.labels, settings.identification_epochs
-    early = inputs.fit(inputs.new_network(), inputs.epochs("identification", epochs), "EIIL, identification")
-    environments = infer_environments(inputs.represent(early, inputs.train).logits, labels)
+    labels = inputs.train.labels
+    environments = infer_environments(inputs.early_view("EIIL", settings.identification_epochs).logits, labels)
     network, weights = fit_group_dro(
         inputs,
         labels * 2 + environments,

@@ -19,8 +19,7 @@ def _return_erm(inputs: MethodInputs, _settings: ERMSettings) -> Trained:
 def _train_balanced(inputs: MethodInputs, _settings: ERMSettings) -> Trained:
     """Train anew; each class has the same chance in every draw."""
     sizes = torch.bincount(inputs.train.labels, minlength=inputs.num_classes).double()
-    steps = inputs.config.erm.epochs * inputs.steps_per_epoch
-    batches = inputs.draws("batches", steps, (1 / sizes.clamp(min=1))[inputs.train.labels].float())
+    batches = inputs.draws("batches", inputs.num_steps(1.0), (1 / sizes.clamp(min=1))[inputs.train.labels].float())
     return Trained(inputs.fit(inputs.new_network(), batches, "class-balanced ERM"))
 
 

@@ -97,11 +97,11 @@ def _mean_silhouettes(values: np.ndarray, ids: np.ndarray) -> dict[int, float]:
 
 
 def _find_groups(inputs: MethodInputs, settings: GEORGESettings) -> ClassClusters:
-    network = inputs.trained
-    if settings.identification_epochs is not None:
-        schedule = inputs.epochs("identification", settings.identification_epochs)
-        network = inputs.fit(inputs.new_network(), schedule, "GEORGE, identification")
-    values, labels = inputs.represent(network, inputs.train).values, inputs.train.labels
+    if settings.identification_epochs is None:
+        seen = inputs.represent(inputs.trained, inputs.train)
+    else:
+        seen = inputs.early_view("GEORGE", settings.identification_epochs)
+    values, labels = seen.values, inputs.train.labels
     generator, silhouette_sample = inputs.generator("clusters"), inputs.config.clustering.silhouette_samples
     found = cluster_each_class(
         values,

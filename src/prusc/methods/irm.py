@@ -80,7 +80,7 @@ def _train(inputs: MethodInputs, settings: IRMSettings) -> Trained:
     )
     mixture = probabilities.mean(dim=1)
     memberships = probabilities / probabilities.sum(dim=1, keepdim=True).clamp(min=1e-30)
-    steps = inputs.config.erm.epochs * inputs.steps_per_epoch
+    steps = inputs.num_steps(1.0)
     done = 0
 
     def loss(model: nn.Module, batch: Tensor, indices: Tensor) -> Tensor:

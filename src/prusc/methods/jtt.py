@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from prusc.methods.method import Method, MethodInputs, Trained, require_positive
 
@@ -28,21 +27,13 @@ class JTTSettings:
         require_positive(self, "identification_epochs", "upweight", "share")
 
 
-def _find_mistakes(inputs: MethodInputs, settings: JTTSettings) -> Tensor:
-    schedule = inputs.epochs("identification", settings.identification_epochs)
-    first = inputs.fit(inputs.new_network(), schedule, "JTT, identification", weight_decay=settings.weight_decay)
-    return inputs.represent(first, inputs.train).predictions != inputs.train.labels
-
-
 def _train(inputs: MethodInputs, settings: JTTSettings) -> Trained:
     """Find the mistakes of a network that was trained for a short time, then train anew on the repeated ones.
 
     The defaults are the paper's for CelebA. Its code repeats mistakes within an epoch; here they are drawn as often.
     """
-    wrong = inputs.once(
-        f"mistakes after {settings.identification_epochs} epochs, weight decay {settings.weight_decay}",
-        lambda: _find_mistakes(inputs, settings),
-    )
+    first = inputs.early_view("JTT", settings.identification_epochs, weight_decay=settings.weight_decay)
+    wrong = first.predictions != inputs.train.labels
     weights = torch.where(wrong, float(settings.upweight), 1.0)
     # The longer epoch of the repeated samples is no reason to train longer than the others: steps are counted.
     batches = inputs.draws("batches", inputs.num_steps(settings.share), weights)

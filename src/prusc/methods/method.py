@@ -13,6 +13,7 @@ from prusc.clustering import Clustering
 from prusc.config import RunConfig
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
+from prusc.debiasing_set import draw_indices
 from prusc.errors import ConfigError
 from prusc.masks import BinaryMask
 from prusc.progress import Progress
@@ -95,6 +96,24 @@ class MethodInputs:
         """Run a network over a split, in evaluation mode and without augmentation."""
         return extract_representations(model, self.head_name, split, self.transform, self.runtime)
 
+    def early_view(self, title: str, num_epochs: int, *, weight_decay: float | None = None) -> Representations:
+        """Return what a network that was trained for a short time sees of the training split.
+
+        It has not memorised the samples that contradict its shortcut yet. Settings that train it alike share it.
+
+        Args:
+            title: Of the remedy.
+            num_epochs: Passes over the training split.
+            weight_decay: Of AdamW; that of ERM if ``None``.
+        """
+
+        def make() -> Representations:
+            schedule = self.epochs("identification", num_epochs)
+            early = self.fit(self.new_network(), schedule, f"{title}, identification", weight_decay=weight_decay)
+            return self.represent(early, self.train)
+
+        return self.once(f"view after {num_epochs} epochs, weight decay {weight_decay}", make)
+
     def epochs(self, name: str, num_epochs: int, indices: Int[Tensor, " chosen"] | None = None) -> "Schedule":
         """Return the batches of some epochs over the training split, or over some of its samples.
 
@@ -117,13 +136,7 @@ class MethodInputs:
             weights: Of each sample, at least 0; their scale does not matter.
         """
         size, generator = self.config.erm.batch_size, self.generator(name)
-        cumulative = weights.double().cumsum(0)
-
-        def draw() -> Tensor:
-            uniform = torch.rand(size, generator=generator, dtype=torch.float64) * cumulative[-1]
-            return torch.searchsorted(cumulative, uniform, right=True).clamp_(max=len(weights) - 1)
-
-        return Schedule((draw() for _ in range(num_steps)), num_steps)
+        return Schedule((draw_indices(weights, size, generator) for _ in range(num_steps)), num_steps)
 
     @property
     def steps_per_epoch(self) -> int:

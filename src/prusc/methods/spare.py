@@ -54,10 +54,8 @@ def sampling_weights(
 
 def _train(inputs: MethodInputs, settings: SPARESettings) -> Trained:
     """Cluster an early network's class probabilities, then train anew on draws that even the clusters out."""
-    epochs = settings.identification_epochs
-    early = inputs.fit(inputs.new_network(), inputs.epochs("identification", epochs), "SPARE, identification")
     found = cluster_each_class(
-        inputs.represent(early, inputs.train).logits.softmax(dim=1),
+        inputs.early_view("SPARE", settings.identification_epochs).logits.softmax(dim=1),
         inputs.train.labels,
         num_classes=inputs.num_classes,
         max_clusters=settings.max_clusters,
@@ -66,8 +64,7 @@ def _train(inputs: MethodInputs, settings: SPARESettings) -> Trained:
     )
     powers = torch.where(found.silhouettes < settings.silhouette_threshold, settings.sampling_power, 1.0)
     weights = sampling_weights(found.cluster_ids, inputs.train.labels, powers)
-    steps = inputs.config.erm.epochs * inputs.steps_per_epoch
-    network = inputs.fit(inputs.new_network(), inputs.draws("batches", steps, weights), "SPARE")
+    network = inputs.fit(inputs.new_network(), inputs.draws("batches", inputs.num_steps(1.0), weights), "SPARE")
     return Trained(
         network,
         facts={"num_clusters": found.num_clusters, "lowest_silhouette": found.silhouettes.min().item()},
