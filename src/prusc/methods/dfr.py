@@ -86,17 +86,21 @@ def fit_sparse_head(
     return coefficients[:, :-1].float(), coefficients[:, -1].float()
 
 
+def _shuffled_groups(groups: Int[Tensor, " samples"], generator: torch.Generator) -> list[Int[Tensor, " members"]]:
+    """Return the samples of each group that is not empty, in random order."""
+    order = torch.randperm(len(groups), generator=generator)
+    return [order[groups[order] == group] for group in groups.unique()]
+
+
 def balanced_subset(groups: Int[Tensor, " samples"], generator: torch.Generator) -> Int[Tensor, " chosen"]:
     """Draw from every group as many samples, without replacement, as the smallest one that is not empty has."""
-    order = torch.randperm(len(groups), generator=generator)
-    own = [order[groups[order] == group] for group in groups.unique()]
+    own = _shuffled_groups(groups, generator)
     return torch.cat([members[: min(map(len, own))] for members in own])
 
 
 def halves(groups: Int[Tensor, " samples"], generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Halve the samples, group by group; a group of one goes to the first half."""
-    order = torch.randperm(len(groups), generator=generator)
-    own = [order[groups[order] == group] for group in groups.unique()]
+    own = _shuffled_groups(groups, generator)
     return (
         torch.cat([members[: (len(members) + 1) // 2] for members in own]),
         torch.cat([members[(len(members) + 1) // 2 :] for members in own]),
