@@ -114,9 +114,7 @@ def score_on_cells(arm: Experiment, base: Experiment, out: Path) -> float | None
     found = extract_representations(model, head_name, data.val, transform, Runtime(config.runtime))
     clusters = pd.read_csv(base.folder(out) / "clusters.csv")
     cluster_ids = torch.from_numpy(clusters[clusters.split == "val"].cluster_assign.to_numpy(copy=True))
-    groups = make_pseudo_groups(
-        data.val.labels, cluster_ids, num_clusters=int(clusters.cluster_assign.max()) + 1, config=config.selection
-    )
+    groups = make_pseudo_groups(data.val.labels, cluster_ids)
     return score_predictions(found.predictions, data.val.labels, groups, config.selection).score
 
 

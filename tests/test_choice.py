@@ -24,7 +24,6 @@ def make_setting(labels: Tensor, cluster_ids: Tensor, channels: Tensor) -> Setti
     split = Split((255 * channels)[:, :, None, None].to(torch.uint8), labels, None, tuple(map(str, range(len(labels)))))
     data = Data("test", ("a", "b"), split, split, split, (), (), (0.5,) * 3, (0.5,) * 3, {"name": "test"})
     num_clusters = int(cluster_ids.max()) + 1
-    arguments = {"num_clusters": num_clusters, "config": CONFIG.selection}
     transform = InputTransform(data.mean, data.std)
     return Setting(
         data=data,
@@ -34,8 +33,8 @@ def make_setting(labels: Tensor, cluster_ids: Tensor, channels: Tensor) -> Setti
             labels, cluster_ids, num_classes=2, num_clusters=num_clusters, config=CONFIG.debiasing_set
         ),
         judges=(
-            make_pseudo_groups(labels, cluster_ids, **arguments),  # type: ignore[arg-type]
-            make_pseudo_groups(labels, None, **arguments),  # type: ignore[arg-type]
+            make_pseudo_groups(labels, cluster_ids),
+            make_pseudo_groups(labels, None),
         ),
         judged=torch.arange(len(labels)),
         judged_cluster_ids=cluster_ids,
@@ -163,3 +162,20 @@ def test_the_plainest_base_is_chosen_before_what_is_made_of_it() -> None:
     # A masked network that is clearly better is chosen.
     candidates.append(make_candidate("mask/better", right_for(0.95)))
     assert setting.choose(candidates, setting.judges[1]).name == "mask/better"
+
+
+def test_the_cells_take_a_mask_where_it_is_as_good_as_the_whole_network() -> None:
+    labels = torch.arange(2000) % 2
+    cluster_ids = torch.where(torch.arange(2000) < 200, 1 - labels, labels)
+    setting = make_setting(labels, cluster_ids, torch.zeros(2000, 3, dtype=torch.long))
+
+    def right_for(share: float) -> Tensor:
+        # The two small cells have 100 samples each; their score has an error of about 0.04.
+        return torch.where(torch.arange(2000) < round(200 * (1 - share)), 1 - labels, labels)
+
+    shares = {"dense": 0.1, "dense/head": 0.8, "mask/head": 0.7, "mask/better": 0.75, "mask/worse": 0.5}
+    candidates = {name: make_candidate(name, right_for(share)) for name, share in shares.items()}
+    assert setting.choose(list(candidates.values()), setting.judges[0]).name == "mask/better"
+    # More than two errors below it is not as good.
+    del candidates["mask/head"], candidates["mask/better"]
+    assert setting.choose(list(candidates.values()), setting.judges[0]).name == "dense/head"

@@ -73,6 +73,16 @@ def test_clusters_that_may_be_the_classes_are_no_strong_structure() -> None:
     assert cluster(vectors, None, candidates=(2, 3), num_classes=3).structure == "strong"
 
 
+def test_there_are_at_least_as_many_clusters_as_classes() -> None:
+    # Three tight bundles, each of two that lie close together.
+    pairs = bundles(3)[0].repeat_interleave(2, dim=0)
+    vectors = torch.nn.functional.normalize(pairs, dim=1)
+    vectors[::2, 5] += 0.3
+    assert cluster(vectors, None, candidates=(3, 6)).num_clusters == 3
+    assert cluster(vectors, None, candidates=(3, 6), num_classes=4).num_clusters == 6
+    assert cluster(vectors, None, candidates=(3,), num_classes=4).num_clusters == 3
+
+
 def test_a_given_number_does_not_hide_that_something_stands_apart() -> None:
     vectors, _ = bundles(3)
     clustering = cluster(vectors, 12, candidates=(2, 3, 6))

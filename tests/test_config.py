@@ -97,7 +97,7 @@ def test_every_setting_survives_toml() -> None:
             9, 8, 0.2, -1.0, 0.5, 0.0, 0.1, "cluster", "sum-of-logits", 0.0, 2, ("a.*",), ("b", "c"), False
         ),
         finetune=FinetuneConfig((), (), 7, 8, 0.0),
-        selection=SelectionConfig("class-accuracy", 3, 1.5, 1.0, 0.01),
+        selection=SelectionConfig("class-accuracy", 1.5, 1.0, 0.01),
         audit=AuditConfig(3, 9, 0.01, 50),
         runtime=RuntimeConfig("cpu", "bf16-mixed", True, 0, 9),
     )

@@ -4,7 +4,6 @@ from torch import Tensor
 
 from prusc.config import SelectionConfig
 from prusc.selection import (
-    PseudoGroups,
     SelectionScore,
     cells_improved,
     choose,
@@ -37,26 +36,38 @@ def predict(labels: Tensor, cluster_ids: Tensor, accuracy: list[list[float]]) ->
     return predictions
 
 
-def groups_of(labels: Tensor, cluster_ids: Tensor, config: SelectionConfig = CONFIG) -> PseudoGroups:
-    return make_pseudo_groups(labels, cluster_ids, num_clusters=int(cluster_ids.max()) + 1, config=config)
-
-
-def test_small_cells_of_one_class_are_put_together() -> None:
-    labels, cluster_ids = cells([[50, 4, 3], [9, 60, 10]])
-    groups = groups_of(labels, cluster_ids)
-    found = {(tuple(labels[groups.ids == i].unique().tolist()), int(groups.sizes[i])) for i in range(5)}
-    assert found == {((0,), 7), ((0,), 50), ((1,), 9), ((1,), 10), ((1,), 60)}
+def test_the_cells_of_a_class_are_put_together_by_whether_they_conflict() -> None:
+    # Class 0 is half of all samples: it is rarer than that in cluster 1 and in cluster 3, class 1 in cluster 0.
+    sizes = [[50, 4, 30, 3], [9, 60, 30, 6], [1, 1, 0, 0]]
+    labels, cluster_ids = cells(sizes)
+    groups = make_pseudo_groups(labels, cluster_ids)
+    class_sizes, cluster_sizes = [sum(row) for row in sizes], [sum(column) for column in zip(*sizes, strict=True)]
+    expected: dict[tuple[int, bool], list[int]] = {}
+    for label, row in enumerate(sizes):
+        for cluster, size in enumerate(row):
+            side = size / cluster_sizes[cluster] < class_sizes[label] / len(labels)
+            if size:
+                expected.setdefault((label, side), []).append(size)
+    found = {
+        (int(labels[groups.ids == i][0]), bool(groups.conflicting[i])): (int(groups.sizes[i]), int(groups.num_cells[i]))
+        for i in range(len(groups.sizes))
+    }
+    assert found == {key: (sum(members), len(members)) for key, members in expected.items()}
     assert torch.equal(torch.bincount(groups.ids), groups.sizes)
-    assert sorted(groups.num_cells.tolist()) == [1, 1, 1, 1, 2]
 
 
-def test_the_score_is_the_lowest_accuracy_drawn_towards_the_mean() -> None:
+def test_a_cell_that_is_as_frequent_as_expected_does_not_conflict() -> None:
+    labels, cluster_ids = cells([[30, 70, 11], [30, 70, 11], [30, 70, 11]])
+    assert not make_pseudo_groups(labels, cluster_ids).conflicting.any()
+
+
+def test_the_score_is_the_lowest_accuracy_drawn_towards_the_mean_of_its_side() -> None:
     labels, cluster_ids = cells([[100, 20], [20, 100]])
     accuracy = [[1.0, 0.25], [0.5, 0.9]]
     config = SelectionConfig(prior_strength=5)
-    groups = groups_of(labels, cluster_ids, config)
+    groups = make_pseudo_groups(labels, cluster_ids)
     found = score_predictions(predict(labels, cluster_ids, accuracy), labels, groups, config)
-    mean = (1.0 + 0.25 + 0.5 + 0.9) / 4
+    mean = (0.25 + 0.5) / 2
     # A beta distribution that begins with 5 samples at the mean, and sees 5 right and 15 wrong ones.
     right, wrong = 5 * mean + 5, 5 * (1 - mean) + 15
     assert found.score == pytest.approx(right / (right + wrong))
@@ -69,7 +80,7 @@ def test_the_score_is_the_lowest_accuracy_drawn_towards_the_mean() -> None:
 
 def test_classes_are_judged_by_their_mean() -> None:
     labels, cluster_ids = cells([[100, 20], [20, 60]])
-    groups = make_pseudo_groups(labels, None, num_clusters=2, config=CONFIG)
+    groups = make_pseudo_groups(labels, None)
     assert groups.kind == "classes"
     assert torch.equal(groups.sizes, torch.tensor([120, 80]))
     predictions = predict(labels, cluster_ids, [[0.9, 0.9], [0.5, 0.5]])
@@ -103,7 +114,7 @@ def test_what_the_cells_call_better(before: list[list[float]], after: list[list[
         before=predict(labels, cluster_ids, before),
         after=predict(labels, cluster_ids, after),
         labels=labels,
-        pseudo_groups=groups_of(labels, cluster_ids),
+        pseudo_groups=make_pseudo_groups(labels, cluster_ids),
         num_candidates=20,
         config=CONFIG,
     )
@@ -115,7 +126,7 @@ def test_why_nothing_is_better(shares: list[float], verdict: str) -> None:
     # Guessing is right for half of the samples of two classes.
     labels, cluster_ids = cells([[950, 60], [60, 950]])
     predictions = predict(labels, cluster_ids, [shares, shares[::-1]])
-    assert explain_no_gain(predictions, labels, pseudo_groups=groups_of(labels, cluster_ids)) == verdict
+    assert explain_no_gain(predictions, labels, pseudo_groups=make_pseudo_groups(labels, cluster_ids)) == verdict
 
 
 def test_a_rise_that_the_luckiest_of_many_would_show_is_no_improvement() -> None:
@@ -128,7 +139,7 @@ def test_a_rise_that_the_luckiest_of_many_would_show_is_no_improvement() -> None
             before=before,
             after=after,
             labels=labels,
-            pseudo_groups=groups_of(labels, cluster_ids),
+            pseudo_groups=make_pseudo_groups(labels, cluster_ids),
             num_candidates=num_candidates,
             config=CONFIG,
         )
@@ -138,15 +149,19 @@ def test_a_rise_that_the_luckiest_of_many_would_show_is_no_improvement() -> None
     assert [is_better(1), is_better(20), is_better(100)] == [True, True, False]
 
 
-def test_small_cells_that_were_put_together_count_as_many() -> None:
-    # Two real clusters, cut into eight: the ones that contradict the class are put together, class by class.
+def test_cells_that_were_put_together_count_as_many() -> None:
+    # Two real clusters, cut into eight.
     labels, cluster_ids = cells([[200] * 4 + [9] * 4, [9] * 4 + [200] * 4])
     before = predict(labels, cluster_ids, [[1.0] * 4 + [0.0] * 4, [0.0] * 4 + [1.0] * 4])
     after = predict(labels, cluster_ids, [[0.8] * 4 + [0.67] * 4, [0.67] * 4 + [0.8] * 4])
-    groups = groups_of(labels, cluster_ids)
-    assert sorted(groups.num_cells.tolist()) == [1] * 8 + [4] * 2
-    arguments = {"before": before, "after": after, "labels": labels, "pseudo_groups": groups}
-    assert cells_improved(**arguments, num_candidates=20, config=CONFIG)  # type: ignore[arg-type]
+    assert cells_improved(
+        before=before,
+        after=after,
+        labels=labels,
+        pseudo_groups=make_pseudo_groups(labels, cluster_ids),
+        num_candidates=20,
+        config=CONFIG,
+    )
 
 
 def test_cells_are_compared_one_by_one() -> None:

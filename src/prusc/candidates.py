@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,9 @@ from prusc.representations import Representations, extract_representations
 from prusc.runtime import Runtime, stage_generator
 from prusc.selection import PseudoGroups, SelectionScore, choose, score_predictions
 from prusc.training import train_weights
+
+DENSE = "dense"
+"""What the network without a mask is called."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,18 +72,21 @@ class Setting:
 
     def choose(self, candidates: Sequence["Candidate"], judge: PseudoGroups) -> "Candidate":
         """Choose among candidates, the plainest first; those whose state was not kept cannot be chosen."""
-        tolerance = self.config.selection.tolerance if judge.kind == "classes" else 0.0
-        of_base: dict[str, list[Candidate]] = {}
+        tolerance = self.config.selection.tolerance if judge.kind != "groups" else 0.0
+        of_base: dict[str, list[tuple[Candidate, SelectionScore]]] = {}
         for candidate in candidates:
             if candidate.state:
-                of_base.setdefault(candidate.base_name, []).append(candidate)
-        scores = {
-            name: [self.score(candidate.val_predictions, judge) for candidate in own] for name, own in of_base.items()
-        }
-        # First the plainest base, then what to do with it: a heavily pruned network must not decide how strongly the
-        # head of the whole one is regularised.
-        name = list(of_base)[choose([max(own, key=lambda score: score.score) for own in scores.values()], tolerance)]
-        return of_base[name][choose(scores[name], tolerance)]
+                judged = (candidate, self.score(candidate.val_predictions, judge))
+                of_base.setdefault(candidate.base_name, []).append(judged)
+        if judge.kind == "classes":
+            # First the plainest base, then what to do with it: a heavily pruned network must not decide how strongly
+            # the head of the whole one is regularised.
+            bests = [max((score for _, score in own), key=lambda score: score.score) for own in of_base.values()]
+            ranked = list(of_base.values())[choose(bests, tolerance)]
+        else:
+            # A new head of the whole network can serve the cells that were found and keep the shortcut for the rest.
+            ranked = sorted(chain(*of_base.values()), key=lambda one: (one[0].base_name == DENSE, -one[1].score))
+        return ranked[choose([score for _, score in ranked], tolerance)][0]
 
 
 @dataclass(frozen=True, eq=False)

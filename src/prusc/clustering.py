@@ -118,7 +118,9 @@ def cluster_representations(
     beyond_classes = [trial for trial in trials if trial.num_clusters > num_classes] or trials
     structure = _name_structure(max(map(_silhouette_or_less, beyond_classes)), config)
     # Where nothing stands far apart, many small clusters are the safer way to find what differs.
-    best = max(trials, key=_silhouette_or_less).num_clusters if structure == "strong" else max(possible)
+    # Fewer clusters than classes put classes together that have shortcuts of their own.
+    enough = [trial for trial in trials if trial.num_clusters >= num_classes] or trials
+    best = max(enough, key=_silhouette_or_less).num_clusters if structure == "strong" else max(possible)
     chosen = given or best
     centres = F.normalize(torch.from_numpy(found[chosen].cluster_centers_), dim=1).float()
     clustering = Clustering(torch.empty(0, dtype=torch.long), centres, tuple(trials), structure)

@@ -49,7 +49,8 @@ class ClusteringConfig:
         num_restarts: Starts of k-means per K; the best one counts.
         silhouette_samples: Samples that the silhouette is computed on.
         strong_silhouette: From this one on, at some K above the number of classes, the structure of the clusters is
-            strong, and K is the one with the best silhouette. Else K is the largest of the candidates.
+            strong, and K is the one with the best silhouette, but no fewer than the classes. Else K is the largest of
+            the candidates.
         weak_silhouette: Below this one the structure is weak, and the classes judge alone. Both thresholds are those
             of Kaufman and Rousseeuw 1990.
     """
@@ -114,7 +115,7 @@ class MaskConfig:
         reestimate_batch_norm: Gather the statistics of BatchNorm anew under the fixed mask.
     """
 
-    steps: int = 300
+    steps: int = 600
     batch_size: int = 256
     learning_rate: float = 0.1
     initial_logit: float = 0.0
@@ -157,7 +158,7 @@ class FinetuneConfig:
         weight_decay: Of AdamW.
     """
 
-    head_l2: tuple[float, ...] = (100.0, 10.0, 1.0, 0.1, 0.01)
+    head_l2: tuple[float, ...] = (100.0, 10.0, 1.0, 0.1, 0.01, 0.001)
     learning_rates: tuple[float, ...] = (1e-3, 3e-4)
     steps: int = 200
     batch_size: int = 256
@@ -181,23 +182,20 @@ class SelectionConfig:
         rule: What judges: pseudo-groups, the cells (class x cluster) and the classes, in the order that
             docs/decisions/0004-who-judges.md says; the classes alone; or, to compare with what cannot be known, the
             true groups.
-        min_cell_size: Cells with fewer samples are put together, class by class.
-        prior_strength: How many samples the mean over the cells counts for in the accuracy of each.
-        tolerance: Where the classes judge: so many standard errors below the best mean accuracy over them count as no
-            difference. The plainest base network is chosen (whole before pruned), then the plainest that was made of
-            it: new heads, strongly regularised before weakly, before trained weights. It replaces the original where
-            that is more than one error below the best.
+        prior_strength: How many samples the mean over the pseudo-groups counts for in the accuracy of each.
+        tolerance: So many standard errors below the best score count as no difference. Where the classes judge, the
+            plainest base network is chosen (whole before pruned), then the plainest that was made of it: new heads,
+            strongly regularised before weakly, before trained weights. It replaces the original where that is more than
+            one error below the best. Where the cells judge, the best pruned network is chosen before the whole one.
         significance: Chance of taking luck for an improvement of the mean over the cells, over all candidates together.
     """
 
     rule: Literal["pseudo-groups", "class-accuracy", "validation-groups"] = "pseudo-groups"
-    min_cell_size: int = 10
     prior_strength: float = 10.0
     tolerance: float = 2.0
     significance: float = 0.05
 
     def __post_init__(self) -> None:
-        require(self.min_cell_size >= 1, "selection.min_cell_size", self.min_cell_size, "at least 1")
         require(self.prior_strength >= 0, "selection.prior_strength", self.prior_strength, "at least 0")
         require(self.tolerance >= 0, "selection.tolerance", self.tolerance, "at least 0")
         require(0 < self.significance < 1, "selection.significance", self.significance, "in (0, 1)")

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from prusc.candidates import Candidate, Setting, try_heads, try_training
+from prusc.candidates import DENSE, Candidate, Setting, try_heads, try_training
 from prusc.choice import choose_networks, order_judges
 from prusc.cluster_audit import judge_clusters
 from prusc.config import RunConfig
@@ -86,7 +86,7 @@ class _Debiasing:
         with self.stages.stage("masks"):
             learned = self.learn(model, setting)
         with self.stages.stage("controls"):
-            dense = self.stages.cached("dense", lambda: self.try_dense(model, setting))
+            dense = self.stages.cached(DENSE, lambda: self.try_dense(model, setting))
             setting = order_judges(setting, dense)
             self.say(f"{setting.judges[0].kind} judge{' first' if len(setting.judges) > 1 else ''}")
         masked: dict[int, list[Candidate]] = {}
@@ -181,10 +181,10 @@ class _Debiasing:
         """Return the candidates without a mask."""
         config = self.config.masks
         mask = whole_mask(model, include=config.include, exclude=config.exclude)
-        found = try_heads(model, "dense", mask, setting)
+        found = try_heads(model, DENSE, mask, setting)
         if not self.config.controls:
             return found
-        return found + try_training(model, "dense", mask, order_judges(setting, found))
+        return found + try_training(model, DENSE, mask, order_judges(setting, found))
 
     def try_mask(
         self,

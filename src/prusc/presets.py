@@ -90,7 +90,7 @@ def _mobilenet(data: str, data_options: DataConfig, masks: MaskConfig) -> RunCon
         # Trained from ImageNet, the network has no early epoch that shows more than the last one.
         clustering=ClusteringConfig(checkpoint=None),
         masks=masks,
-        finetune=FinetuneConfig(batch_size=_BATCH_SIZE),
+        finetune=FinetuneConfig(batch_size=_BATCH_SIZE, head_l2=(100.0, 10.0, 1.0, 0.1, 0.01)),
     )
 
 
@@ -102,7 +102,7 @@ PRESETS = {
     "celeba-mobilenet": _mobilenet(
         "celeba",
         DataConfig(image_size=96),
-        MaskConfig(batch_size=_BATCH_SIZE, learning_rate=0.05, initial_logit=1.0),
+        MaskConfig(steps=300, batch_size=_BATCH_SIZE, learning_rate=0.05, initial_logit=1.0),
     ),
     "isic-mobilenet": _mobilenet(
         "isic",

@@ -7,16 +7,19 @@ from statistics import NormalDist
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from prusc.clustering import Clustering
 from prusc.config import SelectionConfig
-from prusc.debiasing_set import cell_ids
 
 Verdict = Literal["improved", "no-shortcut", "shortcut-only"]
 
-_CELLS = "cells: highest of the lowest smoothed accuracies over the cells (class x cluster) of the validation split"
+_CELLS = (
+    "cells: highest of the lowest smoothed accuracies over the cells (class x cluster) of the validation split, the "
+    "cells of a class put together in two by whether they conflict with their cluster; a subnetwork before the whole "
+    "network within the tolerance"
+)
 _CLASSES = "classes: the plainest network within the tolerance of the highest mean accuracy over its classes"
 SELECTION_RULES = {
     "pseudo-groups": (
@@ -30,18 +33,20 @@ SELECTION_RULES = {
 
 @dataclass(frozen=True, eq=False)
 class PseudoGroups:
-    """The cells of a validation split, small ones put together; or its classes, or (to compare) its true groups.
+    """The cells of a validation split, two by two; or its classes, or (to compare) its true groups.
 
     Attributes:
         ids: Pseudo-group of each sample.
         sizes: Samples per pseudo-group.
         num_cells: Cells that were put together in each.
+        conflicting: Which of them hold samples whose class is rarer in their cluster than among all samples.
         kind: What they are: the worst of ``cells`` and ``groups`` counts, and the mean over ``classes``.
     """
 
     ids: Int[Tensor, " samples"]
     sizes: Int[Tensor, " groups"]
     num_cells: Int[Tensor, " groups"]
+    conflicting: Bool[Tensor, " groups"]
     kind: Literal["cells", "classes", "groups"]
 
 
@@ -50,7 +55,7 @@ class SelectionScore:
     """What the rule thinks of one network.
 
     Attributes:
-        score: Smoothed accuracy of the worst cell, or mean accuracy over the classes; in [0, 1].
+        score: Smoothed accuracy of the worst pseudo-group, or mean accuracy over the classes; in [0, 1].
         error: Its standard error.
     """
 
@@ -103,36 +108,35 @@ def measure_cells(
     return tuple(sorted(cells, key=lambda cell: (cell.cluster, -cell.num_samples)))
 
 
-def make_pseudo_groups(
-    labels: Int[Tensor, " samples"],
-    cluster_ids: Int[Tensor, " samples"] | None,
-    *,
-    num_clusters: int,
-    config: SelectionConfig,
-) -> PseudoGroups:
-    """Number the cells, and put the small cells of each class together.
+def make_pseudo_groups(labels: Int[Tensor, " samples"], cluster_ids: Int[Tensor, " samples"] | None) -> PseudoGroups:
+    """Put the cells of each class together in two: those that conflict with their cluster, and those that do not.
 
-    The accuracy of a handful of samples says more about the handful than about the network.
+    A cell conflicts if its class is rarer in its cluster than among all samples. One by one such cells are small, and
+    the accuracy of a handful of samples says more about the handful than about the network.
 
     Args:
         labels: Class of each validation sample.
         cluster_ids: Cluster of each validation sample; without them the classes are the pseudo-groups.
-        num_clusters: Number of clusters.
-        config: Says which cells are small.
 
     Returns:
         The pseudo-groups; each sample is in one.
     """
     if cluster_ids is None:
-        _, ids, sizes = labels.unique(return_inverse=True, return_counts=True)
-        return PseudoGroups(ids, sizes, torch.ones_like(sizes), "classes")
-    cells = cell_ids(labels, cluster_ids, num_clusters)
-    sizes = torch.bincount(cells)
-    # The number of a class's rest is one that no cell has.
-    merged = torch.where(sizes[cells] >= config.min_cell_size, cells, int(sizes.numel()) + labels)
-    _, ids, merged_sizes = merged.unique(return_inverse=True, return_counts=True)
-    num_cells = torch.bincount(torch.stack([ids, cells], dim=1).unique(dim=0)[:, 0])
-    return PseudoGroups(ids, merged_sizes, num_cells, "cells")
+        return _one_by_one(labels, "classes")
+    counts = torch.zeros(int(labels.max()) + 1, int(cluster_ids.max()) + 1, dtype=torch.float64)
+    counts.index_put_((labels, cluster_ids), torch.ones(len(labels), dtype=torch.float64), accumulate=True)
+    expected = counts.sum(dim=1, keepdim=True) * counts.sum(dim=0) / len(labels)
+    # Sums of products: a cell that is just as frequent as expected must not fall on this side or that by rounding.
+    conflicting = counts < expected - 1e-9
+    keys = 2 * labels + conflicting[labels, cluster_ids]
+    distinct, ids, sizes = keys.unique(return_inverse=True, return_counts=True)
+    num_cells = torch.stack([((counts > 0) & ~conflicting).sum(dim=1), ((counts > 0) & conflicting).sum(dim=1)], dim=1)
+    return PseudoGroups(ids, sizes, num_cells.flatten()[distinct], distinct % 2 == 1, "cells")
+
+
+def _one_by_one(group_ids: Int[Tensor, " samples"], kind: Literal["classes", "groups"]) -> PseudoGroups:
+    _, ids, sizes = group_ids.unique(return_inverse=True, return_counts=True)
+    return PseudoGroups(ids, sizes, torch.ones_like(sizes), torch.zeros_like(sizes, dtype=torch.bool), kind)
 
 
 def make_judges(
@@ -150,19 +154,18 @@ def make_judges(
         cluster_ids: Cluster of each validation sample.
         group_ids: Group of each validation sample; read by the rule ``validation-groups`` alone.
         clustering: Where its structure is weak, the cells are no judge.
-        config: The rule, and which cells are small.
+        config: The rule.
 
     Returns:
         At least one judge.
     """
     if config.rule == "validation-groups":
         assert group_ids is not None, "checked before the run began"
-        _, ids, sizes = group_ids.unique(return_inverse=True, return_counts=True)
-        return (PseudoGroups(ids, sizes, torch.ones_like(sizes), "groups"),)
-    make = partial(make_pseudo_groups, labels, num_clusters=clustering.num_clusters, config=config)
-    if config.rule == "class-accuracy":
-        return (make(None),)
-    return (make(None),) if clustering.structure == "weak" else (make(cluster_ids), make(None))
+        return (_one_by_one(group_ids, "groups"),)
+    classes = make_pseudo_groups(labels, None)
+    if config.rule == "class-accuracy" or clustering.structure == "weak":
+        return (classes,)
+    return (make_pseudo_groups(labels, cluster_ids), classes)
 
 
 def score_predictions(
@@ -171,10 +174,11 @@ def score_predictions(
     pseudo_groups: PseudoGroups,
     config: SelectionConfig,
 ) -> SelectionScore:
-    """Judge by the worst cell, or by the mean over the classes.
+    """Judge by the worst pseudo-group, or by the mean over the classes.
 
-    A cell's accuracy is smoothed towards the mean over the cells: it is the mean, and its standard error the deviation,
-    of a beta distribution that began with ``prior_strength`` samples at that mean.
+    An accuracy is smoothed towards the mean over the pseudo-groups that conflict, or over those that do not: it is the
+    mean, and its standard error the deviation, of a beta distribution that began with ``prior_strength`` samples at
+    that mean.
 
     Args:
         predictions: Predicted class of each validation sample.
@@ -203,8 +207,11 @@ def _smoothed_accuracies(
     config: SelectionConfig,
 ) -> Float[Tensor, " groups"]:
     sums = _group_sums((predictions == labels).double(), pseudo_groups)
-    mean = (sums / pseudo_groups.sizes).mean()
-    return (sums + config.prior_strength * mean) / (pseudo_groups.sizes + config.prior_strength)
+    accuracies = sums / pseudo_groups.sizes
+    means = torch.empty_like(accuracies)
+    for side in (pseudo_groups.conflicting, ~pseudo_groups.conflicting):
+        means[side] = accuracies[side].mean()
+    return (sums + config.prior_strength * means) / (pseudo_groups.sizes + config.prior_strength)
 
 
 def choose(scores: Sequence[SelectionScore], tolerance: float) -> int:
@@ -275,15 +282,15 @@ def cells_improved(
 ) -> bool:
     """Decide whether the network that the cells chose is better than the original.
 
-    Better means: the worst cell's smoothed accuracy rose, and so did the mean over the cells, by more than the luckiest
-    of so many candidates would by chance (Bonferroni's bound, one-sided). Cells that were put together count as many:
-    else many clusters would hide a gain in small cells behind the cost in large ones.
+    Better means: the lowest smoothed accuracy rose, and so did the mean over the cells, by more than the luckiest of so
+    many candidates would by chance (Bonferroni's bound, one-sided). Cells that were put together count as many: else
+    many clusters would hide a gain in small cells behind the cost in large ones.
 
     Args:
         before: Predictions of the original network.
         after: Predictions of the chosen one.
         labels: Class of each validation sample.
-        pseudo_groups: Cells of the same samples.
+        pseudo_groups: Of the same samples.
         num_candidates: Among how many the chosen one was chosen, at least 1.
         config: How much chance is allowed.
     """
