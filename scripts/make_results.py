@@ -1,6 +1,7 @@
 """Run the experiments of docs/results.md and README.md anew, and write their tables.
 
     python scripts/make_results.py                             # fashion-stickers, seeds 0 to 4
+    python scripts/make_results.py trained-elsewhere           # after that, with its networks of seeds 0 to 2
     PRUSC_DATA=DIR python scripts/make_results.py celeba       # CelebA, seeds 8, 9 and 12
     PRUSC_DATA=DIR python scripts/make_results.py celeba-male  # CelebA, two attributes, seeds 0 to 2
     PRUSC_DATA=DIR python scripts/make_results.py isic         # ISIC with stickers, seeds 2 to 4
@@ -20,30 +21,43 @@ from pathlib import Path
 import pandas as pd
 from experiments import ROOT, Experiment, insert, percent, read_rows, run_all, seeds_table, table
 
-from prusc.config import DataConfig, RunConfig
+from prusc.config import ClusteringConfig, DataConfig, RunConfig
 from prusc.presets import get_preset
 from prusc.result import FAMILY_TITLES
 
 RESULTS = ROOT / "docs" / "data" / "results.csv"
 NO_SHORTCUT, ONLY_SHORTCUT = "fashion-stickers, correlation 0.25", "fashion-stickers, correlation 0.995"
 TWO_ATTRIBUTES = "CelebA, Male with two attributes"
+ELSEWHERE, ELSEWHERE_AS_IT_IS = "fashion-stickers, trained elsewhere", "fashion-stickers, trained elsewhere, as it is"
 PLACES = {
     "fashion-stickers": "fashion-stickers",
+    ELSEWHERE: "trained-elsewhere",
+    ELSEWHERE_AS_IT_IS: "trained-elsewhere-as-it-is",
     "CelebA": "celeba",
     TWO_ATTRIBUTES: "celeba-male",
     "ISIC with stickers": "isic",
 }
 
 
-def make_experiments() -> dict[str, list[Experiment]]:
-    """Return the experiments by what they are called on the command line."""
+def make_experiments(out: Path) -> dict[str, list[Experiment]]:
+    """Return the experiments by what they are called on the command line; ``out`` holds the networks of the first."""
     base = RunConfig(evaluate_candidates=True)
     fashion = [Experiment("fashion-stickers", replace(base, seed=seed)) for seed in range(5)]
     for name, correlation in ((NO_SHORTCUT, 0.25), (ONLY_SHORTCUT, 0.995)):
         options = DataConfig(correlation=correlation)
         fashion += [Experiment(name, replace(base, seed=seed, data_options=options)) for seed in range(3)]
+    elsewhere = []
+    for seed in range(3):
+        # Another seed: what the network was before it was trained is not known.
+        trained = fashion[seed].folder(out) / "erm.safetensors"
+        given = replace(base, seed=30 + seed, trained=trained, data_options=DataConfig(data_seed=seed))
+        elsewhere += [
+            Experiment(ELSEWHERE, given),
+            Experiment(ELSEWHERE_AS_IT_IS, replace(given, clustering=ClusteringConfig(checkpoint=None))),
+        ]
     return {
         "fashion-stickers": fashion,
+        "trained-elsewhere": elsewhere,
         "celeba": [Experiment("CelebA", config) for config in celeba_configs()],
         "celeba-male": [Experiment(TWO_ATTRIBUTES, config) for config in celeba_two_attributes()],
         "isic": [Experiment("ISIC with stickers", config) for config in isic_configs()],
@@ -144,13 +158,16 @@ def verdicts_table(rows: pd.DataFrame) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "which", nargs="*", default=["fashion-stickers"], help="fashion-stickers, celeba, celeba-male, isic"
+        "which",
+        nargs="*",
+        default=["fashion-stickers"],
+        help="fashion-stickers, trained-elsewhere, celeba, celeba-male, isic",
     )
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "results")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--tables-only", action="store_true")
     options = parser.parse_args(arguments)
-    known = make_experiments()
+    known = make_experiments(options.out)
     rows = pd.read_csv(RESULTS) if RESULTS.is_file() else pd.DataFrame(columns=["experiment"])
     for which in () if options.tables_only else options.which:
         if which not in known or not known[which]:

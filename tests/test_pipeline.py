@@ -123,14 +123,28 @@ def test_a_given_network_is_not_changed() -> None:
     assert type(result.model) is SmallCNN
 
 
-def test_a_trained_network_is_clustered_as_it_is_and_may_be_judged_on_half_of_validation(tmp_path: Path) -> None:
+def test_a_trained_network_is_clustered_by_one_of_its_kind_in_its_first_epoch(tmp_path: Path) -> None:
+    config = replace(SMALL, erm=ERMConfig(epochs=2), controls=False)
+    first = debias(data=small_data(), config=config, out=tmp_path / "first")
+    config = replace(config, trained=tmp_path / "first" / "erm.safetensors")
+    second = debias(data=small_data(), config=config, out=tmp_path / "second")
+    # The network that training began with is known by its name, and so is what its first epoch was.
+    assert torch.equal(first.clustering.cluster_ids, second.clustering.cluster_ids)
+    assert first.chosen == second.chosen
+    log = (tmp_path / "second" / "log.txt").read_text()
+    assert "of the representations of a network of its kind after 1 epoch of training" in log
+    assert [file.name for file in (tmp_path / "second" / "checkpoints").iterdir()] == ["epoch-001.safetensors"]
+
+
+def test_a_network_given_in_python_too_unless_its_own_representations_are_asked_for(tmp_path: Path) -> None:
     trained = debias(data=small_data(), config=SMALL).erm
-    config = replace(SMALL, debiasing_set=DebiasingSetConfig(split="val"))
-    out = tmp_path / "run"
-    result = debias(trained, small_data(), config, out=out)
+    debias(trained, small_data(), SMALL, out=tmp_path / "run")
+    assert "a network of its kind after 1 epoch of training" in (tmp_path / "run" / "log.txt").read_text()
+    config = replace(SMALL, clustering=ClusteringConfig(checkpoint=None), debiasing_set=DebiasingSetConfig(split="val"))
+    result = debias(trained, small_data(), config, out=tmp_path / "own")
     assert sum(cell.num_samples for cell in result.cells) == 200
-    assert "the final network" in (out / "log.txt").read_text()
-    assert not (out / "checkpoints").exists()
+    assert "the final network" in (tmp_path / "own" / "log.txt").read_text()
+    assert not (tmp_path / "own" / "checkpoints").exists()
 
 
 def test_where_the_structure_is_weak_the_classes_judge_alone(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from prusc.run_inputs import build_run_model, load_run_data, read_run_weights
 from prusc.run_stages import RunStages
 from prusc.runtime import Runtime, stage_generator
 from prusc.training import epoch_batches, num_epoch_batches, train_weights
+from prusc.untrained import untrained_copy
 
 
 @dataclass
@@ -64,7 +65,8 @@ class Original:
     Attributes:
         model: The network, on the runtime's device.
         head_name: Module name of its head.
-        clustered: The network whose representations were clustered: the same one, or one of its epochs.
+        clustered: The network whose representations were clustered: the same one, one of its epochs, or one of its
+            kind that was trained for a short time.
         clustering: Of the training split.
         val_cluster_ids: Nearest cluster of each validation sample.
     """
@@ -136,15 +138,52 @@ def find_original(run: OpenRun) -> Original:
         model, checkpoints = _train_or_load(run)
     sample = to_device(take_inputs(run.data.train.inputs, torch.arange(2)), run.runtime.device)
     head_name = find_head(model, run.transform(sample), run.data.num_classes)
-    clustered = model
+    clustered, which = model, "the final network"
     epoch = run.config.clustering.checkpoint
     if epoch is not None and epoch in checkpoints:
-        clustered = copy.deepcopy(model)
+        clustered, which = copy.deepcopy(model), f"the network of epoch {epoch}"
         clustered.load_state_dict(checkpoints[epoch])
+    elif epoch is not None and run.is_trained and run.config.clustering.from_csv is None:
+        with run.stages.stage("early_network"):
+            early = _train_early(run, epoch)
+        if early is not None:
+            clustered, which = early, f"a network of its kind after {epoch} epoch{'s' * (epoch > 1)} of training"
     with run.stages.stage("clustering"):
-        which = "the final network" if clustered is model else f"the network of epoch {epoch}"
         clustering, val_cluster_ids = _cluster(run, clustered, head_name, which)
     return Original(model, head_name, clustered, clustering, val_cluster_ids)
+
+
+def make_untrained(run: OpenRun) -> nn.Module | None:
+    """Return a network of the run's kind as training begins with it; `find_original` trains the run's own.
+
+    Returns:
+        The network; ``None`` if a trained one was given in Python whose weights cannot be drawn anew.
+    """
+    if not run.is_trained:
+        return copy.deepcopy(run.network)
+    if "model" in run.given:
+        return untrained_copy(run.network, stage_generator(run.config.seed, "model"))
+    return build_run_model(replace(run.config, trained=None), run.data, None)
+
+
+def _train_early(run: OpenRun, epoch: int) -> nn.Module | None:
+    """Return what a network of the run's kind is after some epochs of ERM: a trained network shows less.
+
+    It has memorised the samples that contradict its shortcut, and clusters them with the rest of their class.
+    """
+    network = make_untrained(run)
+    if network is None:
+        run.say("early network: none, the weights of the given network cannot be drawn anew (no reset_parameters)")
+        return None
+    network = run.runtime.place(network)
+    stored = run.stages.stored(partial(_read_if_there, name=_checkpoint_name(epoch)))
+    if stored is None:
+        run.say("early network: no epochs of the given network are known; one of its kind is trained for a short time")
+        _train(run, network, {}, num_epochs=epoch)
+        network.load_state_dict(run.runtime.broadcast(network.state_dict()))
+    else:
+        network.load_state_dict(stored)
+    return network
 
 
 def begin_from(original: RunFolder, folder: RunFolder, config: RunConfig) -> None:
@@ -193,19 +232,25 @@ def _train_or_load(run: OpenRun) -> tuple[nn.Module, Mapping[int, Mapping[str, T
     return model, checkpoints
 
 
-def _train(run: OpenRun, model: nn.Module, checkpoints: dict[int, Mapping[str, Tensor]]) -> None:
-    """Train by ERM, keeping a checkpoint of each epoch: on disk, and the one that clusters need in memory."""
+def _train(
+    run: OpenRun, model: nn.Module, checkpoints: dict[int, Mapping[str, Tensor]], num_epochs: int | None = None
+) -> None:
+    """Train by ERM, keeping a checkpoint of each epoch: on disk, and the one that clusters need in memory.
+
+    ``num_epochs`` ends it early, in the midst of the schedule.
+    """
     erm, num_samples = run.config.erm, len(run.data.train)
+    last = erm.epochs if num_epochs is None else num_epochs
     generator = stage_generator(run.config.seed, "erm")
     per_epoch = num_epoch_batches(num_samples, erm.batch_size)
     num_steps = erm.epochs * per_epoch
 
     def after_step(step: int, loss: float) -> None:
-        run.progress.advance("ERM training", step, num_steps)
+        run.progress.advance("ERM training", step, last * per_epoch)
         if step % per_epoch:
             return
         epoch = step // per_epoch
-        run.say(f"erm: epoch {epoch} of {erm.epochs}, loss {loss:.3f}")
+        run.say(f"erm: epoch {epoch} of {last}, loss {loss:.3f}")
         if run.folder is not None:
             run.folder.write_tensors(_checkpoint_name(epoch), model.state_dict())
         if epoch == run.config.clustering.checkpoint:
@@ -214,7 +259,7 @@ def _train(run: OpenRun, model: nn.Module, checkpoints: dict[int, Mapping[str, T
     train_weights(
         model,
         run.data.train,
-        (batch for _ in range(erm.epochs) for batch in epoch_batches(num_samples, erm.batch_size, generator)),
+        (batch for _ in range(last) for batch in epoch_batches(num_samples, erm.batch_size, generator)),
         num_steps,
         learning_rate=erm.learning_rate,
         weight_decay=erm.weight_decay,

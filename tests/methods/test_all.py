@@ -1,6 +1,7 @@
 """The contract that every registered remedy keeps."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +76,22 @@ def test_its_settings_have_defaults_and_names_of_their_own(method: Method) -> No
     assert method.paper
     assert method.title
     assert settings_to_try(method, replace(SMALL, tuning_budget=2)) == method.settings[:2]
+
+
+NUMBERS = [
+    (method, name)
+    for method in OTHERS
+    for name, value in vars(method.settings[0]).items()
+    if isinstance(value, int | float)
+]
+
+
+@pytest.mark.parametrize(("method", "name"), NUMBERS, ids=lambda one: one if isinstance(one, str) else one.name)
+def test_no_number_among_its_settings_goes_unchecked(method: Method, name: str) -> None:
+    of_any_size = [math.nan, math.inf] if isinstance(getattr(method.settings[0], name), float) else []
+    for value in of_any_size + [-2] * (name != "initial_logit"):
+        with pytest.raises(ConfigError, match=rf"{name} must be .*, found {value}"):
+            replace(method.settings[0], **{name: value})
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prusc.errors import ConfigError
 from prusc.heads import set_head
-from prusc.methods.method import Method, MethodInputs, Trained, require_positive
+from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
 from prusc.models import get_head
 
 _HELD_OUT_SHARE = 0.2
@@ -30,8 +29,7 @@ class AFRSettings:
 
     def __post_init__(self) -> None:
         require_positive(self, "l2")
-        if self.sharpness < 0:
-            raise ConfigError(f"sharpness must be at least 0, found {self.sharpness!r}")
+        require_not_negative(self, "sharpness")
 
 
 def weigh_samples(

@@ -21,7 +21,7 @@ from prusc.evaluation import GroupEvaluation, evaluate_groups, group_ids
 from prusc.methods.method import Method, MethodInputs, Trained
 from prusc.methods.registry import find_method
 from prusc.models import copy_state
-from prusc.opening import OpenRun, Original, find_original, open_run
+from prusc.opening import OpenRun, Original, find_original, make_untrained, open_run
 from prusc.pipeline import debias
 from prusc.progress import Progress
 from prusc.representations import predict
@@ -112,9 +112,11 @@ def run_method(
             method, done.model, done.erm, done.chosen["subnetwork"], done.judged_by, done.evaluations, done.seconds
         )
     run = open_run(model, data, config, out=out, force=force, progress=progress, check=partial(check_groups, method))
-    untrained = copy.deepcopy(run.network)
-    if run.is_trained and not method.starts_from_erm:
-        run.say(f"{method.name} trains anew, from the weights of the given network")
+    untrained = make_untrained(run)
+    if untrained is None:
+        untrained = copy.deepcopy(run.network)
+        if not method.starts_from_erm:
+            run.say(f"{method.name} trains anew, from the weights of the given network, which cannot be drawn anew")
     original = find_original(run)
     inputs = _make_inputs(method, run, original, untrained)
     tried = []

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prusc.losses import cluster_contrastive_loss
-from prusc.methods.method import Method, MethodInputs, Trained
+from prusc.methods.method import Method, MethodInputs, Trained, require_positive, require_share
 from prusc.models import RepresentationTap, call_model
 
 
@@ -26,6 +26,10 @@ class CnCSettings:
     identification_epochs: int = 1
     contrastive_weight: float = 0.75
     temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_positive(self, "identification_epochs", "temperature")
+        require_share(self, "contrastive_weight")
 
 
 def contrast_weights(labels: Int[Tensor, " samples"], wrong: Bool[Tensor, " samples"]) -> Float[Tensor, " samples"]:

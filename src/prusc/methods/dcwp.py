@@ -9,7 +9,7 @@ from prusc.losses import debiased_contrastive_terms
 from prusc.masks import BinaryMask
 from prusc.methods.biased_network import upweight
 from prusc.methods.masking import MaskingSettings, conflicting_samples, learn_mask, masked_samples
-from prusc.methods.method import Method, MethodInputs, Trained, require_positive
+from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
 from prusc.models import RepresentationTap, call_model
 from prusc.subnetwork import extract_subnetwork
 
@@ -35,6 +35,7 @@ class DCWPSettings(MaskingSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_positive(self, "temperature", "finetune_upweight", "finetune_share")
+        require_not_negative(self, "contrast")
 
 
 def _train(inputs: MethodInputs, settings: DCWPSettings) -> Trained:

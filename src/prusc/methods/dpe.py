@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prusc.losses import prototype_similarity
-from prusc.methods.method import Method, MethodInputs, Trained
+from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
 from prusc.training import check_finite
 
 
@@ -37,6 +37,10 @@ class DPESettings:
     diversity: float = 50.0
     shrinkage: float = 10.0
     entropic_scale: float = 30.0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "num_members", "epochs", "batch_size", "learning_rate", "entropic_scale")
+        require_not_negative(self, "diversity", "shrinkage")
 
 
 def standardise(representations: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from prusc.losses import scale_gradients
 from prusc.methods.group_dro import fit_group_dro
-from prusc.methods.method import Method, MethodInputs, Trained
+from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,10 @@ class EIILSettings:
     identification_epochs: int = 1
     step_size: float = 0.01
     weight_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        require_positive(self, "identification_epochs", "step_size")
+        require_not_negative(self, "weight_decay")
 
 
 def infer_environments(

@@ -9,9 +9,10 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_samples
 from torch import Tensor
 
+from prusc.config_checks import require
 from prusc.methods.class_clusters import ClassClusters, cluster_each_class, draw_seed
 from prusc.methods.group_dro import fit_group_dro
-from prusc.methods.method import Method, MethodInputs, Trained
+from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class GEORGESettings:
     min_cluster_size: int = 10
     step_size: float = 0.01
     weight_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        require_positive(self, "identification_epochs", "overclustering", "min_cluster_size", "step_size")
+        require(self.max_clusters >= 2, "max_clusters", self.max_clusters, "at least 2")
+        require_not_negative(self, "weight_decay")
 
 
 def divide_clusters(

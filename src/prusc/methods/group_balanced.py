@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 
 from prusc.methods.dfr import balanced_subset
-from prusc.methods.method import Method, MethodInputs, Trained, require_positive
+from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class GroupBalancedSettings:
 
     def __post_init__(self) -> None:
         require_positive(self, "share")
+        require_not_negative(self, "weight_decay")
 
 
 def _train(inputs: MethodInputs, settings: GroupBalancedSettings) -> Trained:

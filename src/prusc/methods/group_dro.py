@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prusc.methods.method import Method, MethodInputs, Trained, require_positive
+from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
 from prusc.models import call_model
 
 
@@ -27,6 +27,7 @@ class GroupDROSettings:
 
     def __post_init__(self) -> None:
         require_positive(self, "step_size", "share")
+        require_not_negative(self, "weight_decay")
 
 
 def update_group_weights(

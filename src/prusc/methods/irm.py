@@ -10,7 +10,7 @@ from prusc.config import DebiasingSetConfig
 from prusc.debiasing_set import build_debiasing_set
 from prusc.errors import DataError
 from prusc.losses import irm_loss
-from prusc.methods.method import Method, MethodInputs, Trained
+from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_share
 from prusc.models import call_model
 
 
@@ -26,6 +26,10 @@ class IRMSettings:
 
     penalty_weight: float = 100.0
     annealing: float = 0.38
+
+    def __post_init__(self) -> None:
+        require_not_negative(self, "penalty_weight")
+        require_share(self, "annealing")
 
 
 def environment_probabilities(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from prusc.methods.method import Method, MethodInputs, Trained, require_positive
+from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class JTTSettings:
 
     def __post_init__(self) -> None:
         require_positive(self, "identification_epochs", "upweight", "share")
+        require_not_negative(self, "weight_decay")
 
 
 def _train(inputs: MethodInputs, settings: JTTSettings) -> Trained:

@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prusc.errors import ConfigError
+from prusc.config_checks import require
 from prusc.losses import generalized_cross_entropy
-from prusc.methods.method import Method, MethodInputs, Trained, require_positive
+from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive, require_share
 from prusc.models import call_model
 
 
@@ -31,8 +31,9 @@ class LfFSettings:
 
     def __post_init__(self) -> None:
         require_positive(self, "q", "share")
-        if not 0 <= self.memory < 1:
-            raise ConfigError(f"memory must be in [0, 1), found {self.memory!r}")
+        require_share(self, "q")
+        require_not_negative(self, "weight_decay")
+        require(0 <= self.memory < 1, "memory", self.memory, "in [0, 1)")
 
 
 class LossAverages:

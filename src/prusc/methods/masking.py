@@ -1,17 +1,19 @@
 """What DCWP and MRM share: masks of the ERM network, learned on draws that favour bias-conflicting samples."""
 
+import math
 from dataclasses import dataclass
 
 from jaxtyping import Bool
 from torch import Tensor
 
 from prusc.config import MaskConfig
+from prusc.config_checks import require
 from prusc.debiasing_set import DebiasingSet
 from prusc.losses import ContrastiveTerms, debiased_contrastive_terms
 from prusc.mask_learning import learn_masks
 from prusc.masks import BinaryMask
 from prusc.methods.biased_network import find_conflicting, upweight
-from prusc.methods.method import MethodInputs, require_positive
+from prusc.methods.method import MethodInputs, require_not_negative, require_positive, require_share
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,10 @@ class MaskingSettings:
     sparsity: float = 1e-8
 
     def __post_init__(self) -> None:
-        require_positive(self, "biased_epochs", "mask_upweight", "mask_steps", "mask_learning_rate")
+        require_positive(self, "biased_epochs", "q", "mask_upweight", "mask_steps", "mask_learning_rate")
+        require_share(self, "q")
+        require_not_negative(self, "sparsity")
+        require(math.isfinite(self.initial_logit), "initial_logit", self.initial_logit, "a finite number")
 
 
 def conflicting_samples(inputs: MethodInputs, settings: MaskingSettings) -> Bool[Tensor, " train"]:

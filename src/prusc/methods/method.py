@@ -1,7 +1,8 @@
 """What a remedy is: what it needs, what it is given, and what it gives back."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -11,10 +12,10 @@ from torch import Tensor, nn
 
 from prusc.clustering import Clustering
 from prusc.config import RunConfig
+from prusc.config_checks import require
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
 from prusc.debiasing_set import draw_indices
-from prusc.errors import ConfigError
 from prusc.masks import BinaryMask
 from prusc.progress import Progress
 from prusc.representations import Representations, extract_representations
@@ -219,10 +220,24 @@ def require_positive(settings: Any, *names: str) -> None:
     Raises:
         ConfigError: If there is such a setting.
     """
+    _require(settings, names, lambda value: 0 < value < math.inf, "greater than 0")
+
+
+def require_not_negative(settings: Any, *names: str) -> None:
+    """As `require_positive`, and 0 will do."""
+    _require(settings, names, lambda value: 0 <= value < math.inf, "at least 0")
+
+
+def require_share(settings: Any, *names: str) -> None:
+    """As `require_positive`, for what has to be in [0, 1]."""
+    _require(settings, names, lambda value: 0 <= value <= 1, "in [0, 1]")
+
+
+def _require(settings: Any, names: Sequence[str], is_allowed: Callable[[float], bool], expected: str) -> None:
     for name in names:
         value = getattr(settings, name)
-        if value is not None and not value > 0:
-            raise ConfigError(f"{name} must be greater than 0, found {value!r}")
+        if value is not None:
+            require(is_allowed(value), name, value, expected)
 
 
 GroupLabels = Literal["none", "validation", "training"]

@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from prusc.config_checks import require
 from prusc.methods.class_clusters import cluster_each_class
-from prusc.methods.method import Method, MethodInputs, Trained
+from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,13 @@ class SPARESettings:
     max_clusters: int = 5
     silhouette_threshold: float = 0.9
     sampling_power: float = 2.0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "identification_epochs")
+        require(self.max_clusters >= 2, "max_clusters", self.max_clusters, "at least 2")
+        silhouette = self.silhouette_threshold
+        require(-1 <= silhouette <= 1, "silhouette_threshold", silhouette, "in [-1, 1]")
+        require_not_negative(self, "sampling_power")
 
 
 def sampling_weights(

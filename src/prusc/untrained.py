@@ -1,0 +1,41 @@
+"""A network as training would begin with it, made of one that is trained."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+
+def untrained_copy(model: nn.Module, generator: torch.Generator) -> nn.Module | None:
+    """Return a copy whose layers have drawn their weights anew.
+
+    PyTorch's own layers know how, and so do others with a method ``reset_parameters``. Parameters outside of them, such
+    as the class token of a vision transformer, stay as they are.
+
+    Args:
+        model: A network, not changed.
+        generator: Decides the weights; the global random state stays as it was.
+
+    Returns:
+        The copy, on the same device, all of it to be trained; ``None`` if less than half of its weights could be drawn
+        anew.
+    """
+    fresh = copy.deepcopy(model).requires_grad_()
+    seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
+    drawn: set[int] = set()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for module in fresh.modules():
+            reset = _reset_of(module)
+            if reset is not None:
+                reset()
+                drawn.update(map(id, module.parameters(recurse=False)))
+    sizes = {id(parameter): parameter.numel() for parameter in fresh.parameters()}
+    return fresh if sum(sizes[key] for key in drawn) * 2 >= sum(sizes.values()) else None
+
+
+def _reset_of(module: nn.Module) -> Callable[[], object] | None:
+    # MultiheadAttention and Transformer hide theirs behind an underscore.
+    resets = (getattr(module, name, None) for name in ("reset_parameters", "_reset_parameters"))
+    return next((reset for reset in resets if callable(reset)), None)
