@@ -50,6 +50,18 @@ def test_rows_lead_nowhere_but_into_the_folder(bench: Path, tmp_path: Path) -> N
     assert "The run folders are gone." in page
 
 
+def test_several_data_sets_have_their_mean_first(bench: Path, tmp_path: Path) -> None:
+    for name in ("rows.csv", "table.csv"):
+        one = pd.read_csv(bench / name)
+        two = one.assign(data="moles")
+        if name == "table.csv":
+            one["worst_group_mean"], two["worst_group_mean"] = 0.125, 0.25
+        pd.concat([one, two]).to_csv(tmp_path / name, index=False)
+    write_report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert page.index("Mean over 2 data sets") < page.index('data-value="0.1875"') < page.index('id="panel-0"')
+
+
 def test_rows_that_are_damaged_are_named(tmp_path: Path) -> None:
     for name in ("rows.csv", "table.csv"):
         (tmp_path / name).write_text("data,network\na,b\n")

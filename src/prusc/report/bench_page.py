@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -101,6 +102,7 @@ def render_bench(path: Path) -> str:
         data={"map": None},
         title=f"Benchmark {path.absolute().name}",
         panels=panels,
+        overall=_average_over(panels),
         failed=_read_failed(path),
     )
 
@@ -143,6 +145,20 @@ def _make_panel(
         cells=tuple(cells),
         groups=tuple(_list_groups(str(row["title"]), of_method[row["method"]]) for row in methods),
     )
+
+
+def _average_over(panels: Sequence[BenchPanel]) -> list[Mapping[str, Any]]:
+    """Return the means over several panels, of the methods that are in all of them, sorted as theirs are."""
+    if len(panels) < 2:
+        return []
+    found: list[Mapping[str, Any]] = []
+    for first in panels[0].methods:
+        own = [row for panel in panels for row in panel.methods if row["method"] == first["method"]]
+        if len(own) == len(panels):
+            means = {name: fmean(row[name] for row in own) for name in ("average_mean", "worst_group_mean", "cost")}
+            found.append({**first, **means})
+    needs = list(dict.fromkeys(row["needs"] for row in panels[0].methods))
+    return sorted(found, key=lambda row: (needs.index(row["needs"]), -row["worst_group_mean"]))
 
 
 def _read_cell(path: Path, row: Mapping[str, Any]) -> BenchCell:
