@@ -58,14 +58,19 @@ def choose_networks(
     erm = dense[0]
     families = {name: [c for c in dense if c.kind == kind] for kind, name in DENSE_FAMILIES.items()}
     # The plainest first: what needed no training before what did.
-    tried = [*families["last_layer"], *sorted(masked, key=lambda candidate: candidate.kind == "weights")]
+    heads = families["last_layer"]
+    tried = [*heads, *sorted(masked, key=lambda candidate: candidate.kind == "weights")]
     families["subnetwork"] = tried
     if not setting.config.controls:
         families = {name: families[name] for name in ("erm", "subnetwork")}
-    judge = next((judge for judge in setting.judges if _is_better(erm, tried, setting, judge)), None)
+    # Cells may prefer a mask that is as good as a new head and no better than the original: then the heads are left.
+    attempts = [(judge, members) for judge in setting.judges for members in (tried, heads) if members]
+    found = next((attempt for attempt in attempts if _is_better(erm, tried, setting, *attempt)), None)
+    judge = setting.judges[0]
     verdict: Verdict = "improved"
-    if judge is None:
-        judge = setting.judges[0]
+    if found is not None:
+        judge, families["subnetwork"] = found
+    else:
         verdict = explain_no_gain(
             erm.val_predictions[setting.judged], setting.data.val.labels[setting.judged], pseudo_groups=judge
         )
@@ -111,12 +116,18 @@ def order_judges(setting: Setting, dense: Sequence[Candidate]) -> Setting:
     return setting
 
 
-def _is_better(erm: Candidate, tried: Sequence[Candidate], setting: Setting, judge: PseudoGroups) -> bool:
-    """Whether what a judge chooses is better than the original."""
+def _is_better(
+    erm: Candidate,
+    tried: Sequence[Candidate],
+    setting: Setting,
+    judge: PseudoGroups,
+    members: Sequence[Candidate] | None = None,
+) -> bool:
+    """Whether what a judge chooses, among some members of what was tried or among all, is better than the original."""
     return is_better(
         before=erm.val_predictions[setting.judged],
         tried=[candidate.val_predictions[setting.judged] for candidate in tried],
-        chosen=tried.index(setting.choose(tried, judge)),
+        chosen=tried.index(setting.choose(tried if members is None else members, judge)),
         labels=setting.data.val.labels[setting.judged],
         judge=judge,
         config=setting.config.selection,
