@@ -43,8 +43,11 @@ def take_in(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 
 def make_page(rows: pd.DataFrame) -> str:
-    """Return docs/benchmark.md."""
-    return f"{_INTRODUCTION}\n{markdown_tables(summarise_rows(rows))}"
+    """Return docs/benchmark.md; a mean over data sets is one over those of the same network."""
+    parts = [_INTRODUCTION]
+    for network, own in rows.groupby("network", sort=False):
+        parts.append(f"## {network}\n\n{markdown_tables(summarise_rows(own), level=3)}")
+    return "\n".join(parts)
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> None:
