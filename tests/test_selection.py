@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -26,7 +28,7 @@ def cells(sizes: list[list[int]]) -> tuple[Tensor, Tensor]:
 
 
 def predict(labels: Tensor, cluster_ids: Tensor, accuracy: list[list[float]]) -> Tensor:
-    """Predictions for two classes that are right for just this share of each cell [class][cluster]."""
+    """Predictions that are right for just this share of each cell [class][cluster]."""
     predictions = labels.clone()
     for label, row in enumerate(accuracy):
         for cluster, share in enumerate(row):
@@ -150,18 +152,26 @@ def test_a_rise_that_the_luckiest_of_many_would_show_is_no_improvement() -> None
 
 
 def test_cells_that_were_put_together_count_as_many() -> None:
-    # Two real clusters, cut into eight.
-    labels, cluster_ids = cells([[200] * 4 + [9] * 4, [9] * 4 + [200] * 4])
-    before = predict(labels, cluster_ids, [[1.0] * 4 + [0.0] * 4, [0.0] * 4 + [1.0] * 4])
-    after = predict(labels, cluster_ids, [[0.8] * 4 + [0.67] * 4, [0.67] * 4 + [0.8] * 4])
-    assert cells_improved(
-        before=before,
-        after=after,
-        labels=labels,
-        pseudo_groups=make_pseudo_groups(labels, cluster_ids),
-        num_candidates=20,
-        config=CONFIG,
-    )
+    # Four classes with a cluster each: three cells of each class conflict. What they gain, 4/9, is less than the 1/2
+    # that the large ones lose, and they are three to one.
+    def of_each(large: float, small: float) -> list[list[float]]:
+        return [[large if label == cluster else small for cluster in range(4)] for label in range(4)]
+
+    labels, cluster_ids = cells([[int(size) for size in row] for row in of_each(400, 9)])
+    groups = make_pseudo_groups(labels, cluster_ids)
+    assert sorted(groups.num_cells.tolist()) == [1] * 4 + [3] * 4
+    found = [
+        cells_improved(
+            before=predict(labels, cluster_ids, of_each(1.0, 0.0)),
+            after=predict(labels, cluster_ids, of_each(0.5, 4 / 9)),
+            labels=labels,
+            pseudo_groups=replace(groups, num_cells=num_cells),
+            num_candidates=20,
+            config=CONFIG,
+        )
+        for num_cells in (groups.num_cells, torch.ones_like(groups.num_cells))
+    ]
+    assert found == [True, False]
 
 
 def test_cells_are_compared_one_by_one() -> None:

@@ -46,6 +46,8 @@ def choose_networks(
 ) -> Choice:
     """Choose by the first judge that finds something better than the original; if none does, by the first one.
 
+    A judge looks at everything first, then at the heads of the whole network alone.
+
     Args:
         model: The original network.
         setting: What every candidate was judged on.
