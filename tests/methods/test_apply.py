@@ -13,8 +13,9 @@ from prusc.config import SelectionConfig
 from prusc.data import Data, load_fashion_stickers
 from prusc.errors import ConfigError
 from prusc.methods import METHODS, Method, MethodInputs, Trained, find_method, run_method
-from prusc.methods.apply import settings_to_try
+from prusc.methods.apply import find_judge, settings_to_try
 from prusc.methods.jtt import JTTSettings
+from prusc.selection import make_pseudo_groups
 from tests.methods.test_all import SMALL
 
 
@@ -78,6 +79,21 @@ def test_the_rule_chooses_the_setting(monkeypatch: pytest.MonkeyPatch, tmp_path:
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["results"]["constant"]["val"]["average_accuracy"] == pytest.approx(2 / 46)
     assert metrics["group_labels_used_for"] == ["evaluation"]
+
+
+@pytest.mark.parametrize(("share", "kind"), [(0.2, "classes"), (0.8, "cells")])
+def test_cells_choose_only_what_is_better_for_them(share: float, kind: str) -> None:
+    # Two clusters of each class; in one of them samples of the other class, which the network takes for its own.
+    labels = torch.arange(2).repeat_interleave(500)
+    clusters = torch.cat([torch.arange(500) % 2, 2 + torch.arange(500) % 2])
+    conflicting = torch.arange(1000) % 500 < 50
+    clusters[conflicting] = 2 - 2 * labels[conflicting]
+    before = clusters // 2
+    # It serves all of those, and of the others some: its worst cell is better than the network's in any case.
+    spared = torch.arange(1000) % 10 < 10 * share
+    after = torch.where(conflicting | spared, labels, 1 - labels)
+    judges = [make_pseudo_groups(labels, ids) for ids in (clusters, None)]
+    assert find_judge(judges, before, [before, after], labels, SelectionConfig()).kind == kind
 
 
 def test_group_labels_that_choose_are_declared(tmp_path: Path, data: Data) -> None:

@@ -275,7 +275,7 @@ def _finish(
         split: predict(original.model, data.splits[split], run.transform, run.runtime).argmax(dim=1)
         for split in ("val", "test")
     }
-    judge = _find_judge(judges, before["val"], [t.predictions["val"] for t in tried], data.val.labels, config.selection)
+    judge = find_judge(judges, before["val"], [t.predictions["val"] for t in tried], data.val.labels, config.selection)
     scores = [score_predictions(t.predictions["val"], data.val.labels, judge, config.selection) for t in tried]
     chosen = tried[_choose(scores, judge, config.selection)]
     judged_by = judge.kind if len(tried) > 1 else "nothing"
@@ -301,21 +301,24 @@ def _finish(
     return result
 
 
-def _find_judge(
+def find_judge(
     judges: Sequence[PseudoGroups],
     before: Tensor,
     tried: Sequence[Tensor],
     labels: Tensor,
     config: SelectionConfig,
 ) -> PseudoGroups:
-    """Return the classes where what they choose is better than the original, else the cells, as for PruSC."""
-    first, *others = judges
-    for judge in others:
+    """Return the classes or else the cells, where what they choose is better than the original; if neither, the classes.
+
+    A gain in the cells that nobody can tell from chance must not be paid for with the accuracy of everybody.
+    """
+    *_, last = judges
+    for judge in reversed(judges):
         scores = [score_predictions(predictions, labels, judge, config) for predictions in tried]
         chosen = _choose(scores, judge, config)
         if is_better(before=before, tried=tried, chosen=chosen, labels=labels, judge=judge, config=config):
             return judge
-    return first
+    return last
 
 
 def _choose(scores: Sequence[SelectionScore], judge: PseudoGroups, config: SelectionConfig) -> int:
