@@ -48,7 +48,7 @@ from prusc.debiasing_set import DebiasingSet, build_debiasing_set
 from prusc.mask_learning import mask_optimizer, mask_step, sparsity_gradient
 from prusc.masks import MaskedModel, module_modes
 from prusc.models import RepresentationTap, build_model, call_model, find_head, to_device
-from prusc.runtime import Runtime
+from prusc.runtime import Runtime, keep_freed_memory
 from prusc.training import check_finite
 
 NUM_CLASSES, NUM_CLUSTERS, NUM_IMAGES = 2, 8, 512
@@ -280,8 +280,16 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, nargs="+", default=[64, 224])
     parser.add_argument("--precision", choices=("32-true", "bf16-mixed", "16-mixed"), default="32-true")
     parser.add_argument("--channels-last", action=argparse.BooleanOptionalAction, default=RuntimeConfig().channels_last)
+    parser.add_argument(
+        "--keep-freed-memory",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="as the command line does; without it the C library's defaults",
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.keep_freed_memory:
+        keep_freed_memory()
 
     where = torch.cuda.get_device_name() if arguments.device == "cuda" else f"CPU, {arguments.threads} threads"
     layout = "channels-last" if arguments.channels_last else "contiguous"

@@ -22,7 +22,7 @@ from prusc.pipeline import debias
 from prusc.presets import get_preset
 from prusc.report import compare_runs, try_report, write_report
 from prusc.run_folder import read_config
-from prusc.runtime import is_main_process
+from prusc.runtime import is_main_process, keep_freed_memory
 from prusc.user_models import is_function_name
 
 ResultT = TypeVar("ResultT")
@@ -137,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         # A terminal or pipe may not have every character, and names of files may hold what is none.
         sys.stdout.reconfigure(errors="backslashreplace")
+    keep_freed_memory()
     sys.exit(run_command_line(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -8,6 +8,7 @@ import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from prusc.errors import ConfigError, nearest_names
+from prusc.runtime import keep_freed_memory
 
 TaskT = TypeVar("TaskT")
 Function = Callable[[TaskT, int], str | None]
@@ -67,7 +68,9 @@ class Workers:
 def _run_here(workers: Workers, function: Function[TaskT], tasks: Sequence[TaskT]) -> Outcomes[TaskT]:
     num_workers = min(workers.num_workers or joblib.cpu_count(), len(tasks))
     # The libraries below PyTorch read their number of threads from the environment when a process starts.
-    with joblib.parallel_config("loky", n_jobs=num_workers, inner_max_num_threads=workers.num_threads):
+    with joblib.parallel_config(
+        "loky", n_jobs=num_workers, inner_max_num_threads=workers.num_threads, initializer=keep_freed_memory
+    ):
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
     return _run_joblib(parallel, function, tasks, workers.num_threads, (TerminatedWorkerError,))
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 # Small enough that the handful of temporaries of one chunk stay in the cache, large enough to keep the kernels busy.
-_CHUNK = 1 << 17
+_CHUNK = 1 << 18
 
 
 def row_chunks(tensor: Tensor) -> Iterator[slice]:

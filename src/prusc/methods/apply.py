@@ -308,7 +308,7 @@ def find_judge(
     labels: Tensor,
     config: SelectionConfig,
 ) -> PseudoGroups:
-    """Return the classes or else the cells, where what they choose is better than the original; if neither, the classes.
+    """Return the classes, or else the cells, if what they choose is better than the original; if not, the classes.
 
     A gain in the cells that nobody can tell from chance must not be paid for with the accuracy of everybody.
     """
