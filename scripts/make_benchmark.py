@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from prusc.benchmark import markdown_tables, summarise_rows
+from prusc.benchmark import average_over_panels, markdown_tables, paired_interval, summarise_rows
 from prusc.benchmark.output import FLOAT_FORMAT, ROWS
+from prusc.benchmark.tables import markdown_table
 from prusc.run_folder import write_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,8 +47,31 @@ def make_page(rows: pd.DataFrame) -> str:
     """Return docs/benchmark.md; a mean over data sets is one over those of the same network."""
     parts = [_INTRODUCTION]
     for network, own in rows.groupby("network", sort=False):
-        parts.append(f"## {network}\n\n{markdown_tables(summarise_rows(own), level=3)}")
+        panels = (*average_over_panels(own), *summarise_rows(own))
+        parts.append(f"## {network}\n\n{markdown_tables(panels, level=3)}")
+        if "prusc" in set(own.method):
+            parts.append(f"### PruSC against the others, {network}\n\n{make_comparison(own)}\n")
     return "\n".join(parts)
+
+
+def make_comparison(rows: pd.DataFrame) -> str:
+    """Return a table of how far PruSC's worst group is above that of each other method, seed by seed.
+
+    Args:
+        rows: Of one network. A seed counts that both have finished on every data set.
+    """
+    worst = rows.pivot_table("worst_group_accuracy", "seed", ["method", "data"])
+    lines = []
+    for title, method in rows.drop_duplicates("method").set_index("title").method.items():
+        if method == "prusc":
+            continue
+        differences = 100 * (worst["prusc"] - worst[method]).dropna().mean(axis=1)
+        interval = paired_interval(differences.tolist())
+        limits = "" if interval is None else f"{interval[0]:+.1f} to {interval[1]:+.1f}"
+        each = ", ".join(f"{value:+.1f} ({seed})" for seed, value in differences.items())
+        lines.append((differences.mean(), [str(title), f"{differences.mean():+.1f}", limits, each]))
+    heads = ["PruSC's worst group minus that of", "mean", "95 % interval", "each seed"]
+    return f"In points, mean over the data sets.\n\n{markdown_table(heads, [line for _, line in sorted(lines)])}"
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> None:

@@ -28,5 +28,13 @@ def test_rows_are_taken_in_once_and_the_page_follows_from_them(tmp_path: Path) -
     assert rows.groupby("data").seed.nunique().to_dict() == {"birds": 2, "faces_100%": 3}
     page = (tmp_path / "docs/benchmark.md").read_text()
     assert "## birds, net\n\nChosen by: pseudo-groups." in page
+    # Of three seeds the birds have two by now; PruSC is not compared with itself.
+    [comparison] = [part for part in page.split("### ") if part.startswith("PruSC against")]
+    worst = rows.pivot_table("worst_group_accuracy", "seed", ["method", "data"])
+    first = 100 * (worst["prusc"] - worst["erm"]).loc[0].mean()
+    assert f"{first:+.1f} (0)" in comparison
+    assert "(1)" in comparison
+    assert "(2)" not in comparison
+    assert "| PRUSC |" not in comparison
     script.main([], root=tmp_path)
     assert (tmp_path / "docs/benchmark.md").read_text() == page

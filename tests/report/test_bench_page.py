@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from prusc.benchmark import Workers, parse_matrix, run_bench
+from prusc.benchmark.output import write_tables
 from prusc.cli import run_command_line
 from prusc.errors import RunFolderError
 from prusc.report import write_report
@@ -51,12 +52,11 @@ def test_rows_lead_nowhere_but_into_the_folder(bench: Path, tmp_path: Path) -> N
 
 
 def test_several_data_sets_have_their_mean_first(bench: Path, tmp_path: Path) -> None:
-    for name in ("rows.csv", "table.csv"):
-        one = pd.read_csv(bench / name)
-        two = one.assign(data="moles")
-        if name == "table.csv":
-            one["worst_group_mean"], two["worst_group_mean"] = 0.125, 0.25
-        pd.concat([one, two]).to_csv(tmp_path / name, index=False)
+    rows = pd.read_csv(bench / "rows.csv")
+    one, two = (
+        rows.assign(data=name, worst_group_accuracy=worst) for name, worst in (("birds", 0.125), ("moles", 0.25))
+    )
+    write_tables(pd.concat([one, two]), tmp_path)
     write_report(tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert page.index("Mean over 2 data sets") < page.index('data-value="0.1875"') < page.index('id="panel-0"')

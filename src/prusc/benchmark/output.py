@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from prusc.benchmark.plot import draw_plot
-from prusc.benchmark.summary import panels_table, summarise_rows
+from prusc.benchmark.summary import average_over_panels, panels_table, summarise_rows
 from prusc.benchmark.tables import latex_tables, markdown_tables
 from prusc.run_folder import write_file
 
@@ -23,7 +23,7 @@ def write_tables(rows: pd.DataFrame, out: Path) -> None:
         rows: As `prusc.benchmark.rows.read_rows` gives them.
         out: Folder of the benchmark.
     """
-    panels = summarise_rows(rows)
+    panels = (*average_over_panels(rows), *summarise_rows(rows))
     files = {
         ROWS: rows.to_csv(index=False, float_format=FLOAT_FORMAT).encode(),
         "table.csv": panels_table(panels).to_csv(index=False, float_format=FLOAT_FORMAT).encode(),

@@ -14,6 +14,9 @@ from prusc.benchmark.matrix import REFERENCE
 # In tables the methods that know least come first.
 _ORDER = {"none": 0, "validation": 1, "training": 2}
 
+# What stands for data and network where a figure is a mean over all of them.
+EVERYWHERE = "(all)"
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -87,23 +90,6 @@ class Panel:
     methods: tuple[MethodSummary, ...]
 
 
-@dataclass(frozen=True)
-class Overall:
-    """A method over all panels.
-
-    Attributes:
-        method: Its figures on the first panel, for its name and what it needs.
-        average: Mean over the panels of the mean average accuracy.
-        worst_group: Likewise of worst-group accuracy.
-        cost: Likewise of the cost.
-    """
-
-    method: MethodSummary
-    average: float
-    worst_group: float
-    cost: float
-
-
 def paired_interval(differences: Sequence[float], *, confidence: float = 0.95) -> tuple[float, float] | None:
     """Return the interval of the mean of paired differences by Student's t; ``None`` for fewer than two.
 
@@ -141,27 +127,23 @@ def summarise_rows(rows: pd.DataFrame) -> tuple[Panel, ...]:
     )
 
 
-def average_over_panels(panels: Sequence[Panel]) -> tuple[Overall, ...]:
-    """Return the means over the panels, of the methods that are in all of them; nothing for one panel.
+def average_over_panels(rows: pd.DataFrame) -> tuple[Panel, ...]:
+    """Average every seed of a method over all data sets and networks, and put those averages together over seeds.
 
     Args:
-        panels: As `summarise_rows` gives them.
+        rows: As `summarise_rows` takes them.
+
+    Returns:
+        A panel of the seeds that a method has finished on all of them, named `EVERYWHERE`; nothing if there is one
+        data set and network alone, or no such seed.
     """
+    panels = rows[["data", "network", "rule"]].drop_duplicates()
     if len(panels) < 2:
         return ()
-    found = []
-    for first in panels[0].methods:
-        own = [method for panel in panels for method in panel.methods if method.method == first.method]
-        if len(own) == len(panels):
-            found.append(
-                Overall(
-                    method=first,
-                    average=statistics.mean(method.average.mean for method in own),
-                    worst_group=statistics.mean(method.worst_group.mean for method in own),
-                    cost=statistics.mean(method.cost for method in own),
-                )
-            )
-    return tuple(sorted(found, key=lambda overall: (_ORDER[overall.method.needs], -overall.worst_group)))
+    identity = ["method", "title", "needs", "trains_on_validation", "seed"]
+    runs = rows.groupby(identity, sort=False)[["average_accuracy", "worst_group_accuracy", "cost"]]
+    means = runs.mean()[runs.size() == len(panels)].reset_index()
+    return summarise_rows(means.assign(data=EVERYWHERE, network=EVERYWHERE, rule=", ".join(panels["rule"].unique())))
 
 
 def panels_table(panels: Iterable[Panel]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from prusc.benchmark.summary import MethodSummary, Panel, Spread, average_over_panels
+from prusc.benchmark.summary import EVERYWHERE, MethodSummary, Panel, Spread
 
 _HEADER = ("method", "group labels", "seeds", "average", "worst group", "worst group minus ERM's", "cost")
 _LEGEND = (
@@ -14,7 +14,7 @@ _LEGEND_VALIDATION = " + val: also fits weights to validation samples."
 
 
 def markdown_tables(panels: Sequence[Panel], *, level: int = 2) -> str:
-    """Return a Markdown table of the means over all panels, if there are several, and one for each panel.
+    """Return a Markdown table for each panel.
 
     Args:
         panels: Figures.
@@ -23,37 +23,26 @@ def markdown_tables(panels: Sequence[Panel], *, level: int = 2) -> str:
     if not panels:
         return "No cell is finished.\n"
     parts = [_legend(panels)]
-    overall = average_over_panels(panels)
-    if overall:
-        lines = [
-            [
-                _title(row.method),
-                row.method.needs,
-                _percent(row.average),
-                _percent(row.worst_group),
-                f"{row.cost:.1f}",
-            ]
-            for row in overall
-        ]
-        parts += [
-            f"{'#' * level} Mean over {len(panels)} data sets and networks",
-            f"Chosen by: {', '.join(dict.fromkeys(panel.rule for panel in panels))}.",
-            _markdown(("method", "group labels", "average", "worst group", "cost"), lines),
-        ]
     for panel in panels:
         parts += [
-            f"{'#' * level} {panel.data}, {panel.network}",
+            f"{'#' * level} {panel_title(panel.data, panel.network)}",
             f"Chosen by: {panel.rule}.",
-            _markdown(_HEADER, map(_cells, panel.methods)),
+            markdown_table(_HEADER, map(_cells, panel.methods)),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table; a ``|`` in a cell is escaped."""
+    escaped = ([cell.replace("|", r"\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *escaped))
 
 
 def latex_tables(panels: Sequence[Panel]) -> str:
     """Return a LaTeX table (package booktabs) for each panel."""
     parts = [r"% Needs \usepackage{booktabs}. Made by prusc bench."]
     for panel in panels:
-        caption = f"{panel.data}, {panel.network}. Chosen by: {panel.rule}. {_legend([panel])}"
+        caption = f"{panel_title(panel.data, panel.network)}. Chosen by: {panel.rule}. {_legend([panel])}"
         lines = [
             r"\begin{table}",
             r"\centering",
@@ -69,6 +58,11 @@ def latex_tables(panels: Sequence[Panel]) -> str:
         ]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
+
+
+def panel_title(data: str, network: str) -> str:
+    """Return what a table is headed by."""
+    return "Mean over all data sets and networks" if data == EVERYWHERE else f"{data}, {network}"
 
 
 def _cells(method: MethodSummary) -> list[str]:
@@ -104,11 +98,6 @@ def _percent(share: float) -> str:
 
 def _spread(spread: Spread) -> str:
     return _percent(spread.mean) + ("" if spread.deviation is None else f" ({_percent(spread.deviation)})")
-
-
-def _markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    escaped = ([cell.replace("|", r"\|") for cell in line] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *escaped))
 
 
 def _latex(text: str) -> str:

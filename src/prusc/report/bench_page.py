@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -90,7 +89,8 @@ def render_bench(path: Path) -> str:
     """
     try:
         rows, table = (_read_records(path / name) for name in (ROWS, TABLE))
-        panels = [_make_panel(path, key, number, rows, table) for number, key in enumerate(_keys(rows))]
+        keys = list(dict.fromkeys(map(_key, rows)))
+        panels = [_make_panel(path, key, number, rows, table) for number, key in enumerate(keys)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunFolderError(
             f"{path} is not as prusc bench writes it ({type(error).__name__}: {error}); run prusc bench again, which "
@@ -102,7 +102,8 @@ def render_bench(path: Path) -> str:
         data={"map": None},
         title=f"Benchmark {path.absolute().name}",
         panels=panels,
-        overall=_average_over(panels),
+        # What belongs to no run is a mean over all of them.
+        overall=[row for row in table if _key(row) not in keys],
         failed=_read_failed(path),
     )
 
@@ -123,10 +124,6 @@ def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
     return str(row["data"]), str(row["network"]), str(row["rule"])
 
 
-def _keys(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    return list(dict.fromkeys(map(_key, rows)))
-
-
 def _make_panel(
     path: Path,
     key: tuple[str, str, str],
@@ -145,20 +142,6 @@ def _make_panel(
         cells=tuple(cells),
         groups=tuple(_list_groups(str(row["title"]), of_method[row["method"]]) for row in methods),
     )
-
-
-def _average_over(panels: Sequence[BenchPanel]) -> list[Mapping[str, Any]]:
-    """Return the means over several panels, of the methods that are in all of them, sorted as theirs are."""
-    if len(panels) < 2:
-        return []
-    found: list[Mapping[str, Any]] = []
-    for first in panels[0].methods:
-        own = [row for panel in panels for row in panel.methods if row["method"] == first["method"]]
-        if len(own) == len(panels):
-            means = {name: fmean(row[name] for row in own) for name in ("average_mean", "worst_group_mean", "cost")}
-            found.append({**first, **means})
-    needs = list(dict.fromkeys(row["needs"] for row in panels[0].methods))
-    return sorted(found, key=lambda row: (needs.index(row["needs"]), -row["worst_group_mean"]))
 
 
 def _read_cell(path: Path, row: Mapping[str, Any]) -> BenchCell:
