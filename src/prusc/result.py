@@ -32,8 +32,9 @@ VERDICT_TEXTS: dict[Verdict, str] = {
         "to lose, or one that these data never contradict; the result is the original network"
     ),
     "shortcut-only": (
-        "the original does worse than guessing on some cells and no candidate serves them better: the network seems to "
-        "have learned the shortcut and little else; the result is the original network"
+        "the original does worse than guessing on some cells, and nothing serves them that does not cost as much "
+        "elsewhere: it has learned little but the shortcut, or these data cannot show what helps; the result is the "
+        "original network, and candidates.csv has what was tried"
     ),
 }
 

@@ -103,7 +103,9 @@ def headline(run: RunRecord) -> str:
         )
     why = {
         "no-shortcut": "the original network shows no shortcut that these data contradict",
-        "shortcut-only": "the original network seems to have learned the shortcut and little else",
+        "shortcut-only": (
+            "the original network fails on some cells, and nothing serves them that does not cost as much elsewhere"
+        ),
     }.get(run.metrics["verdict"], str(run.metrics["verdict_text"]))
     worst = percent(before.worst_group_accuracy)
     return f"Nothing better was found: {why}. The result is the original network, worst group {worst}."
