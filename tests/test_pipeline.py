@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from prusc import RunConfig, debias
 from prusc.config import (
@@ -57,9 +58,12 @@ def test_shuffled_group_attributes_change_nothing_but_the_evaluation(tmp_path: P
 
 _SCRIPT = """
 import sys
+from dataclasses import replace
+from pathlib import Path
 from tests.test_pipeline import SMALL, small_data
 from prusc import debias
-debias(data=small_data(), config=SMALL, out=sys.argv[1])
+out, *trained = sys.argv[1:]
+debias(data=small_data(), config=replace(SMALL, trained=Path(trained[0])) if trained else SMALL, out=out)
 """
 
 
@@ -85,11 +89,39 @@ def test_a_killed_run_is_resumed_with_the_same_result(tmp_path: Path, stage_file
         assert torch.equal(value, resumed.model.state_dict()[key])
 
 
+def test_a_run_killed_while_an_early_network_trains_is_resumed_and_two_processes_train_one(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    trained = tmp_path / "trained.safetensors"
+    save_file(SmallCNN(4).state_dict(), trained)
+    config = replace(SMALL, trained=trained)
+    whole = debias(data=small_data(), config=config)
+    out, root = tmp_path / "run", Path(__file__).parents[1]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-c", _SCRIPT, str(out), str(trained)], cwd=root, env=environment)
+    while not ((out / "log.txt").exists() and "early network" in (out / "log.txt").read_text()):
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "checkpoints").exists(), "the early network was trained before the run could be killed"
+    resumed = debias(data=small_data(), config=config, out=out)
+    assert resumed.chosen == whole.chosen
+    assert torch.equal(resumed.clustering.cluster_ids, whole.clustering.cluster_ids)
+    command = [*_TORCHRUN, sys.executable, "-c", _SCRIPT, str(tmp_path / "two"), str(trained)]
+    finished = subprocess.run(command, cwd=root, env=environment, timeout=120, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    early = [load_file(folder / "checkpoints" / "epoch-001.safetensors") for folder in (out, tmp_path / "two")]
+    for key, value in early[0].items():
+        torch.testing.assert_close(early[1][key], value, rtol=0, atol=1e-3)
+
+
+_TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python")
+
+
 def test_two_processes_resume_a_killed_run(tmp_path: Path) -> None:
     out, log = tmp_path / "run", tmp_path / "log"
     root = Path(__file__).parents[1]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["--no-python", sys.executable, "-c", _SCRIPT, str(out)]
+    command = [*_TORCHRUN, sys.executable, "-c", _SCRIPT, str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with log.open("w") as file:
         process = subprocess.Popen(command, cwd=root, env=environment, stdout=file, stderr=file, start_new_session=True)
