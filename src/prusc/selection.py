@@ -30,6 +30,17 @@ SELECTION_RULES = {
     "validation-groups": "groups: highest of the lowest smoothed accuracies over the groups of the validation split",
 }
 
+# The other remedies hand back one of their settings, whatever comes of it; settings are in no order of plainness.
+_BEST_OF_CLASSES = "classes: the setting of the highest mean accuracy over the classes of the validation split"
+SETTING_RULES = {
+    "pseudo-groups": (
+        f"{_BEST_OF_CLASSES}, if that is better than the original; else cells, if theirs is better: highest of the "
+        "lowest smoothed accuracies over the cells (class x cluster), put together in two for each class; else classes"
+    ),
+    "class-accuracy": _BEST_OF_CLASSES,
+    "validation-groups": SELECTION_RULES["validation-groups"],
+}
+
 
 @dataclass(frozen=True, eq=False)
 class PseudoGroups:

@@ -28,7 +28,7 @@ from prusc.representations import predict
 from prusc.run_files import evaluation_to_dict, group_label_uses, run_to_dict
 from prusc.run_folder import METRICS, RunFolder
 from prusc.selection import (
-    SELECTION_RULES,
+    SETTING_RULES,
     PseudoGroups,
     SelectionScore,
     choose,
@@ -277,7 +277,7 @@ def _finish(
     }
     judge = find_judge(judges, before["val"], [t.predictions["val"] for t in tried], data.val.labels, config.selection)
     scores = [score_predictions(t.predictions["val"], data.val.labels, judge, config.selection) for t in tried]
-    chosen = tried[_choose(scores, judge, config.selection)]
+    chosen = tried[_highest(scores)]
     judged_by = judge.kind if len(tried) > 1 else "nothing"
     evaluations = {
         name: {split: evaluate_groups(predictions[split], data.splits[split], data) for split in ("val", "test")}
@@ -315,15 +315,14 @@ def find_judge(
     *_, last = judges
     for judge in reversed(judges):
         scores = [score_predictions(predictions, labels, judge, config) for predictions in tried]
-        chosen = _choose(scores, judge, config)
-        if is_better(before=before, tried=tried, chosen=chosen, labels=labels, judge=judge, config=config):
+        if is_better(before=before, tried=tried, chosen=_highest(scores), labels=labels, judge=judge, config=config):
             return judge
     return last
 
 
-def _choose(scores: Sequence[SelectionScore], judge: PseudoGroups, config: SelectionConfig) -> int:
-    # The plainest is the first: the published defaults.
-    return choose(scores, config.tolerance if judge.kind == "classes" else 0.0)
+def _highest(scores: Sequence[SelectionScore]) -> int:
+    # Settings are in no order of plainness, so there is no tolerance; of equals the published one, which is the first.
+    return choose(scores, 0.0)
 
 
 def _candidates_table(tried: Sequence[_Tried], scores: Sequence[SelectionScore], run: OpenRun) -> pd.DataFrame:
@@ -360,7 +359,7 @@ def _to_dict(result: MethodResult, chosen: _Tried, clustering: Clustering, run: 
         "settings": asdict(chosen.settings),
         "facts": dict(chosen.facts),
         "trained_on": ["train", "val"] if method.trains_on_validation else ["train"],
-        "selection": SELECTION_RULES[config.selection.rule],
+        "selection": SETTING_RULES[config.selection.rule],
         "judged_by": result.judged_by,
         "group_labels_used_for": [*uses, *group_label_uses(config)],
         "chosen": {"erm": "dense", method.name: chosen.name},
