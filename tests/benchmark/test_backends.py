@@ -95,7 +95,7 @@ def test_a_benchmark_outlives_a_killed_worker_of_a_ray_cluster(tmp_path: Path, m
     assert result.failed == ()
     assert len(result.rows) == 6
     # The cell that the worker was in was begun twice, every other one once.
-    begun = sorted((out / folder / "log.txt").read_text().count(" data ") for folder in result.rows.folder)
+    begun = sorted((out / folder / "log.txt").read_text().count("+00:00 data ") for folder in result.rows.folder)
     assert begun == [1, 1, 1, 1, 1, 2]
 
 
