@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -67,6 +69,19 @@ debias(data=small_data(), config=replace(SMALL, trained=Path(trained[0])) if tra
 """
 
 
+_WHERE: dict[str, Any] = {"cwd": Path(__file__).parents[1], "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+_TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python")
+
+
+def kill_when(ready: Callable[[], bool], *arguments: str) -> None:
+    """Run the script above in a process of its own, and kill that once it has come so far."""
+    process = subprocess.Popen([sys.executable, "-c", _SCRIPT, *arguments], **_WHERE)
+    while not ready() and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
 @pytest.mark.parametrize(
     "stage_file", ["config.toml", "erm.safetensors", "stages/clustering.safetensors", "stages/masks.safetensors"]
 )
@@ -74,14 +89,7 @@ def test_a_killed_run_is_resumed_with_the_same_result(tmp_path: Path, stage_file
     torch.set_num_threads(1)
     whole = debias(data=small_data(), config=SMALL)
     out = tmp_path / "run"
-    root = Path(__file__).parents[1]
-    process = subprocess.Popen(
-        [sys.executable, "-c", _SCRIPT, str(out)], cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    while not (out / stage_file).exists() and process.poll() is None:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_when((out / stage_file).exists, str(out))
     assert not (out / "metrics.json").exists(), "the run was over before it could be killed"
     resumed = debias(data=small_data(), config=SMALL, out=out)
     assert resumed.chosen == whole.chosen
@@ -95,36 +103,26 @@ def test_a_run_killed_while_an_early_network_trains_is_resumed_and_two_processes
     save_file(SmallCNN(4).state_dict(), trained)
     config = replace(SMALL, trained=trained)
     whole = debias(data=small_data(), config=config)
-    out, root = tmp_path / "run", Path(__file__).parents[1]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-c", _SCRIPT, str(out), str(trained)], cwd=root, env=environment)
-    while not ((out / "log.txt").exists() and "early network" in (out / "log.txt").read_text()):
-        assert process.poll() is None
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    out, log = tmp_path / "run", tmp_path / "run" / "log.txt"
+    kill_when(lambda: log.exists() and "early network" in log.read_text(), str(out), str(trained))
+    assert "early network" in log.read_text()
     assert not (out / "checkpoints").exists(), "the early network was trained before the run could be killed"
     resumed = debias(data=small_data(), config=config, out=out)
     assert resumed.chosen == whole.chosen
     assert torch.equal(resumed.clustering.cluster_ids, whole.clustering.cluster_ids)
     command = [*_TORCHRUN, sys.executable, "-c", _SCRIPT, str(tmp_path / "two"), str(trained)]
-    finished = subprocess.run(command, cwd=root, env=environment, timeout=120, capture_output=True, text=True)
+    finished = subprocess.run(command, **_WHERE, timeout=120, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     early = [load_file(folder / "checkpoints" / "epoch-001.safetensors") for folder in (out, tmp_path / "two")]
     for key, value in early[0].items():
         torch.testing.assert_close(early[1][key], value, rtol=0, atol=1e-3)
 
 
-_TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python")
-
-
 def test_two_processes_resume_a_killed_run(tmp_path: Path) -> None:
     out, log = tmp_path / "run", tmp_path / "log"
-    root = Path(__file__).parents[1]
     command = [*_TORCHRUN, sys.executable, "-c", _SCRIPT, str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with log.open("w") as file:
-        process = subprocess.Popen(command, cwd=root, env=environment, stdout=file, stderr=file, start_new_session=True)
+        process = subprocess.Popen(command, **_WHERE, stdout=file, stderr=file, start_new_session=True)
         while not (out / "erm.safetensors").exists() and process.poll() is None:
             time.sleep(0.002)
         os.killpg(process.pid, signal.SIGKILL)
@@ -132,7 +130,7 @@ def test_two_processes_resume_a_killed_run(tmp_path: Path) -> None:
         # The workers are in sessions of their own: the run is over once nobody writes any more.
         kill_workers(out)
     assert not (out / "metrics.json").exists(), log.read_text()
-    finished = subprocess.run(command, cwd=root, env=environment, timeout=120, capture_output=True, text=True)
+    finished = subprocess.run(command, **_WHERE, timeout=120, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     assert (out / "metrics.json").exists()
 

@@ -275,9 +275,9 @@ def _finish(
         split: predict(original.model, data.splits[split], run.transform, run.runtime).argmax(dim=1)
         for split in ("val", "test")
     }
-    judge = find_judge(judges, before["val"], [t.predictions["val"] for t in tried], data.val.labels, config.selection)
-    scores = [score_predictions(t.predictions["val"], data.val.labels, judge, config.selection) for t in tried]
-    chosen = tried[_highest(scores)]
+    on_val = [candidate.predictions["val"] for candidate in tried]
+    judge, scores, best = choose_setting(judges, before["val"], on_val, data.val.labels, config.selection)
+    chosen = tried[best]
     judged_by = judge.kind if len(tried) > 1 else "nothing"
     evaluations = {
         name: {split: evaluate_groups(predictions[split], data.splits[split], data) for split in ("val", "test")}
@@ -301,28 +301,29 @@ def _finish(
     return result
 
 
-def find_judge(
+def choose_setting(
     judges: Sequence[PseudoGroups],
     before: Tensor,
     tried: Sequence[Tensor],
     labels: Tensor,
     config: SelectionConfig,
-) -> PseudoGroups:
-    """Return the classes, or else the cells, if what they choose is better than the original; if not, the classes.
+) -> tuple[PseudoGroups, list[SelectionScore], int]:
+    """Choose by the classes, or else by the cells, if their choice is better than the original; if not, by the classes.
 
     A gain in the cells that nobody can tell from chance must not be paid for with the accuracy of everybody.
+
+    Returns:
+        Who chose, what that judge thinks of every setting, and which one it is.
     """
-    *_, last = judges
+    opinions = []
     for judge in reversed(judges):
         scores = [score_predictions(predictions, labels, judge, config) for predictions in tried]
-        if is_better(before=before, tried=tried, chosen=_highest(scores), labels=labels, judge=judge, config=config):
-            return judge
-    return last
-
-
-def _highest(scores: Sequence[SelectionScore]) -> int:
-    # Settings are in no order of plainness, so there is no tolerance; of equals the published one, which is the first.
-    return choose(scores, 0.0)
+        # Settings are in no order of plainness, so there is no tolerance; of equals the first, the published one.
+        best = choose(scores, 0.0)
+        opinions.append((judge, scores, best))
+        if is_better(before=before, tried=tried, chosen=best, labels=labels, judge=judge, config=config):
+            return opinions[-1]
+    return opinions[0]
 
 
 def _candidates_table(tried: Sequence[_Tried], scores: Sequence[SelectionScore], run: OpenRun) -> pd.DataFrame:
