@@ -237,7 +237,7 @@ def test_several_attributes_have_groups_together_and_each_its_own_worst_group(
         ("run --masks.steps 0", "masks.steps must be at least 1, found 0"),
         ("run --erm.batch-size 1", "erm.batch_size must be at least 2, found 1"),
         ("run --erm.learning-rate nan", "erm.learning_rate must be in (0, 1e30], found nan"),
-        ("run --clustering.checkpoint 21", "clustering.checkpoint must be in 1..erm.epochs (20), found 21"),
+        ("run --clustering.checkpoint 21", "clustering.checkpoint must be in 0..erm.epochs (20), found 21"),
         ("run --data-options.correlation 2", "correlation is 2.0; expected a share from 0.25"),
         ("run --data-options.target Male", "'fashion-stickers' does not take target; its options are correlation"),
     ],

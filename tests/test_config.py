@@ -194,9 +194,8 @@ OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (RuntimeConfig, {"eval_batch_size": 0}),
     (RunConfig, {"seed": -1}),
     (RunConfig, {"seed": 2**63}),
-    (RunConfig, {"trained": Path("b"), "weights": Path("a")}),
     (RunConfig, {"weights": Path("a"), "pretrained": True}),
-    (RunConfig, {"clustering": ClusteringConfig(checkpoint=0)}),
+    (RunConfig, {"clustering": ClusteringConfig(checkpoint=-1)}),
     (RunConfig, {"erm": ERMConfig(epochs=8), "clustering": ClusteringConfig(checkpoint=9)}),
 ]
 

@@ -162,7 +162,8 @@ class RunConfig:
             yours that is given the number of classes.
         weights: Weights to start training from, such as ImageNet's; the head may be for other classes.
         pretrained: Start training from the weights that timm or torchvision publish, downloaded if need be.
-        trained: Weights of a trained classifier; nothing is trained by ERM then.
+        trained: Weights of a trained classifier; nothing is trained by ERM then, but what `clustering.checkpoint` asks
+            for, which starts from `weights` or `pretrained` as the classifier did.
         method: The remedy: ``prusc``, or another one to compare it with (docs/methods.md).
         method_options: Settings of that other remedy, such as ``upweight=50``, in place of those it would try.
         tuning_budget: How many settings of that other remedy are tried at most.
@@ -206,18 +207,11 @@ class RunConfig:
     def __post_init__(self) -> None:
         require(self.tuning_budget >= 1, "tuning_budget", self.tuning_budget, "at least 1")
         require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2**63-1")
-        require(
-            self.trained is None or self.weights is None,
-            "weights",
-            str(self.weights),
-            "absent when trained is given: a trained network is not trained again",
-        )
-        given = self.weights is not None or self.trained is not None
-        require(not (self.pretrained and given), "pretrained", True, "absent when weights or trained are given")
+        require(not (self.pretrained and self.weights is not None), "pretrained", True, "absent when weights are given")
         if self.clustering.checkpoint is not None:
             require(
-                1 <= self.clustering.checkpoint <= self.erm.epochs,
+                0 <= self.clustering.checkpoint <= self.erm.epochs,
                 "clustering.checkpoint",
                 self.clustering.checkpoint,
-                f"in 1..erm.epochs ({self.erm.epochs})",
+                f"in 0..erm.epochs ({self.erm.epochs})",
             )

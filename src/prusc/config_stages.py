@@ -44,7 +44,8 @@ class ClusteringConfig:
         candidates: The K to try; also where K is given, to see whether anything stands apart.
         checkpoint: Epoch of the ERM training whose network gives the representations, the final network if not given:
             a network that has memorised the samples that contradict its shortcut no longer shows them. Where a trained
-            network is given, one of its kind is trained anew for so many epochs.
+            network is given, one of its kind is trained anew for so many epochs. 0 is the network before any training,
+            which says something where that started from ImageNet's weights.
         from_csv: Clusters of the training split from elsewhere, with columns index, label, cluster_assign.
         num_restarts: Starts of k-means per K; the best one counts.
         silhouette_samples: Samples that the silhouette is computed on.

@@ -117,6 +117,8 @@ def open_run(
         check(data)
     is_trained = model is not None or config.trained is not None
     network = copy.deepcopy(model) if model is not None else build_run_model(config, data, weights)
+    if config.trained is not None and config.weights is not None:
+        _build_untrained(config, data)
     # Only now: an error in the data or the weights must leave no folder behind.
     if folder is not None:
         folder.open(config, force=force)
@@ -141,13 +143,13 @@ def find_original(run: OpenRun) -> Original:
     clustered, which = model, "the final network"
     epoch = run.config.clustering.checkpoint
     if epoch is not None and epoch in checkpoints:
-        clustered, which = copy.deepcopy(model), f"the network of epoch {epoch}"
+        clustered, which = copy.deepcopy(model), f"the network of epoch {epoch}" if epoch else "the untrained network"
         clustered.load_state_dict(checkpoints[epoch])
     elif epoch is not None and run.is_trained and run.config.clustering.from_csv is None:
         with run.stages.stage("early_network"):
             early = _train_early(run, epoch)
         if early is not None:
-            clustered, which = early, f"a network of its kind after {epoch} epoch{'s' * (epoch > 1)} of training"
+            clustered, which = early, f"a network of its kind after {epoch} epoch{'s' * (epoch != 1)} of training"
     with run.stages.stage("clustering"):
         clustering, val_cluster_ids = _cluster(run, clustered, head_name, which)
     return Original(model, head_name, clustered, clustering, val_cluster_ids)
@@ -163,7 +165,12 @@ def make_untrained(run: OpenRun) -> nn.Module | None:
         return copy.deepcopy(run.network)
     if "model" in run.given:
         return untrained_copy(run.network, stage_generator(run.config.seed, "model"))
-    return build_run_model(replace(run.config, trained=None), run.data, None)
+    return _build_untrained(run.config, run.data)
+
+
+def _build_untrained(config: RunConfig, data: Data) -> nn.Module:
+    begin = replace(config, trained=None)
+    return build_run_model(begin, data, read_run_weights(begin))
 
 
 def _train_early(run: OpenRun, epoch: int) -> nn.Module | None:
@@ -178,7 +185,8 @@ def _train_early(run: OpenRun, epoch: int) -> nn.Module | None:
     network = run.runtime.place(network)
     stored = run.stages.stored(partial(_read_if_there, name=_checkpoint_name(epoch)))
     if stored is None:
-        run.say("early network: no epochs of the given network are known; one of its kind is trained for a short time")
+        how = "trained for a short time" if epoch else "made"
+        run.say(f"early network: no epochs of the given network are known; one of its kind is {how}")
         _train(run, network, {}, num_epochs=epoch)
         network.load_state_dict(run.runtime.broadcast(network.state_dict()))
     else:
@@ -245,17 +253,22 @@ def _train(
     per_epoch = num_epoch_batches(num_samples, erm.batch_size)
     num_steps = erm.epochs * per_epoch
 
+    def keep(epoch: int) -> None:
+        if run.folder is not None:
+            run.folder.write_tensors(_checkpoint_name(epoch), model.state_dict())
+        if epoch == run.config.clustering.checkpoint:
+            checkpoints[epoch] = copy_state(model)
+
     def after_step(step: int, loss: float) -> None:
         run.progress.advance("ERM training", step, last * per_epoch)
         if step % per_epoch:
             return
         epoch = step // per_epoch
         run.say(f"erm: epoch {epoch} of {last}, loss {loss:.3f}")
-        if run.folder is not None:
-            run.folder.write_tensors(_checkpoint_name(epoch), model.state_dict())
-        if epoch == run.config.clustering.checkpoint:
-            checkpoints[epoch] = copy_state(model)
+        keep(epoch)
 
+    if run.config.clustering.checkpoint == 0:
+        keep(0)
     train_weights(
         model,
         run.data.train,

@@ -36,7 +36,8 @@ def read_run_weights(config: RunConfig) -> dict[str, Tensor] | None:
 def build_run_model(config: RunConfig, data: Data, weights: dict[str, Tensor] | None) -> nn.Module:
     """Build the network that the settings name, with the weights that `read_run_weights` gave, and try it once."""
     generator = stage_generator(config.seed, "model")
-    model = build_model(config.model, data.num_classes, generator=generator, pretrained=config.pretrained)
+    pretrained = config.pretrained and config.trained is None
+    model = build_model(config.model, data.num_classes, generator=generator, pretrained=pretrained)
     if weights is not None:
         source = f"weight file {config.trained or config.weights}"
         load_weights(model, weights, source=source, new_head=config.trained is None)
