@@ -30,7 +30,7 @@ from prusc.representations import extract_representations
 from prusc.run_folder import RunFolder
 from prusc.run_inputs import build_run_model, load_run_data
 from prusc.runtime import Runtime
-from prusc.selection import make_pseudo_groups, score_predictions
+from prusc.selection import Answers, make_pseudo_groups, score_answers
 
 ABLATIONS = ROOT / "docs" / "data" / "ablations.csv"
 SEEDS = (20, 21, 22)
@@ -115,7 +115,7 @@ def score_on_cells(arm: Experiment, base: Experiment, out: Path) -> float | None
     clusters = pd.read_csv(base.folder(out) / "clusters.csv")
     cluster_ids = torch.from_numpy(clusters[clusters.split == "val"].cluster_assign.to_numpy(copy=True))
     groups = make_pseudo_groups(data.val.labels, cluster_ids)
-    return score_predictions(found.predictions, data.val.labels, groups, config.selection).score
+    return score_answers(Answers(found.predictions), data.val.labels, groups, config.selection).score
 
 
 def make_table(rows: pd.DataFrame) -> str:

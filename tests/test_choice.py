@@ -38,8 +38,9 @@ def make_setting(labels: Tensor, cluster_ids: Tensor, channels: Tensor) -> Setti
         ),
         judged=torch.arange(len(labels)),
         judged_cluster_ids=cluster_ids,
+        untrained_clusters=False,
         transform=transform,
-        train_transform=transform,
+        debiasing_transform=transform,
         config=CONFIG,
         runtime=Runtime(CONFIG.runtime),
         progress=SilentProgress(),
@@ -51,7 +52,9 @@ def make_candidate(name: str, predictions: Tensor, *, kind: str = "head", channe
     weight = torch.zeros(2, 3)
     weight[1, channel] = 1.0
     mask = BinaryMask({"1.weight": torch.ones(2, 3, dtype=torch.bool)})
-    return Candidate(name, kind, mask, 0.0, predictions, 0.0, None, {"1.weight": weight, "1.bias": torch.zeros(2)})
+    return Candidate(
+        name, kind, mask, 0.0, predictions, None, 0.0, None, {"1.weight": weight, "1.bias": torch.zeros(2)}
+    )
 
 
 def choose_between(labels: Tensor, cluster_ids: Tensor, before: Tensor, after: Tensor) -> Choice:

@@ -92,11 +92,11 @@ def test_every_setting_survives_toml() -> None:
         ),
         erm=ERMConfig(3, 16, 0.5, 0.0, True, 0.25),
         clustering=ClusteringConfig(None, (3, 5), 2, Path("c.csv"), 1, 10, 0.5, 0.25),
-        debiasing_set=DebiasingSetConfig("val", 0.5, 3),
+        debiasing_set=DebiasingSetConfig("val", 0.5, 3, True, 0.5),
         masks=MaskConfig(
             9, 8, 0.2, -1.0, 0.5, 0.0, 0.1, "cluster", "sum-of-logits", 0.0, 2, ("a.*",), ("b", "c"), False
         ),
-        finetune=FinetuneConfig((), (), 7, 8, 0.0),
+        finetune=FinetuneConfig((), 2, (), 7, 8, 0.0),
         selection=SelectionConfig("class-accuracy", 1.5, 1.0, 0.01),
         audit=AuditConfig(3, 9, 0.01, 50),
         runtime=RuntimeConfig("cpu", "bf16-mixed", True, 0, 9),

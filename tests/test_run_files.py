@@ -12,10 +12,11 @@ from prusc.run_folder import RunFolder
 def test_candidates_come_back_and_what_they_share_is_written_once(tmp_path: Path) -> None:
     body, mask = torch.randn(1000, 10), BinaryMask({"body": torch.rand(1000, 10) > 0.5})
     right, wrong = torch.ones(5, dtype=torch.long), torch.zeros(5, dtype=torch.long)
+    expected, first = torch.rand(5, dtype=torch.float64), {"body": body, "head": torch.zeros(3)}
     written = [
-        Candidate("dense", "as-is", mask, 0.5, wrong, 0.6, None, {"body": body, "head": torch.zeros(3)}),
-        Candidate("dense/head", "head", mask, 0.7, right, 0.8, None, {"body": body, "head": torch.ones(3)}),
-        Candidate("dense/weights", "weights", mask, 0.4, wrong.clone(), 0.5, None, {}),
+        Candidate("dense", "as-is", mask, 0.5, wrong, expected, 0.6, None, first),
+        Candidate("dense/head", "head", mask, 0.7, right, None, 0.8, None, {"body": body, "head": torch.ones(3)}),
+        Candidate("dense/weights", "weights", mask, 0.4, wrong.clone(), None, 0.5, None, {}),
     ]
     folder = RunFolder(tmp_path / "run")
     folder.open(RunConfig(), force=False)
@@ -26,6 +27,8 @@ def test_candidates_come_back_and_what_they_share_is_written_once(tmp_path: Path
         assert (before.name, before.kind, before.score) == (after.name, after.kind, after.score)
         assert before.val_average_accuracy == after.val_average_accuracy
         assert torch.equal(before.val_predictions, after.val_predictions)
+        assert (before.expected is None) == (after.expected is None)
+        assert before.expected is None or after.expected is None or torch.equal(before.expected, after.expected)
         assert torch.equal(before.mask.tensors["body"], after.mask.tensors["body"])
         assert before.state.keys() == after.state.keys()
         for key, value in before.state.items():

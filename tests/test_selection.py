@@ -6,13 +6,14 @@ from torch import Tensor
 
 from prusc.config import SelectionConfig
 from prusc.selection import (
+    Answers,
     SelectionScore,
     cells_improved,
     choose,
     explain_no_gain,
     make_pseudo_groups,
     measure_cells,
-    score_predictions,
+    score_answers,
 )
 from tests.networks import generator
 
@@ -27,15 +28,15 @@ def cells(sizes: list[list[int]]) -> tuple[Tensor, Tensor]:
     return labels[order], cluster_ids[order]
 
 
-def predict(labels: Tensor, cluster_ids: Tensor, accuracy: list[list[float]]) -> Tensor:
-    """Predictions that are right for just this share of each cell [class][cluster]."""
+def answer(labels: Tensor, cluster_ids: Tensor, accuracy: list[list[float]]) -> Answers:
+    """Answers that are right for just this share of each cell [class][cluster]."""
     predictions = labels.clone()
     for label, row in enumerate(accuracy):
         for cluster, share in enumerate(row):
             inside = ((labels == label) & (cluster_ids == cluster)).nonzero()[:, 0]
             wrong = inside[round(share * len(inside)) :]
             predictions[wrong] = 1 - label
-    return predictions
+    return Answers(predictions)
 
 
 def test_the_cells_of_a_class_are_put_together_by_whether_they_conflict() -> None:
@@ -68,7 +69,7 @@ def test_the_score_is_the_lowest_accuracy_drawn_towards_the_mean_of_its_side() -
     accuracy = [[1.0, 0.25], [0.5, 0.9]]
     config = SelectionConfig(prior_strength=5)
     groups = make_pseudo_groups(labels, cluster_ids)
-    found = score_predictions(predict(labels, cluster_ids, accuracy), labels, groups, config)
+    found = score_answers(answer(labels, cluster_ids, accuracy), labels, groups, config)
     mean = (0.25 + 0.5) / 2
     # A beta distribution that begins with 5 samples at the mean, and sees 5 right and 15 wrong ones.
     right, wrong = 5 * mean + 5, 5 * (1 - mean) + 15
@@ -76,8 +77,21 @@ def test_the_score_is_the_lowest_accuracy_drawn_towards_the_mean_of_its_side() -
     variance = right * wrong / ((right + wrong) ** 2 * (right + wrong + 1))
     assert found.error == pytest.approx(variance**0.5)
     unsmoothed = SelectionConfig(prior_strength=0)
-    predictions = predict(labels, cluster_ids, accuracy)
-    assert score_predictions(predictions, labels, groups, unsmoothed).score == pytest.approx(0.25)
+    answers = answer(labels, cluster_ids, accuracy)
+    assert score_answers(answers, labels, groups, unsmoothed).score == pytest.approx(0.25)
+
+
+def test_a_score_is_drawn_towards_what_is_expected_where_that_is_known() -> None:
+    labels, cluster_ids = cells([[100, 20], [20, 100]])
+    groups = make_pseudo_groups(labels, cluster_ids)
+    answers = answer(labels, cluster_ids, [[1.0, 0.5], [0.5, 0.9]])
+    # The same for the samples of a cell; a pseudo-group of several cells has the mean over its samples.
+    expected = torch.where((labels == 0) & (cluster_ids == 1), 0.2, 0.9).double()
+    config = SelectionConfig(prior_strength=5)
+    found = score_answers(replace(answers, expected=expected), labels, groups, config)
+    assert found.score == pytest.approx((10 + 5 * 0.2) / 25)
+    assert found.error == pytest.approx((found.score * (1 - found.score) / 26) ** 0.5)
+    assert score_answers(answers, labels, groups, config).score == pytest.approx(0.5)
 
 
 def test_classes_are_judged_by_their_mean() -> None:
@@ -85,8 +99,8 @@ def test_classes_are_judged_by_their_mean() -> None:
     groups = make_pseudo_groups(labels, None)
     assert groups.kind == "classes"
     assert torch.equal(groups.sizes, torch.tensor([120, 80]))
-    predictions = predict(labels, cluster_ids, [[0.9, 0.9], [0.5, 0.5]])
-    found = score_predictions(predictions, labels, groups, CONFIG)
+    answers = answer(labels, cluster_ids, [[0.9, 0.9], [0.5, 0.5]])
+    found = score_answers(answers, labels, groups, CONFIG)
     assert found.score == pytest.approx((0.9 + 0.5) / 2)
     assert found.error == pytest.approx((0.9 * 0.1 / 120 + 0.5 * 0.5 / 80) ** 0.5 / 2)
 
@@ -113,8 +127,8 @@ def test_the_plainest_of_those_that_score_as_well_is_chosen() -> None:
 def test_what_the_cells_call_better(before: list[list[float]], after: list[list[float]], expected: bool) -> None:
     labels, cluster_ids = cells([[950, 60], [60, 950]])
     found = cells_improved(
-        before=predict(labels, cluster_ids, before),
-        after=predict(labels, cluster_ids, after),
+        before=answer(labels, cluster_ids, before),
+        after=answer(labels, cluster_ids, after),
         labels=labels,
         pseudo_groups=make_pseudo_groups(labels, cluster_ids),
         num_candidates=20,
@@ -127,14 +141,14 @@ def test_what_the_cells_call_better(before: list[list[float]], after: list[list[
 def test_why_nothing_is_better(shares: list[float], verdict: str) -> None:
     # Guessing is right for half of the samples of two classes.
     labels, cluster_ids = cells([[950, 60], [60, 950]])
-    predictions = predict(labels, cluster_ids, [shares, shares[::-1]])
+    predictions = answer(labels, cluster_ids, [shares, shares[::-1]]).predictions
     assert explain_no_gain(predictions, labels, pseudo_groups=make_pseudo_groups(labels, cluster_ids)) == verdict
 
 
 def test_a_rise_that_the_luckiest_of_many_would_show_is_no_improvement() -> None:
     labels, cluster_ids = cells([[950, 50], [50, 950]])
-    before = predict(labels, cluster_ids, [[0.9, 0.6], [0.6, 0.9]])
-    after = predict(labels, cluster_ids, [[0.9, 0.68], [0.68, 0.9]])
+    before = answer(labels, cluster_ids, [[0.9, 0.6], [0.6, 0.9]])
+    after = answer(labels, cluster_ids, [[0.9, 0.68], [0.68, 0.9]])
 
     def is_better(num_candidates: int) -> bool:
         return cells_improved(
@@ -162,8 +176,8 @@ def test_cells_that_were_put_together_count_as_many() -> None:
     assert sorted(groups.num_cells.tolist()) == [1] * 4 + [3] * 4
     found = [
         cells_improved(
-            before=predict(labels, cluster_ids, of_each(1.0, 0.0)),
-            after=predict(labels, cluster_ids, of_each(0.5, 4 / 9)),
+            before=answer(labels, cluster_ids, of_each(1.0, 0.0)),
+            after=answer(labels, cluster_ids, of_each(0.5, 4 / 9)),
             labels=labels,
             pseudo_groups=replace(groups, num_cells=num_cells),
             num_candidates=20,
@@ -176,8 +190,8 @@ def test_cells_that_were_put_together_count_as_many() -> None:
 
 def test_cells_are_compared_one_by_one() -> None:
     labels, cluster_ids = cells([[40, 10], [0, 20]])
-    before = predict(labels, cluster_ids, [[1.0, 0.2], [0.0, 0.5]])
-    after = predict(labels, cluster_ids, [[0.9, 0.7], [0.0, 0.75]])
+    before = answer(labels, cluster_ids, [[1.0, 0.2], [0.0, 0.5]]).predictions
+    after = answer(labels, cluster_ids, [[0.9, 0.7], [0.0, 0.75]]).predictions
     found = measure_cells(before=before, after=after, labels=labels, cluster_ids=cluster_ids)
     assert [(c.label, c.cluster, c.num_samples, c.before, c.after) for c in found] == [
         (0, 0, 40, 1.0, 0.9),

@@ -9,6 +9,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from prusc.cell_shifts import expected_accuracies
 from prusc.config import RunConfig
 from prusc.data.table import Data, Split
 from prusc.data.transforms import InputTransform
@@ -20,7 +21,7 @@ from prusc.models import copy_state, get_head
 from prusc.progress import Progress
 from prusc.representations import Representations, extract_representations
 from prusc.runtime import Runtime, stage_generator
-from prusc.selection import PseudoGroups, SelectionScore, choose, score_predictions
+from prusc.selection import Answers, PseudoGroups, SelectionScore, choose, score_answers
 from prusc.training import train_weights
 
 DENSE = "dense"
@@ -40,8 +41,10 @@ class Setting:
             the first finds nothing better than the original.
         judged: Indices of the validation samples that judge; those that the de-biasing set draws from do not.
         judged_cluster_ids: Cluster of each of them.
+        untrained_clusters: Whether the clusters are of a network that had yet to learn the classes. Then the accuracy
+            of a cell is smoothed towards what its cluster lets expect, and the cells judge first.
         transform: Normalisation.
-        train_transform: Normalisation and augmentation.
+        debiasing_transform: Normalisation, and augmentation of what the de-biasing set draws.
         config: Every setting.
         runtime: Where to compute.
         progress: Whom to tell.
@@ -54,8 +57,9 @@ class Setting:
     judges: tuple[PseudoGroups, ...]
     judged: Tensor
     judged_cluster_ids: Tensor
+    untrained_clusters: bool
     transform: InputTransform
-    train_transform: InputTransform
+    debiasing_transform: InputTransform
     config: RunConfig
     runtime: Runtime
     progress: Progress
@@ -64,11 +68,24 @@ class Setting:
         """Run a network over a split."""
         return extract_representations(model, self.head_name, split, self.transform, self.runtime)
 
-    def score(self, val_predictions: Tensor, judge: PseudoGroups) -> SelectionScore:
-        """Judge a network by its predictions for the whole validation split."""
-        judged = self.judged
-        labels = self.data.val.labels[judged]
-        return score_predictions(val_predictions[judged], labels, judge, self.config.selection)
+    @property
+    def judged_labels(self) -> Tensor:
+        """Class of each validation sample that judges."""
+        return self.data.val.labels[self.judged]
+
+    def expect(self, val_logits: Tensor) -> Tensor | None:
+        """Return how often a network should be right in the cell of each sample that judges, where that is asked."""
+        if not self.untrained_clusters:
+            return None
+        return expected_accuracies(val_logits[self.judged], self.judged_labels, self.judged_cluster_ids)
+
+    def answers(self, candidate: "Candidate") -> Answers:
+        """Return what a candidate says of the validation samples that judge."""
+        return Answers(candidate.val_predictions[self.judged], candidate.expected)
+
+    def score(self, candidate: "Candidate", judge: PseudoGroups) -> SelectionScore:
+        """Judge a candidate."""
+        return score_answers(self.answers(candidate), self.judged_labels, judge, self.config.selection)
 
     def choose(self, candidates: Sequence["Candidate"], judge: PseudoGroups) -> "Candidate":
         """Choose among candidates, the plainest first; those whose state was not kept cannot be chosen."""
@@ -76,7 +93,7 @@ class Setting:
         of_base: dict[str, list[tuple[Candidate, SelectionScore]]] = {}
         for candidate in candidates:
             if candidate.state:
-                judged = (candidate, self.score(candidate.val_predictions, judge))
+                judged = (candidate, self.score(candidate, judge))
                 of_base.setdefault(candidate.base_name, []).append(judged)
         if judge.kind == "classes":
             # First the plainest base, then what to do with it: a heavily pruned network must not decide how strongly
@@ -99,6 +116,7 @@ class Candidate:
         mask: Which weights it keeps.
         score: What the first judge thinks of it.
         val_predictions: Predicted class of each validation sample.
+        expected: See `Setting.expect`.
         val_average_accuracy: On the validation split.
         test: Figures on the test split, where they were asked for.
         state: Its state dict, on the CPU; empty if it did not have to be kept. Networks that differ in the head alone
@@ -110,6 +128,7 @@ class Candidate:
     mask: BinaryMask
     score: float
     val_predictions: Tensor
+    expected: Tensor | None
     val_average_accuracy: float
     test: GroupEvaluation | None
     state: Mapping[str, Tensor]
@@ -164,7 +183,9 @@ def _heads(
 ) -> Iterator[Candidate]:
     """Yield the base with its head refitted on the de-biasing set, for every strength of regularisation."""
     l2s = sorted(setting.config.finetune.head_l2, reverse=True)
-    source = setting.represent(base, setting.source) if l2s else None
+    views = _views(base, as_is.name, setting) if l2s else []
+    labels, weights = (t.repeat(len(views)) for t in (setting.source.labels, setting.debiasing_set.weights))
+    values = torch.cat(views) if views else None
     # The head is fitted anew, so none of its weights is pruned any more.
     head_weight = f"{setting.head_name}.weight"
     mask = BinaryMask(
@@ -173,14 +194,8 @@ def _heads(
     model = copy.deepcopy(base)
     head = get_head(model, setting.head_name)
     for l2 in l2s:
-        assert source is not None
-        weight, bias = fit_head(
-            source.values,
-            setting.source.labels,
-            setting.debiasing_set.weights,
-            num_classes=setting.data.num_classes,
-            l2=l2,
-        )
+        assert values is not None
+        weight, bias = fit_head(values, labels, weights, num_classes=setting.data.num_classes, l2=l2)
         set_head(head, weight, bias)
         if f"{setting.head_name}.bias" not in as_is.state:
             bias = torch.zeros_like(bias)
@@ -188,6 +203,18 @@ def _heads(
         val_logits = val.values @ weight.T + bias
         test_logits = None if test is None else test.values @ weight.T + bias
         yield _judge(f"{as_is.name}/head(l2={l2:g})", "head", mask, state, val_logits, test_logits, setting)
+
+
+def _views(base: nn.Module, name: str, setting: Setting) -> list[Tensor]:
+    """Return the representations that heads are fitted on: of random views of the images, or of these as they are."""
+    num_views = setting.config.finetune.head_views
+    if not num_views:
+        return [setting.represent(base, setting.source).values]
+    view = partial(
+        extract_representations, base, setting.head_name, setting.source, setting.debiasing_transform, setting.runtime
+    )
+    names = (f"view {number} for the heads of {name}" for number in range(num_views))
+    return [view(generator=stage_generator(setting.config.seed, name)).values for name in names]
 
 
 def _shared(value: Tensor, original: Tensor) -> Tensor:
@@ -209,7 +236,7 @@ def _trained(base: nn.Module, name: str, mask: BinaryMask, setting: Setting) -> 
             config.steps,
             learning_rate=rate,
             weight_decay=config.weight_decay,
-            transform=setting.train_transform,
+            transform=setting.debiasing_transform,
             runtime=setting.runtime,
             generator=generator,
             stage=f"fine-tuning {full_name}",
@@ -236,18 +263,20 @@ def _judge(
     setting: Setting,
 ) -> Candidate:
     predictions = val_logits.argmax(dim=1)
-    return Candidate(
+    candidate = Candidate(
         name=name,
         kind=kind,
         mask=mask,
-        score=setting.score(predictions, setting.judges[0]).score,
+        score=0.0,
         val_predictions=predictions,
+        expected=setting.expect(val_logits),
         val_average_accuracy=(predictions == setting.data.val.labels).double().mean().item(),
         test=None
         if test_logits is None
         else evaluate_groups(test_logits.argmax(dim=1), setting.data.test, setting.data),
         state=state,
     )
+    return replace(candidate, score=setting.score(candidate, setting.judges[0]).score)
 
 
 def _keep_best(candidates: Iterator[Candidate]) -> list[Candidate]:

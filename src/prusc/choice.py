@@ -73,9 +73,7 @@ def choose_networks(
     if found is not None:
         judge, families["subnetwork"] = found
     else:
-        verdict = explain_no_gain(
-            erm.val_predictions[setting.judged], setting.data.val.labels[setting.judged], pseudo_groups=judge
-        )
+        verdict = explain_no_gain(erm.val_predictions[setting.judged], setting.judged_labels, pseudo_groups=judge)
     best = {name: setting.choose(members, judge) for name, members in families.items() if members}
     if verdict != "improved":
         best["subnetwork"] = erm
@@ -87,7 +85,7 @@ def choose_networks(
     cells = measure_cells(
         before=predictions["erm"]["val"][setting.judged],
         after=predictions["subnetwork"]["val"][setting.judged],
-        labels=setting.data.val.labels[setting.judged],
+        labels=setting.judged_labels,
         cluster_ids=setting.judged_cluster_ids,
     )
     return Choice(
@@ -96,7 +94,7 @@ def choose_networks(
         predictions=predictions,
         verdict=verdict,
         judged_by=judge.kind,
-        scores={c.name: setting.score(c.val_predictions, judge) for c in (*dense, *masked)},
+        scores={c.name: setting.score(c, judge) for c in (*dense, *masked)},
         cells=cells,
     )
 
@@ -106,6 +104,8 @@ def order_judges(setting: Setting, dense: Sequence[Candidate]) -> Setting:
 
     Then the original's threshold is wrong for the classes, as an imbalance makes it, and the network knows more than it
     uses. Else whatever serves the classes as well as the original does so by the same shortcut: the cells must judge.
+    And so they must where the clusters are of a network that had yet to learn the classes, and no mirror of what it
+    learned.
 
     Args:
         setting: Its cells judge first, if there are any.
@@ -113,7 +113,7 @@ def order_judges(setting: Setting, dense: Sequence[Candidate]) -> Setting:
     """
     heads = [candidate for candidate in dense if candidate.kind == "head"]
     cells, *classes = setting.judges
-    if heads and classes and _is_better(dense[0], heads, setting, classes[0]):
+    if heads and classes and not setting.untrained_clusters and _is_better(dense[0], heads, setting, classes[0]):
         return replace(setting, judges=(*classes, cells))
     return setting
 
@@ -127,10 +127,10 @@ def _is_better(
 ) -> bool:
     """Whether what a judge chooses, among some members of what was tried or among all, is better than the original."""
     return is_better(
-        before=erm.val_predictions[setting.judged],
-        tried=[candidate.val_predictions[setting.judged] for candidate in tried],
+        before=setting.answers(erm),
+        tried=[setting.answers(candidate) for candidate in tried],
         chosen=tried.index(setting.choose(tried if members is None else members, judge)),
-        labels=setting.data.val.labels[setting.judged],
+        labels=setting.judged_labels,
         judge=judge,
         config=setting.config.selection,
     )

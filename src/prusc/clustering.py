@@ -41,12 +41,14 @@ class Clustering:
         centres: Unit vectors.
         trials: The figures of every number of clusters that was tried.
         structure: How far clusters stand apart that are more than the classes, in the words of Kaufman and Rousseeuw.
+        untrained: Whether the network whose representations these are had yet to learn the classes.
     """
 
     cluster_ids: Int[Tensor, " samples"]
     centres: Float[Tensor, "clusters dim"]
     trials: tuple[ClusterCountTrial, ...]
     structure: Structure
+    untrained: bool = False
 
     @property
     def num_clusters(self) -> int:

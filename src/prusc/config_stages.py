@@ -84,15 +84,22 @@ class DebiasingSetConfig:
         cell_exponent: A cell's share within its class is its size to this power: 0 is the same for every cell, 1 leaves
             the class as it is.
         min_cell_size: Cells with fewer samples are left out, so that a handful of images is not shown too often.
+        flip: Mirror at random what is drawn; as in the ERM training if not given.
+        min_crop_scale: Smallest share of the image that a random crop of what is drawn shows; that of the ERM training
+            if not given.
     """
 
     split: Literal["train", "val"] = "train"
     cell_exponent: float = 0.0
     min_cell_size: int = 1
+    flip: bool | None = None
+    min_crop_scale: float | None = None
 
     def __post_init__(self) -> None:
         require(0 <= self.cell_exponent <= 1, "debiasing_set.cell_exponent", self.cell_exponent, "in [0, 1]")
         require(self.min_cell_size >= 1, "debiasing_set.min_cell_size", self.min_cell_size, "at least 1")
+        scale = 1.0 if self.min_crop_scale is None else self.min_crop_scale
+        require(0 < scale <= 1, "debiasing_set.min_crop_scale", scale, "in (0, 1]")
 
 
 @dataclass(frozen=True)
@@ -153,6 +160,9 @@ class FinetuneConfig:
 
     Attributes:
         head_l2: Strengths of the regularisation of a refitted head; each is a candidate, none refits no head.
+        head_views: So many random views of each sample (flips and crops of `debiasing_set`) are what a head is fitted
+            on: a network knows by heart the images that it was trained on, other views of them less. With 0 it is the
+            images as they are.
         learning_rates: Peaks of the schedule for training all surviving weights; each is a candidate, none trains none.
         steps: Optimiser steps of that training.
         batch_size: Samples per step, over all processes together.
@@ -160,6 +170,7 @@ class FinetuneConfig:
     """
 
     head_l2: tuple[float, ...] = (100.0, 10.0, 1.0, 0.1, 0.01, 0.001)
+    head_views: int = 0
     learning_rates: tuple[float, ...] = (1e-3, 3e-4)
     steps: int = 200
     batch_size: int = 256
@@ -168,6 +179,7 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         for l2 in self.head_l2:
             require(l2 > 0, "finetune.head_l2", l2, "greater than 0")
+        require(self.head_views >= 0, "finetune.head_views", self.head_views, "at least 0")
         for rate in self.learning_rates:
             require_rate("finetune.learning_rates", rate)
         require(self.steps >= 1, "finetune.steps", self.steps, "at least 1")

@@ -53,9 +53,14 @@ class OpenRun:
     def __post_init__(self) -> None:
         self.stages = RunStages(self.folder, self.runtime, self.progress)
         self.say = self.stages.say
-        erm = self.config.erm
+        erm, drawn = self.config.erm, self.config.debiasing_set
         self.transform = InputTransform(self.data.mean, self.data.std, crop_size=self.config.data_options.crop_size)
         self.train_transform = replace(self.transform, flip=erm.flip, min_crop_scale=erm.min_crop_scale)
+        self.debiasing_transform = replace(
+            self.transform,
+            flip=erm.flip if drawn.flip is None else drawn.flip,
+            min_crop_scale=erm.min_crop_scale if drawn.min_crop_scale is None else drawn.min_crop_scale,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,18 +145,20 @@ def find_original(run: OpenRun) -> Original:
         model, checkpoints = _train_or_load(run)
     sample = to_device(take_inputs(run.data.train.inputs, torch.arange(2)), run.runtime.device)
     head_name = find_head(model, run.transform(sample), run.data.num_classes)
-    clustered, which = model, "the final network"
+    clustered, which, untrained = model, "the final network", False
     epoch = run.config.clustering.checkpoint
     if epoch is not None and epoch in checkpoints:
         clustered, which = copy.deepcopy(model), f"the network of epoch {epoch}" if epoch else "the untrained network"
         clustered.load_state_dict(checkpoints[epoch])
+        untrained = epoch == 0
     elif epoch is not None and run.is_trained and run.config.clustering.from_csv is None:
         with run.stages.stage("early_network"):
             early = _train_early(run, epoch)
         if early is not None:
+            untrained = epoch == 0
             clustered, which = early, f"a network of its kind after {epoch} epoch{'s' * (epoch != 1)} of training"
     with run.stages.stage("clustering"):
-        clustering, val_cluster_ids = _cluster(run, clustered, head_name, which)
+        clustering, val_cluster_ids = _cluster(run, clustered, head_name, which, untrained=untrained)
     return Original(model, head_name, clustered, clustering, val_cluster_ids)
 
 
@@ -284,7 +291,9 @@ def _train(
     )
 
 
-def _cluster(run: OpenRun, clustered: nn.Module, head_name: str, which: str) -> tuple[Clustering, Tensor]:
+def _cluster(
+    run: OpenRun, clustered: nn.Module, head_name: str, which: str, *, untrained: bool
+) -> tuple[Clustering, Tensor]:
     """Return the clustering of the training split and the nearest cluster of each validation sample."""
     stored = run.stages.stored(read_clustering)
     if stored is not None:
@@ -299,6 +308,7 @@ def _cluster(run: OpenRun, clustered: nn.Module, head_name: str, which: str) -> 
     else:
         generator = stage_generator(run.config.seed, "clustering")
         clustering = cluster_representations(train, config, num_classes=data.num_classes, generator=generator)
+        clustering = replace(clustering, untrained=untrained)
     val_cluster_ids = clustering.assign(val)
     if run.folder is not None:
         write_clustering(run.folder, clustering, val_cluster_ids, data, train=train, val=val)

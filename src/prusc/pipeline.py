@@ -75,7 +75,7 @@ class _Debiasing:
         self.config, self.data, self.runtime = run.config, run.data, run.runtime
         self.folder, self.progress = run.folder, run.progress
         self.stages, self.say = run.stages, run.say
-        self.transform, self.train_transform = run.transform, run.train_transform
+        self.transform, self.debiasing_transform = run.transform, run.debiasing_transform
 
     def run(self) -> DebiasingResult:
         """Go through the stages."""
@@ -148,8 +148,9 @@ class _Debiasing:
             judges=judges,
             judged=judged,
             judged_cluster_ids=val_cluster_ids[judged],
+            untrained_clusters=clustering.untrained,
             transform=self.transform,
-            train_transform=self.train_transform,
+            debiasing_transform=self.debiasing_transform,
             config=config,
             runtime=self.runtime,
             progress=self.progress,
@@ -165,7 +166,7 @@ class _Debiasing:
                 setting.head_name,
                 setting.source,
                 setting.debiasing_set,
-                self.train_transform,
+                self.debiasing_transform,
                 config,
                 self.runtime,
                 generator=stage_generator(self.config.seed, "masks"),

@@ -71,15 +71,18 @@ def extract_representations(
     split: Split,
     transform: InputTransform,
     runtime: Runtime,
+    *,
+    generator: torch.Generator | None = None,
 ) -> Representations:
-    """Run a network over a split in evaluation mode, without augmentation.
+    """Run a network over a split in evaluation mode.
 
     Args:
         model: On the runtime's device; its modes and hooks are as before afterwards.
         head_name: Module name of its head.
         split: What to run over.
-        transform: Normalisation.
+        transform: Normalisation, and augmentation if there is a generator.
         runtime: Where to compute; with several processes each one takes a part and all get the whole.
+        generator: Source of the augmentation; ``None`` leaves the images whole.
 
     Returns:
         Representations and logits in the split's order.
@@ -88,6 +91,8 @@ def extract_representations(
         ModelError: If a representation is not finite.
     """
     part = runtime.contiguous_part(len(split))
+    if generator is not None:
+        generator = runtime.augmentation_generator(generator, 0)
     values: Tensor | None = None
     logits: Tensor | None = None
     done = 0
@@ -101,7 +106,7 @@ def extract_representations(
         for inputs in batches:
             inputs = to_device(inputs, runtime.device, channels_last=runtime.config.channels_last)
             with runtime.autocast():
-                batch_logits = call_model(model, transform(inputs))
+                batch_logits = call_model(model, transform(inputs, generator=generator))
             batch_values = tap.take()
             if values is None or logits is None:
                 values = torch.empty(len(part), batch_values.shape[1])

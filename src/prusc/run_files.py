@@ -67,7 +67,8 @@ def write_clustering(
     folder.write_csv("clusters.csv", pd.concat(tables))
     tensors = {"train": clustering.cluster_ids, "val": val_cluster_ids, "centres": clustering.centres}
     trials = [dataclasses.asdict(trial) for trial in clustering.trials]
-    folder.write_json("stages/clustering.json", {"trials": trials, "structure": clustering.structure})
+    told = {"trials": trials, "structure": clustering.structure, "untrained": clustering.untrained}
+    folder.write_json("stages/clustering.json", told)
     folder.write_tensors("stages/clustering.safetensors", tensors)
 
 
@@ -78,7 +79,8 @@ def read_clustering(folder: RunFolder) -> tuple[Clustering, Tensor] | None:
     tensors = folder.read_tensors("stages/clustering.safetensors")
     stored = folder.read_json("stages/clustering.json")
     trials = tuple(ClusterCountTrial(**trial) for trial in stored["trials"])
-    return Clustering(tensors["train"], tensors["centres"], trials, stored["structure"]), tensors["val"]
+    untrained = stored.get("untrained", False)  # runs of before there were any
+    return Clustering(tensors["train"], tensors["centres"], trials, stored["structure"], untrained), tensors["val"]
 
 
 def write_debiasing_set(folder: RunFolder, debiasing_set: DebiasingSet, data: Data) -> None:
@@ -141,6 +143,8 @@ def write_candidates(folder: RunFolder, name: str, candidates: list[Candidate]) 
             }
         )
         tensors[f"{index}/val/predictions"] = candidate.val_predictions
+        if candidate.expected is not None:
+            tensors[f"{index}/val/expected"] = candidate.expected
         for what, own in (("mask", candidate.mask.tensors), ("state", candidate.state)):
             for tensor_name, tensor in own.items():
                 key = f"{index}/{what}/{tensor_name}"
@@ -170,6 +174,7 @@ def read_candidates(folder: RunFolder, name: str) -> list[Candidate] | None:
             mask=BinaryMask(parts.get((index, "mask"), {})),
             score=summary["score"],
             val_predictions=parts[index, "val"]["predictions"],
+            expected=parts[index, "val"].get("expected"),
             val_average_accuracy=summary["val_average_accuracy"],
             test=None if summary["test"] is None else evaluation_from_dict(summary["test"]),
             state=parts.get((index, "state"), {}),

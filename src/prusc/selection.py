@@ -1,5 +1,6 @@
 """Choose among networks by the cells of a validation split: no group label, no test sample."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -59,6 +60,21 @@ class PseudoGroups:
     num_cells: Int[Tensor, " groups"]
     conflicting: Bool[Tensor, " groups"]
     kind: Literal["cells", "classes", "groups"]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a network says of the validation samples that judge.
+
+    Attributes:
+        predictions: Predicted class of each sample.
+        expected: How often it should be right in the cell of each sample, see
+            :func:`prusc.cell_shifts.expected_accuracies`; ``None`` where the accuracy of a cell is smoothed towards
+            that of other cells instead.
+    """
+
+    predictions: Int[Tensor, " samples"]
+    expected: Float[Tensor, " samples"] | None = None
 
 
 @dataclass(frozen=True)
@@ -164,7 +180,7 @@ def make_judges(
         labels: Class of each validation sample.
         cluster_ids: Cluster of each validation sample.
         group_ids: Group of each validation sample; read by the rule ``validation-groups`` alone.
-        clustering: Where its structure is weak, the cells are no judge.
+        clustering: Where its structure is weak, and the network was trained, the cells are no judge.
         config: The rule.
 
     Returns:
@@ -174,54 +190,58 @@ def make_judges(
         assert group_ids is not None, "checked before the run began"
         return (_one_by_one(group_ids, "groups"),)
     classes = make_pseudo_groups(labels, None)
-    if config.rule == "class-accuracy" or clustering.structure == "weak":
+    # What a network shows before it has learned the classes need not stand apart to tell samples from each other.
+    if config.rule == "class-accuracy" or (clustering.structure == "weak" and not clustering.untrained):
         return (classes,)
     return (make_pseudo_groups(labels, cluster_ids), classes)
 
 
-def score_predictions(
-    predictions: Int[Tensor, " samples"],
+def score_answers(
+    answers: Answers,
     labels: Int[Tensor, " samples"],
     pseudo_groups: PseudoGroups,
     config: SelectionConfig,
 ) -> SelectionScore:
     """Judge by the worst pseudo-group, or by the mean over the classes.
 
-    An accuracy is smoothed towards the mean over the pseudo-groups that conflict, or over those that do not: it is the
-    mean, and its standard error the deviation, of a beta distribution that began with ``prior_strength`` samples at
-    that mean.
+    An accuracy is smoothed towards what the answers expect or, where they expect nothing, the mean over the
+    pseudo-groups that conflict, or over those that do not: it is the mean, and its standard error the deviation, of a
+    beta distribution that began with ``prior_strength`` samples at that mean.
 
     Args:
-        predictions: Predicted class of each validation sample.
+        answers: Of the network, for the validation samples that judge.
         labels: Class of each validation sample.
         pseudo_groups: Of the same samples.
-        config: Says how many samples the mean counts for.
+        config: Says how many samples that mean counts for.
 
     Returns:
         The score.
     """
     if pseudo_groups.kind != "classes":
-        smoothed = _smoothed_accuracies(predictions, labels, pseudo_groups, config)
+        smoothed = _smoothed_accuracies(answers, labels, pseudo_groups, config)
         worst = int(smoothed.argmin())
         score = smoothed[worst].item()
         strength = pseudo_groups.sizes[worst].item() + config.prior_strength
         return SelectionScore(score, (score * (1 - score) / (strength + 1)) ** 0.5)
-    accuracies = _group_sums((predictions == labels).double(), pseudo_groups) / pseudo_groups.sizes
+    accuracies = _group_sums((answers.predictions == labels).double(), pseudo_groups) / pseudo_groups.sizes
     variances = accuracies * (1 - accuracies) / pseudo_groups.sizes
     return SelectionScore(accuracies.mean().item(), variances.sum().sqrt().item() / len(accuracies))
 
 
 def _smoothed_accuracies(
-    predictions: Int[Tensor, " samples"],
+    answers: Answers,
     labels: Int[Tensor, " samples"],
     pseudo_groups: PseudoGroups,
     config: SelectionConfig,
 ) -> Float[Tensor, " groups"]:
-    sums = _group_sums((predictions == labels).double(), pseudo_groups)
-    accuracies = sums / pseudo_groups.sizes
-    means = torch.empty_like(accuracies)
-    for side in (pseudo_groups.conflicting, ~pseudo_groups.conflicting):
-        means[side] = accuracies[side].mean()
+    sums = _group_sums((answers.predictions == labels).double(), pseudo_groups)
+    if answers.expected is not None:
+        means = _group_sums(answers.expected, pseudo_groups) / pseudo_groups.sizes
+    else:
+        accuracies = sums / pseudo_groups.sizes
+        means = torch.empty_like(accuracies)
+        for side in (pseudo_groups.conflicting, ~pseudo_groups.conflicting):
+            means[side] = accuracies[side].mean()
     return (sums + config.prior_strength * means) / (pseudo_groups.sizes + config.prior_strength)
 
 
@@ -249,8 +269,8 @@ def _group_sums(values: Float[Tensor, " samples"], pseudo_groups: PseudoGroups) 
 
 def is_better(
     *,
-    before: Int[Tensor, " samples"],
-    tried: Sequence[Int[Tensor, " samples"]],
+    before: Answers,
+    tried: Sequence[Answers],
     chosen: int,
     labels: Int[Tensor, " samples"],
     judge: PseudoGroups,
@@ -259,7 +279,7 @@ def is_better(
     """Decide whether what a judge chose is better than the original.
 
     Args:
-        before: Predictions of the original network.
+        before: Those of the original network.
         tried: Those of every candidate.
         chosen: Which of them the judge chose.
         labels: Class of each sample.
@@ -277,15 +297,15 @@ def is_better(
             num_candidates=len(tried),
             config=config,
         )
-    score = partial(score_predictions, labels=labels, pseudo_groups=judge, config=config)
-    best = max((score(predictions) for predictions in tried), key=lambda score: score.score)
+    score = partial(score_answers, labels=labels, pseudo_groups=judge, config=config)
+    best = max((score(answers) for answers in tried), key=lambda score: score.score)
     return score(before).score < min(score(tried[chosen]).score, best.score - best.error)
 
 
 def cells_improved(
     *,
-    before: Int[Tensor, " samples"],
-    after: Int[Tensor, " samples"],
+    before: Answers,
+    after: Answers,
     labels: Int[Tensor, " samples"],
     pseudo_groups: PseudoGroups,
     num_candidates: int,
@@ -295,18 +315,22 @@ def cells_improved(
 
     Better means: the lowest smoothed accuracy rose, and so did the mean over the cells, by more than the luckiest of so
     many candidates would by chance (Bonferroni's bound, one-sided). Cells that were put together count as many: else
-    many clusters would hide a gain in small cells behind the cost in large ones.
+    many clusters would hide a gain in small cells behind the cost in large ones. Where the answers say what accuracy to
+    expect, the lowest smoothed accuracy is known from more than a handful of samples, and it is enough that it rose by
+    more than ``tolerance`` standard errors of the difference.
 
     Args:
-        before: Predictions of the original network.
-        after: Predictions of the chosen one.
+        before: Those of the original network.
+        after: Those of the chosen one.
         labels: Class of each validation sample.
         pseudo_groups: Of the same samples.
         num_candidates: Among how many the chosen one was chosen, at least 1.
         config: How much chance is allowed.
     """
-    old, new = (_smoothed_accuracies(p, labels, pseudo_groups, config).min() for p in (before, after))
-    difference = (after == labels).double() - (before == labels).double()
+    old, new = (score_answers(answers, labels, pseudo_groups, config) for answers in (before, after))
+    if before.expected is not None:
+        return new.score - old.score > config.tolerance * math.hypot(old.error, new.error)
+    difference = (after.predictions == labels).double() - (before.predictions == labels).double()
     sizes = pseudo_groups.sizes.double()
     mean = _group_sums(difference, pseudo_groups) / sizes
     squares = _group_sums(difference.square(), pseudo_groups) / sizes
@@ -315,7 +339,7 @@ def cells_improved(
     # Each group's mean has the variance of its samples; the groups are independent.
     error = (shares.square() * (squares - mean.square()) / sizes).sum().sqrt().item()
     num_errors = NormalDist().inv_cdf(1 - config.significance / num_candidates)
-    return bool(new > old) and rise > num_errors * error
+    return new.score > old.score and rise > num_errors * error
 
 
 def explain_no_gain(

@@ -15,7 +15,7 @@ from prusc.errors import ConfigError
 from prusc.methods import METHODS, Method, MethodInputs, Trained, find_method, run_method
 from prusc.methods.apply import choose_setting, settings_to_try
 from prusc.methods.jtt import JTTSettings
-from prusc.selection import make_pseudo_groups
+from prusc.selection import Answers, make_pseudo_groups
 from tests.methods.test_all import SMALL
 
 
@@ -93,7 +93,8 @@ def test_cells_choose_only_what_is_better_for_them(share: float, kind: str) -> N
     spared = torch.arange(1000) % 10 < 10 * share
     after = torch.where(conflicting | spared, labels, 1 - labels)
     judges = [make_pseudo_groups(labels, ids) for ids in (clusters, None)]
-    judge, _, _ = choose_setting(judges, before, [before, after], labels, SelectionConfig())
+    answers = [Answers(before), Answers(after)]
+    judge, _, _ = choose_setting(judges[::-1], answers[0], answers, labels, SelectionConfig())
     assert judge.kind == kind
 
 

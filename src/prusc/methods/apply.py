@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
+from prusc.cell_shifts import expected_accuracies
 from prusc.clustering import Clustering
 from prusc.config import RunConfig, SelectionConfig, config_from_dict
 from prusc.data import Data
@@ -29,12 +30,13 @@ from prusc.run_files import evaluation_to_dict, group_label_uses, run_to_dict
 from prusc.run_folder import METRICS, RunFolder
 from prusc.selection import (
     SETTING_RULES,
+    Answers,
     PseudoGroups,
     SelectionScore,
     choose,
     is_better,
     make_judges,
-    score_predictions,
+    score_answers,
 )
 
 
@@ -121,9 +123,8 @@ def run_method(
     inputs = _make_inputs(method, run, original, untrained)
     tried = []
     for number, setting in enumerate(settings):
-        name = describe_settings(setting)
-        with run.stages.stage(f"training {name}"):
-            tried.append(_try(method, setting, name, number, inputs, run))
+        with run.stages.stage(f"training {describe_settings(setting)}"):
+            tried.append(_try(method, setting, number, inputs, original, run))
     with run.stages.stage("evaluation"):
         result = _finish(method, inputs, original, tried, run)
     if run.folder is not None:
@@ -210,19 +211,16 @@ def _hide(split: Split) -> Split:
     return replace(split, attributes=None, regions=None)
 
 
-def _try(method: Method, settings: Any, name: str, number: int, inputs: MethodInputs, run: OpenRun) -> _Tried:
+def _try(method: Method, settings: Any, number: int, inputs: MethodInputs, original: Original, run: OpenRun) -> _Tried:
     """Train one setting, or read what a killed run had trained of it."""
-    file = f"stages/{method.name}-{number}"
+    name, file = describe_settings(settings), f"stages/{method.name}-{number}"
     stored = run.stages.stored(partial(_read, name=file))
     if stored is None:
         assert method.train is not None, "PruSC has its own stages"
         begin = time.perf_counter()
         trained = method.train(inputs, settings)
         seconds = time.perf_counter() - begin
-        predictions = {
-            split: predict(trained.network, run.data.splits[split], run.transform, run.runtime).argmax(dim=1)
-            for split in ("val", "test")
-        }
+        predictions = _predict(trained.network, original, run)
         stored = (trained_to_dict(trained, seconds), dict(copy_state(trained.network)), predictions)
         if run.folder is not None:
             _write(run.folder, file, *stored)
@@ -231,6 +229,19 @@ def _try(method: Method, settings: Any, name: str, number: int, inputs: MethodIn
     facts = "".join(f", {key.replace('_', ' ')} {value:g}" for key, value in told["facts"].items())
     run.say(f"{method.name} ({name}): validation accuracy {100 * accuracy:.1f} %{facts}")
     return _Tried(name, settings, state, told["density"], told["facts"], predictions, told["seconds"])
+
+
+def _predict(network: nn.Module, original: Original, run: OpenRun) -> dict[str, Tensor]:
+    """Return the predictions for the validation and the test split, and what `Answers` expects where that is asked."""
+    val, test = (predict(network, run.data.splits[split], run.transform, run.runtime) for split in ("val", "test"))
+    found = {"val": val.argmax(dim=1), "test": test.argmax(dim=1)}
+    if original.clustering.untrained:
+        found["expected"] = expected_accuracies(val, run.data.val.labels, original.val_cluster_ids)
+    return found
+
+
+def _answers(predictions: Mapping[str, Tensor]) -> Answers:
+    return Answers(predictions["val"], predictions.get("expected"))
 
 
 def trained_to_dict(trained: Trained, seconds: float) -> dict[str, Any]:
@@ -271,12 +282,11 @@ def _finish(
         clustering=original.clustering,
         config=config.selection,
     )
-    before = {
-        split: predict(original.model, data.splits[split], run.transform, run.runtime).argmax(dim=1)
-        for split in ("val", "test")
-    }
-    on_val = [candidate.predictions["val"] for candidate in tried]
-    judge, scores, best = choose_setting(judges, before["val"], on_val, data.val.labels, config.selection)
+    before = _predict(original.model, original, run)
+    # Cells of a network that had yet to learn the classes are no mirror of what it learned, and judge first.
+    order = judges if original.clustering.untrained else judges[::-1]
+    on_val = [_answers(candidate.predictions) for candidate in tried]
+    judge, scores, best = choose_setting(order, _answers(before), on_val, data.val.labels, config.selection)
     chosen = tried[best]
     judged_by = judge.kind if len(tried) > 1 else "nothing"
     evaluations = {
@@ -303,12 +313,12 @@ def _finish(
 
 def choose_setting(
     judges: Sequence[PseudoGroups],
-    before: Tensor,
-    tried: Sequence[Tensor],
+    before: Answers,
+    tried: Sequence[Answers],
     labels: Tensor,
     config: SelectionConfig,
 ) -> tuple[PseudoGroups, list[SelectionScore], int]:
-    """Choose by the classes, or else by the cells, if their choice is better than the original; if not, by the classes.
+    """Choose by the first judge whose choice is better than the original; if there is none, by the classes.
 
     A gain in the cells that nobody can tell from chance must not be paid for with the accuracy of everybody.
 
@@ -316,14 +326,14 @@ def choose_setting(
         Who chose, what that judge thinks of every setting, and which one it is.
     """
     opinions = []
-    for judge in reversed(judges):
-        scores = [score_predictions(predictions, labels, judge, config) for predictions in tried]
+    for judge in judges:
+        scores = [score_answers(answers, labels, judge, config) for answers in tried]
         # Settings are in no order of plainness, so there is no tolerance; of equals the first, the published one.
         best = choose(scores, 0.0)
         opinions.append((judge, scores, best))
         if is_better(before=before, tried=tried, chosen=best, labels=labels, judge=judge, config=config):
             return opinions[-1]
-    return opinions[0]
+    return next((opinion for opinion in opinions if opinion[0].kind == "classes"), opinions[0])
 
 
 def _candidates_table(tried: Sequence[_Tried], scores: Sequence[SelectionScore], run: OpenRun) -> pd.DataFrame:
