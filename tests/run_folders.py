@@ -190,6 +190,7 @@ def _test_clusters(
         AuditConfig(num_permutations=49),
         num_clusters=3,
         num_classes=data.num_classes,
+        untrained=False,
         generator=torch.Generator().manual_seed(0),
     )
 

@@ -99,6 +99,9 @@ def test_the_classes_judge_first_where_a_new_head_serves_them_better() -> None:
         ordered = order_judges(setting, dense)
         assert ordered.judges[0].kind == first
         assert len(ordered.judges) == 2
+    # Clusters of a network that had yet to learn the classes judge first in any case.
+    dense = [make_candidate("dense", before, kind="as-is"), make_candidate("dense/head", labels)]
+    assert order_judges(replace(setting, untrained_clusters=True), dense).judges[0].kind == "cells"
     # What serves them better must be a head: trained weights follow the shortcut too.
     dense = [make_candidate("dense", before, kind="as-is"), make_candidate("dense/w", labels, kind="weights")]
     assert order_judges(setting, dense).judges[0].kind == "cells"

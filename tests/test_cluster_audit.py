@@ -136,3 +136,22 @@ def test_agreement_is_that_of_the_same_partition_and_of_chance() -> None:
     assert other.purity == pytest.approx(0.5)
     counted = measure_agreement("mixed", torch.tensor([0, 0, 1, 1, 1, 0]), torch.tensor([0, 0, 0, 1, 1, 1]))
     assert counted.purity == pytest.approx(4 / 6)
+
+
+def test_clusters_of_an_untrained_network_cut_across_a_rare_class() -> None:
+    # One sample in five is of class 1; the network takes what lies in cluster 1 for class 0.
+    labels = torch.tensor([0] * 200 + [1] * 80 + [0] * 200 + [1] * 20)
+    cluster_ids = torch.tensor([0] * 280 + [1] * 220)
+    predictions = torch.where(cluster_ids == 1, 0, labels)
+    representations, clustering = lay_out(cluster_ids, "untrained")
+    found = audit_clusters(
+        representations, predictions, labels, clustering, CONFIG, num_classes=2, generator=generator()
+    )
+    assert found.verdict == "suspected"
+    first = found.clusters[0]
+    assert (first.cluster, first.main_label, first.is_suspect) == (1, 0, True)
+    # Class 0 is the larger one in both clusters, but most of class 1 lies in cluster 0.
+    assert (first.num_others, first.loss) == (20, 1.0)
+    assert (found.clusters[1].main_label, found.clusters[1].is_suspect) == (1, False)
+    honest = audit_clusters(representations, labels, labels, clustering, CONFIG, num_classes=2, generator=generator())
+    assert honest.verdict == "not-found"

@@ -177,6 +177,34 @@ def test_a_network_given_in_python_too_unless_its_own_representations_are_asked_
     assert not (tmp_path / "own" / "checkpoints").exists()
 
 
+def test_clusters_of_the_untrained_network_judge_and_a_run_that_has_them_is_resumed(tmp_path: Path) -> None:
+    config = replace(
+        SMALL,
+        clustering=ClusteringConfig(num_clusters=2, checkpoint=0),
+        debiasing_set=DebiasingSetConfig(flip=True, min_crop_scale=0.5),
+        finetune=replace(SMALL.finetune, head_views=2),
+    )
+    out = tmp_path / "run"
+    whole = debias(data=small_data(), config=config, out=out)
+    assert (whole.clustering.structure, whole.judged_by) == ("untrained", "cells")
+    log = (out / "log.txt").read_text()
+    assert "of the representations of the untrained network" in log
+    assert "cells judge first" in log
+    # Without a folder nothing is read back.
+    again = debias(data=small_data(), config=config)
+    assert [(c.name, c.score) for c in again.candidates] == [(c.name, c.score) for c in whole.candidates]
+    # The same with the last stage done anew, from what the folder kept.
+    metrics = out / "metrics.json"
+    metrics.unlink()
+    resumed = debias(data=small_data(), config=config, out=out)
+    assert metrics.exists()
+    assert [(c.name, c.score) for c in resumed.candidates] == [(c.name, c.score) for c in whole.candidates]
+    # Heads of random views are others than those of the images as they are.
+    config = replace(config, finetune=SMALL.finetune)
+    plain = {c.name: c.score for c in debias(data=small_data(), config=config).candidates}
+    assert any(plain[c.name] != c.score for c in whole.candidates if "head" in c.name)
+
+
 def test_where_the_structure_is_weak_the_classes_judge_alone(tmp_path: Path) -> None:
     config = replace(SMALL, clustering=ClusteringConfig(strong_silhouette=1.0, weak_silhouette=1.0))
     out = tmp_path / "run"

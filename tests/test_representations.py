@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.networks import (
     TRANSFORM,
     Recurrent,
     Tied,
+    generator,
     make_split,
     random_sequences,
     randomise,
@@ -48,6 +50,17 @@ def test_they_are_what_enters_the_head_in_the_order_of_the_data(batch_size: int)
     assert found.sample_ids == split.sample_ids
     assert torch.equal(found.predictions, found.logits.argmax(1))
     assert len(found.predictions.unique()) > 1
+
+
+def test_with_a_generator_they_are_of_augmented_images() -> None:
+    model, split = small_cnn(), striped_split(30)
+    transform = replace(TRANSFORM, flip=True, min_crop_scale=0.5)
+    found = extract_representations(model, "head", split, transform, runtime(), generator=generator(5))
+    source = generator(5)
+    with torch.no_grad():
+        parts = [model.encoder(transform(images, generator=source)) for images in split.inputs.split(16)]
+    torch.testing.assert_close(found.values, torch.cat(parts), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(found.values, extract(model, split).values, rtol=1e-2)
 
 
 def test_neither_model_nor_randomness_is_touched() -> None:

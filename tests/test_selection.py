@@ -165,6 +165,24 @@ def test_a_rise_that_the_luckiest_of_many_would_show_is_no_improvement() -> None
     assert [is_better(1), is_better(20), is_better(100)] == [True, True, False]
 
 
+@pytest.mark.parametrize(("expected", "better"), [(0.5, True), (0.2, False)])
+def test_where_an_accuracy_is_expected_the_lowest_has_to_rise_beyond_its_error(expected: float, better: bool) -> None:
+    labels, cluster_ids = cells([[950, 10], [10, 950]])
+    before = answer(labels, cluster_ids, [[0.99, 0.3], [0.3, 0.99]])
+    # Large cells pay for it: the mean over the cells falls.
+    after = answer(labels, cluster_ids, [[0.7, 0.9], [0.9, 0.7]])
+    found = cells_improved(
+        before=replace(before, expected=torch.full((len(labels),), 0.3, dtype=torch.float64)),
+        after=replace(after, expected=torch.full((len(labels),), expected, dtype=torch.float64)),
+        labels=labels,
+        pseudo_groups=make_pseudo_groups(labels, cluster_ids),
+        num_candidates=20,
+        config=CONFIG,
+    )
+    # From 6 of 20, with an error of 0.1, to 14 or 11 of 20, with one of 0.1 or 0.109: 2.83 or 1.69 errors.
+    assert found == better
+
+
 def test_cells_that_were_put_together_count_as_many() -> None:
     # Four classes with a cluster each: three cells of each class conflict. What they gain, 4/9, is less than the 1/2
     # that the large ones lose, and they are three to one.

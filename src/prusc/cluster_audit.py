@@ -18,8 +18,9 @@ AuditVerdict = Literal["suspected", "unclear", "not-found"]
 
 AUDIT_TEXTS: dict[AuditVerdict, str] = {
     "suspected": (
-        "clusters stand far apart, cut across the classes, and the network fails on the classes that are few in them: "
-        "look at the images of the first suspects"
+        "clusters that its errors do not explain (they stand far apart, or were there before it learned the classes) "
+        "cut across the classes, and the network fails on the classes that are few in them: look at the images of the "
+        "first suspects"
     ),
     "unclear": (
         "the network fails on the classes that are few in some clusters, but the clusters do not stand far apart: hard "
@@ -35,7 +36,8 @@ class ClusterAudit:
 
     Attributes:
         cluster: Its number.
-        main_label: The class that most of its samples have.
+        main_label: The class that most of its samples have; of a network that had yet to learn the classes, the one of
+            which the cluster holds the largest share.
         class_counts: Samples of each class.
         accuracy: Share of right predictions in [0, 1], over all its samples.
         ci95: Its 95 % Wilson interval.
@@ -93,7 +95,8 @@ class Audit:
 
     Attributes:
         verdict: With a suspect it goes by the structure: ``suspected`` if that is strong, ``unclear`` if reasonable;
-            ``not-found`` if it is weak or there is no suspect.
+            ``not-found`` if it is weak or there is no suspect. Clusters of a network that had yet to learn the classes
+            need no structure: with a suspect it is ``suspected``.
         structure: How far clusters stand apart that are more than the classes.
         clusters: All of them that have samples, suspects first; see `ClusterAudit.rank`.
         cluster_ids: Cluster of each sample.
@@ -121,10 +124,11 @@ def audit_clusters(
 
     A test alone cannot tell a shortcut from a sample that is hard: clusters and predictions come from the same
     representation, so a sample among another class is mostly wrong in any network. The structure tells them apart:
-    hard samples lie where the clusters run into each other, a shortcut makes clusters that stand apart.
+    hard samples lie where the clusters run into each other, a shortcut makes clusters that stand apart. Clusters of a
+    network that had yet to learn the classes are no mirror of the predictions, and the test alone decides.
 
     Args:
-        representations: Of samples that the network was not trained on.
+        representations: Of samples that the network was not trained on, by the network that was clustered.
         predictions: Theirs.
         labels: Theirs.
         clustering: Of the training samples.
@@ -143,6 +147,7 @@ def audit_clusters(
         config,
         num_clusters=clustering.num_clusters,
         num_classes=num_classes,
+        untrained=clustering.untrained,
         generator=generator,
     )
     unit = F.normalize(representations, dim=1)
@@ -150,8 +155,13 @@ def audit_clusters(
     found = tuple(replace(cluster, silhouette=silhouettes[cluster.cluster]) for cluster in judged)
     verdict: AuditVerdict = "not-found"
     if any(cluster.is_suspect for cluster in found):
-        by_structure: dict[Structure, AuditVerdict] = {"strong": "suspected", "reasonable": "unclear"}
-        verdict = by_structure.get(clustering.structure, "not-found")
+        by_structure: dict[Structure, AuditVerdict] = {
+            "strong": "suspected",
+            "reasonable": "unclear",
+            "weak": "not-found",
+            "untrained": "suspected",
+        }
+        verdict = by_structure[clustering.structure]
     similarities = clustering.similarities(representations, cluster_ids)
     return Audit(verdict, clustering.structure, found, cluster_ids, similarities)
 
@@ -164,6 +174,7 @@ def judge_clusters(
     *,
     num_clusters: int,
     num_classes: int,
+    untrained: bool,
     generator: torch.Generator,
 ) -> tuple[ClusterAudit, ...]:
     """Say of each cluster whether it is a suspect.
@@ -175,6 +186,8 @@ def judge_clusters(
         config: Every setting.
         num_clusters: Number of clusters.
         num_classes: Number of classes.
+        untrained: Whether the clusters are of a network that had yet to learn the classes. They cut across these, and
+            where one class is rare it would be the main one of none.
         generator: Decides the permutations.
 
     Returns:
@@ -183,7 +196,7 @@ def judge_clusters(
     right = predictions == labels
     counts = torch.zeros(num_clusters, num_classes, dtype=torch.long)
     counts.index_put_((cluster_ids, labels), torch.ones_like(labels), accumulate=True)
-    main_labels = counts.argmax(dim=1)
+    main_labels = (counts / counts.sum(dim=0).clamp(min=1) if untrained else counts).argmax(dim=1)
     is_other = main_labels[cluster_ids] != labels
     p_values = permutation_p_values(
         right, labels, cluster_ids, is_other, num_clusters, config.num_permutations, generator

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from prusc.config import ClusteringConfig
 from prusc.errors import DataError
 
-Structure = Literal["strong", "reasonable", "weak"]
+Structure = Literal["strong", "reasonable", "weak", "untrained"]
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,25 @@ class Clustering:
         cluster_ids: Cluster of each clustered sample, in ``[0, num_clusters)``.
         centres: Unit vectors.
         trials: The figures of every number of clusters that was tried.
-        structure: How far clusters stand apart that are more than the classes, in the words of Kaufman and Rousseeuw.
-        untrained: Whether the network whose representations these are had yet to learn the classes.
+        structure: How far clusters stand apart that are more than the classes, in the words of Kaufman and Rousseeuw;
+            ``untrained`` if the network whose representations these are had yet to learn the classes, for then the
+            clusters cut across these however far they stand apart.
     """
 
     cluster_ids: Int[Tensor, " samples"]
     centres: Float[Tensor, "clusters dim"]
     trials: tuple[ClusterCountTrial, ...]
     structure: Structure
-    untrained: bool = False
 
     @property
     def num_clusters(self) -> int:
         """How many clusters there are."""
         return len(self.centres)
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the network that was clustered had yet to learn the classes."""
+        return self.structure == "untrained"
 
     def assign(self, representations: Float[Tensor, "others dim"]) -> Int[Tensor, " others"]:
         """Return the nearest centre, by cosine similarity, of each representation."""
@@ -127,6 +132,11 @@ def cluster_representations(
     centres = F.normalize(torch.from_numpy(found[chosen].cluster_centers_), dim=1).float()
     clustering = Clustering(torch.empty(0, dtype=torch.long), centres, tuple(trials), structure)
     return replace(clustering, cluster_ids=clustering.assign(representations))
+
+
+def describe_structure(structure: str) -> str:
+    """Say in words what the structure of clusters is."""
+    return "clusters of the untrained network" if structure == "untrained" else f"{structure} structure"
 
 
 def _silhouette_or_less(trial: ClusterCountTrial) -> float:

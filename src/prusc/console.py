@@ -14,6 +14,7 @@ from rich.table import Table
 from prusc.auditing import AUDIT_FILE, IMAGES_FILE, AuditResult
 from prusc.benchmark import BenchResult, summarise_rows
 from prusc.cluster_audit import AUDIT_TEXTS
+from prusc.clustering import describe_structure
 from prusc.evaluation import GroupEvaluation
 from prusc.methods import MethodResult
 from prusc.result import FAMILY_TITLES, VERDICT_TEXTS, DebiasingResult
@@ -181,7 +182,7 @@ def print_audit(result: AuditResult, out: Path) -> None:
     )
     lines = (
         f"The clusters follow (adjusted mutual information, 1 is the same): {follows}",
-        f"{found.verdict}, {found.structure} structure: {AUDIT_TEXTS[found.verdict]}",
+        f"{found.verdict}, {describe_structure(found.structure)}: {AUDIT_TEXTS[found.verdict]}",
         f"Images to look at first: {out / IMAGES_FILE}; all figures: {out / AUDIT_FILE}",
     )
     for line in lines:

@@ -308,16 +308,15 @@ def _cluster(
     else:
         generator = stage_generator(run.config.seed, "clustering")
         clustering = cluster_representations(train, config, num_classes=data.num_classes, generator=generator)
-        clustering = replace(clustering, untrained=untrained)
+        if untrained:
+            clustering = replace(clustering, structure="untrained")
     val_cluster_ids = clustering.assign(val)
     if run.folder is not None:
         write_clustering(run.folder, clustering, val_cluster_ids, data, train=train, val=val)
     sizes = torch.bincount(clustering.cluster_ids, minlength=clustering.num_clusters).tolist()
     how = "given" if config.from_csv is not None else f"of the representations of {which}"
-    run.say(
-        f"clusters: {clustering.num_clusters} {how}, of {', '.join(map(str, sizes))} training samples; "
-        f"{clustering.structure} structure"
-    )
+    structure = "" if clustering.untrained else f"; {clustering.structure} structure"
+    run.say(f"clusters: {clustering.num_clusters} {how}, of {', '.join(map(str, sizes))} training samples{structure}")
     return clustering, val_cluster_ids
 
 

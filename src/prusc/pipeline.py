@@ -223,6 +223,7 @@ class _Debiasing:
             self.config.audit,
             num_clusters=clustering.num_clusters,
             num_classes=self.data.num_classes,
+            untrained=clustering.untrained,
             generator=stage_generator(self.config.seed, "audit"),
         )
         if self.runtime.broadcast(self.folder is not None):

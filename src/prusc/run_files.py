@@ -67,8 +67,7 @@ def write_clustering(
     folder.write_csv("clusters.csv", pd.concat(tables))
     tensors = {"train": clustering.cluster_ids, "val": val_cluster_ids, "centres": clustering.centres}
     trials = [dataclasses.asdict(trial) for trial in clustering.trials]
-    told = {"trials": trials, "structure": clustering.structure, "untrained": clustering.untrained}
-    folder.write_json("stages/clustering.json", told)
+    folder.write_json("stages/clustering.json", {"trials": trials, "structure": clustering.structure})
     folder.write_tensors("stages/clustering.safetensors", tensors)
 
 
@@ -79,8 +78,7 @@ def read_clustering(folder: RunFolder) -> tuple[Clustering, Tensor] | None:
     tensors = folder.read_tensors("stages/clustering.safetensors")
     stored = folder.read_json("stages/clustering.json")
     trials = tuple(ClusterCountTrial(**trial) for trial in stored["trials"])
-    untrained = stored.get("untrained", False)  # runs of before there were any
-    return Clustering(tensors["train"], tensors["centres"], trials, stored["structure"], untrained), tensors["val"]
+    return Clustering(tensors["train"], tensors["centres"], trials, stored["structure"]), tensors["val"]
 
 
 def write_debiasing_set(folder: RunFolder, debiasing_set: DebiasingSet, data: Data) -> None:

@@ -180,7 +180,7 @@ def make_judges(
         labels: Class of each validation sample.
         cluster_ids: Cluster of each validation sample.
         group_ids: Group of each validation sample; read by the rule ``validation-groups`` alone.
-        clustering: Where its structure is weak, and the network was trained, the cells are no judge.
+        clustering: Where its structure is weak, the cells are no judge.
         config: The rule.
 
     Returns:
@@ -190,8 +190,7 @@ def make_judges(
         assert group_ids is not None, "checked before the run began"
         return (_one_by_one(group_ids, "groups"),)
     classes = make_pseudo_groups(labels, None)
-    # What a network shows before it has learned the classes need not stand apart to tell samples from each other.
-    if config.rule == "class-accuracy" or (clustering.structure == "weak" and not clustering.untrained):
+    if config.rule == "class-accuracy" or clustering.structure == "weak":
         return (classes,)
     return (make_pseudo_groups(labels, cluster_ids), classes)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from prusc import RunConfig, debias
 from prusc.cli import run_command_line
@@ -79,6 +80,27 @@ def test_the_rule_chooses_the_setting(monkeypatch: pytest.MonkeyPatch, tmp_path:
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["results"]["constant"]["val"]["average_accuracy"] == pytest.approx(2 / 46)
     assert metrics["group_labels_used_for"] == ["evaluation"]
+
+
+def test_clusters_of_the_untrained_network_are_asked_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Data
+) -> None:
+    config = replace(
+        SMALL, method="constant", tuning_budget=2, clustering=replace(SMALL.clustering, num_clusters=2, checkpoint=0)
+    )
+    register(monkeypatch, [])
+    whole = run_method(data=data, config=config, out=tmp_path / "whole")
+    # What it expects of each cell is kept with the predictions, and read where the run goes on.
+    register(monkeypatch, [], stop_at=1)
+    with pytest.raises(KeyboardInterrupt):
+        run_method(data=data, config=config, out=tmp_path / "run")
+    kept = load_file(tmp_path / "run" / "stages" / "constant-0.safetensors")
+    # It predicts class 0 whatever it sees, so nothing shifts it: all are expected right, or none.
+    assert torch.equal(kept["of/expected"], (data.val.labels == 0).double())
+    register(monkeypatch, [])
+    resumed = run_method(data=data, config=config, out=tmp_path / "run")
+    assert (resumed.chosen, resumed.judged_by) == (whole.chosen, whole.judged_by)
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["cluster_structure"] == "untrained"
 
 
 @pytest.mark.parametrize(("share", "kind"), [(0.2, "classes"), (0.8, "cells")])

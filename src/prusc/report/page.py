@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from prusc.clustering import describe_structure
 from prusc.report import text
 
 
@@ -90,6 +91,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (text.percent, text.interval, text.points, text.duration, text.group_name):
+    functions = (text.percent, text.interval, text.points, text.duration, text.group_name, describe_structure)
+    for function in functions:
         environment.filters[function.__name__] = function
     return environment
