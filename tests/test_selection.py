@@ -89,8 +89,17 @@ def test_a_score_is_drawn_towards_what_is_expected_where_that_is_known() -> None
     expected = torch.where((labels == 0) & (cluster_ids == 1), 0.2, 0.9).double()
     config = SelectionConfig(prior_strength=5)
     found = score_answers(replace(answers, expected=expected), labels, groups, config)
-    assert found.score == pytest.approx((10 + 5 * 0.2) / 25)
-    assert found.error == pytest.approx((found.score * (1 - found.score) / 26) ** 0.5)
+    accuracy = (10 + 5 * 0.2) / 25
+    assert found.error == pytest.approx((accuracy * (1 - accuracy) / 26) ** 0.5)
+    assert found.score == pytest.approx(accuracy - 2 * found.error)
+    # A cell that is better served in the mean, but that nobody knows, can be the worst one.
+    few = answer(*cells([[100, 2], [20, 100]]), [[0.9, 1.0], [0.9, 0.9]])
+    unknown = torch.full((222,), 0.8, dtype=torch.float64)
+    labels, cluster_ids = cells([[100, 2], [20, 100]])
+    found = score_answers(replace(few, expected=unknown), labels, make_pseudo_groups(labels, cluster_ids), config)
+    accuracy = (2 + 5 * 0.8) / 7
+    assert found.score == pytest.approx(accuracy - 2 * (accuracy * (1 - accuracy) / 8) ** 0.5)
+    labels, cluster_ids = cells([[100, 20], [20, 100]])
     assert score_answers(answers, labels, groups, config).score == pytest.approx(0.5)
 
 

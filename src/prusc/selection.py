@@ -82,7 +82,8 @@ class SelectionScore:
     """What the rule thinks of one network.
 
     Attributes:
-        score: Smoothed accuracy of the worst pseudo-group, or mean accuracy over the classes; in [0, 1].
+        score: Smoothed accuracy of the worst pseudo-group, in [0, 1], or where an accuracy is expected its lower bound;
+            or mean accuracy over the classes.
         error: Its standard error.
     """
 
@@ -205,7 +206,9 @@ def score_answers(
 
     An accuracy is smoothed towards what the answers expect or, where they expect nothing, the mean over the
     pseudo-groups that conflict, or over those that do not: it is the mean, and its standard error the deviation, of a
-    beta distribution that began with ``prior_strength`` samples at that mean.
+    beta distribution that began with ``prior_strength`` samples at that mean. Where they expect something, it counts
+    less ``tolerance`` standard errors: of two networks, the one that is known to serve every pseudo-group is better
+    than the one that is only expected to.
 
     Args:
         answers: Of the network, for the validation samples that judge.
@@ -217,11 +220,10 @@ def score_answers(
         The score.
     """
     if pseudo_groups.kind != "classes":
-        smoothed = _smoothed_accuracies(answers, labels, pseudo_groups, config)
-        worst = int(smoothed.argmin())
-        score = smoothed[worst].item()
-        strength = pseudo_groups.sizes[worst].item() + config.prior_strength
-        return SelectionScore(score, (score * (1 - score) / (strength + 1)) ** 0.5)
+        smoothed, errors = _smoothed_accuracies(answers, labels, pseudo_groups, config)
+        bounds = smoothed if answers.expected is None else smoothed - config.tolerance * errors
+        worst = int(bounds.argmin())
+        return SelectionScore(bounds[worst].item(), errors[worst].item())
     accuracies = _group_sums((answers.predictions == labels).double(), pseudo_groups) / pseudo_groups.sizes
     variances = accuracies * (1 - accuracies) / pseudo_groups.sizes
     return SelectionScore(accuracies.mean().item(), variances.sum().sqrt().item() / len(accuracies))
@@ -232,7 +234,8 @@ def _smoothed_accuracies(
     labels: Int[Tensor, " samples"],
     pseudo_groups: PseudoGroups,
     config: SelectionConfig,
-) -> Float[Tensor, " groups"]:
+) -> tuple[Float[Tensor, " groups"], Float[Tensor, " groups"]]:
+    """Return the accuracies and their standard errors."""
     sums = _group_sums((answers.predictions == labels).double(), pseudo_groups)
     if answers.expected is not None:
         means = _group_sums(answers.expected, pseudo_groups) / pseudo_groups.sizes
@@ -241,7 +244,9 @@ def _smoothed_accuracies(
         means = torch.empty_like(accuracies)
         for side in (pseudo_groups.conflicting, ~pseudo_groups.conflicting):
             means[side] = accuracies[side].mean()
-    return (sums + config.prior_strength * means) / (pseudo_groups.sizes + config.prior_strength)
+    strengths = pseudo_groups.sizes + config.prior_strength
+    smoothed = (sums + config.prior_strength * means) / strengths
+    return smoothed, (smoothed * (1 - smoothed) / (strengths + 1)).sqrt()
 
 
 def choose(scores: Sequence[SelectionScore], tolerance: float) -> int:
@@ -326,9 +331,12 @@ def cells_improved(
         num_candidates: Among how many the chosen one was chosen, at least 1.
         config: How much chance is allowed.
     """
-    old, new = (score_answers(answers, labels, pseudo_groups, config) for answers in (before, after))
+    smoothed = [_smoothed_accuracies(answers, labels, pseudo_groups, config) for answers in (before, after)]
+    (old, old_error), (new, new_error) = (
+        (accuracies.min().item(), errors[accuracies.argmin()].item()) for accuracies, errors in smoothed
+    )
     if before.expected is not None:
-        return new.score - old.score > config.tolerance * math.hypot(old.error, new.error)
+        return new - old > config.tolerance * math.hypot(old_error, new_error)
     difference = (after.predictions == labels).double() - (before.predictions == labels).double()
     sizes = pseudo_groups.sizes.double()
     mean = _group_sums(difference, pseudo_groups) / sizes
@@ -338,7 +346,7 @@ def cells_improved(
     # Each group's mean has the variance of its samples; the groups are independent.
     error = (shares.square() * (squares - mean.square()) / sizes).sum().sqrt().item()
     num_errors = NormalDist().inv_cdf(1 - config.significance / num_candidates)
-    return new.score > old.score and rise > num_errors * error
+    return new > old and rise > num_errors * error
 
 
 def explain_no_gain(

@@ -38,8 +38,9 @@ def test_every_number_of_channels_is_normalised() -> None:
 
 def test_the_memory_layout_is_kept() -> None:
     images = random_images(height=8, width=8).to(memory_format=torch.channels_last)
-    for flip, crop_size in ((False, None), (True, None), (True, 6)):
-        result = InputTransform(MEAN, STD, flip=flip, crop_size=crop_size)(images, generator=generator())
+    for flip, crop_size, scale in ((False, None, 1.0), (True, None, 1.0), (True, 6, 1.0), (True, None, 0.5)):
+        transform = InputTransform(MEAN, STD, flip=flip, crop_size=crop_size, min_crop_scale=scale)
+        result = transform(images, generator=generator())
         assert result.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -129,6 +129,12 @@ def flip_images(
     return images.clone().index_copy_(0, rows, images.index_select(0, rows).flip(-1))
 
 
+def memory_format_of(images: Float[Tensor, "batch channels height width"]) -> torch.memory_format:
+    """Return the memory format of a batch: channels-last where it is laid out like that and in no other way."""
+    channels_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
 def draw_crop_boxes(
     num_images: int, min_scale: float, *, generator: torch.Generator
 ) -> Float[Tensor, "{num_images} 4"]:
@@ -181,4 +187,6 @@ def crop_images(
     affine = torch.stack([width, zero, centre_x, zero, height, centre_y], dim=1).view(-1, 2, 3)
     out_size = images.shape[2:] if size is None else (size, size)
     grid = F.affine_grid(affine, [*images.shape[:2], *out_size], align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    crops = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    # It forgets the memory layout of its input, and with it a third of the speed of the network that follows on a CPU.
+    return crops.contiguous(memory_format=memory_format_of(images))
