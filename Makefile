@@ -72,7 +72,7 @@ test-slow: $(STAMP) ## the slow tests only
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)
 
 results: $(STAMP) ## the tables of docs/results.md, from runs/results; real images too where PRUSC_DATA names their parent
-	@$(BIN)/python scripts/make_results.py fashion-stickers trained-elsewhere $(if $(PRUSC_DATA),celeba celeba-male isic) --workers $(WORKERS) $(ARGS)
+	@$(BIN)/python scripts/make_results.py fashion-stickers trained-elsewhere random-crops $(if $(PRUSC_DATA),celeba celeba-male isic) --workers $(WORKERS) $(ARGS)
 
 ablations: $(STAMP) ## the table of docs/ablations.md, from runs/ablations
 	@$(BIN)/python scripts/make_ablations.py --workers $(WORKERS) $(ARGS)

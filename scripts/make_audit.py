@@ -4,8 +4,9 @@
     PRUSC_DATA=DIR python scripts/make_audit.py isic    # ISIC with stickers too, from DIR/isic and DIR/weights
     python scripts/make_audit.py --tables-only          # the table alone, from docs/data/audit.csv
 
-Each network is audited twice where it has epochs: through the clusters of its first epoch, as by default, and through
-those of its final representations, as a network that was trained elsewhere is.
+Each network is audited twice: through the clusters of its first epoch, as by default, or on ISIC those of the network
+before its training, as the preset does; and through those of its final representations. Audits of before stay in the
+table.
 """
 
 import argparse
@@ -18,10 +19,12 @@ import pandas as pd
 from experiments import ROOT, insert, table
 
 from prusc import RunConfig, audit
-from prusc.config import ClusteringConfig, DataConfig, ERMConfig, StickerConfig
+from prusc.config import ClusteringConfig, DataConfig, StickerConfig
+from prusc.presets import get_preset
 
 RESULTS = ROOT / "docs" / "data" / "audit.csv"
 FINAL = ClusteringConfig(checkpoint=None)
+KINDS = {None: "final", 0: "untrained", 1: "first epoch"}
 
 
 def make_experiments() -> dict[str, list[tuple[str, RunConfig]]]:
@@ -33,29 +36,26 @@ def make_experiments() -> dict[str, list[tuple[str, RunConfig]]]:
     ]
     isic = []
     folder = os.environ.get("PRUSC_DATA")
-    kinds = ((30, "50 % / 3 %", (0.5, 0.03)), (31, "50 % / 3 %", (0.5, 0.03)), (30, "27 % / 27 %", (0.27, 0.27)))
-    for seed, name, shares in kinds:
-        config = RunConfig(
-            data=f"{folder}/isic",
-            model="torchvision/mobilenet_v2",
-            weights=Path(f"{folder}/weights/mobilenet_v2-b0353104.pth"),
-            seed=seed,
-            data_options=DataConfig(
-                image_size=96, keep_together="lesion_id", stickers=StickerConfig(train_shares=shares)
-            ),
-            erm=ERMConfig(epochs=4, batch_size=64, learning_rate=1e-3, flip=True),
-            clustering=FINAL,
-        )
-        isic.append((f"ISIC, a sticker on {name} of the benign / malignant", config))
+    preset = get_preset("isic-mobilenet")
+    for name, shares in (("50 % / 3 %", (0.5, 0.03)), ("27 % / 27 %", (0.27, 0.27))):
+        for seed in range(60, 63):
+            config = replace(
+                preset,
+                data=f"{folder}/isic",
+                pretrained=False,
+                weights=Path(f"{folder}/weights/mobilenet_v2-b0353104.pth"),
+                seed=seed,
+                data_options=replace(preset.data_options, stickers=StickerConfig(train_shares=shares)),
+            )
+            isic.append((f"ISIC, a sticker on {name} of the benign / malignant", config))
     return {"fashion-stickers": fashion, "isic": isic if folder else []}
 
 
 def run(name: str, config: RunConfig, out: Path) -> list[dict[str, object]]:
     """Audit one network, which is trained if it is not there yet."""
     rows = []
-    settings = [config] if config.clustering == FINAL else [config, replace(config, clustering=FINAL)]
-    for setting in settings:
-        which = "final" if setting.clustering == FINAL else "first epoch"
+    for setting in (config, replace(config, clustering=FINAL)):
+        which = KINDS[setting.clustering.checkpoint]
         result = audit(config=setting, out=out / f"{name}-{config.seed}-{which}".replace(" ", "-").replace("/", "-"))
         found, first = result.audit, result.audit.clusters[0]
         beyond = [t.silhouette for t in result.clustering.trials if t.num_clusters > len(result.class_names)]
@@ -113,7 +113,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rows += run(name, config, options.out)
                 print(f"finished {name}, seed {config.seed}", flush=True)
         RESULTS.parent.mkdir(exist_ok=True)
-        pd.DataFrame(rows).to_csv(RESULTS, index=False, float_format="%.6g")
+        found = pd.DataFrame(rows)
+        if RESULTS.is_file():
+            before = pd.read_csv(RESULTS)
+            found = pd.concat([before, found]).drop_duplicates(["data", "seed", "clusters_of"], keep="last")
+        found.to_csv(RESULTS, index=False, float_format="%.6g")
     write_table(pd.read_csv(RESULTS))
 
 

@@ -2,9 +2,10 @@
 
     python scripts/make_results.py                             # fashion-stickers, seeds 0 to 4
     python scripts/make_results.py trained-elsewhere           # after that, with its networks of seeds 0 to 2
-    PRUSC_DATA=DIR python scripts/make_results.py celeba       # CelebA, seeds 8, 9 and 12
+    python scripts/make_results.py random-crops                # seeds 0 to 2, with random crops after the ERM training
+    PRUSC_DATA=DIR python scripts/make_results.py celeba       # CelebA, seeds 50 to 52
     PRUSC_DATA=DIR python scripts/make_results.py celeba-male  # CelebA, two attributes, seeds 0 to 2
-    PRUSC_DATA=DIR python scripts/make_results.py isic         # ISIC with stickers, seeds 2 to 4
+    PRUSC_DATA=DIR python scripts/make_results.py isic         # ISIC with stickers, seeds 60 to 62
     python scripts/make_results.py --tables-only               # the tables alone, from docs/data/results.csv
 
 DIR holds ``celeba``, ``isic`` and ``weights``; the settings are presets of the package, with the weights from there.
@@ -21,7 +22,7 @@ from pathlib import Path
 import pandas as pd
 from experiments import ROOT, Experiment, insert, percent, read_rows, run_all, seeds_table, table
 
-from prusc.config import ClusteringConfig, DataConfig, RunConfig
+from prusc.config import ClusteringConfig, DataConfig, DebiasingSetConfig, FinetuneConfig, RunConfig
 from prusc.presets import get_preset
 from prusc.result import FAMILY_TITLES
 
@@ -29,10 +30,12 @@ RESULTS = ROOT / "docs" / "data" / "results.csv"
 NO_SHORTCUT, ONLY_SHORTCUT = "fashion-stickers, correlation 0.25", "fashion-stickers, correlation 0.995"
 TWO_ATTRIBUTES = "CelebA, Male with two attributes"
 ELSEWHERE, ELSEWHERE_AS_IT_IS = "fashion-stickers, trained elsewhere", "fashion-stickers, trained elsewhere, as it is"
+CROPS = "fashion-stickers, random crops"
 PLACES = {
     "fashion-stickers": "fashion-stickers",
     ELSEWHERE: "trained-elsewhere",
     ELSEWHERE_AS_IT_IS: "trained-elsewhere-as-it-is",
+    CROPS: "random-crops",
     "CelebA": "celeba",
     TWO_ATTRIBUTES: "celeba-male",
     "ISIC with stickers": "isic",
@@ -55,9 +58,12 @@ def make_experiments(out: Path) -> dict[str, list[Experiment]]:
             Experiment(ELSEWHERE, given),
             Experiment(ELSEWHERE_AS_IT_IS, replace(given, clustering=ClusteringConfig(checkpoint=None))),
         ]
+    # They cut the sticker off, and so does every control that is trained on them.
+    cropped = replace(base, debiasing_set=DebiasingSetConfig(min_crop_scale=0.8), finetune=FinetuneConfig(head_views=2))
     return {
         "fashion-stickers": fashion,
         "trained-elsewhere": elsewhere,
+        "random-crops": [Experiment(CROPS, replace(cropped, seed=seed)) for seed in range(3)],
         "celeba": [Experiment("CelebA", config) for config in celeba_configs()],
         "celeba-male": [Experiment(TWO_ATTRIBUTES, config) for config in celeba_two_attributes()],
         "isic": [Experiment("ISIC with stickers", config) for config in isic_configs()],
@@ -161,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "which",
         nargs="*",
         default=["fashion-stickers"],
-        help="fashion-stickers, trained-elsewhere, celeba, celeba-male, isic",
+        help="fashion-stickers, trained-elsewhere, random-crops, celeba, celeba-male, isic",
     )
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "results")
     parser.add_argument("--workers", type=int, default=2)

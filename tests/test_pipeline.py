@@ -195,6 +195,7 @@ def test_clusters_of_the_untrained_network_judge_and_a_run_that_has_them_is_resu
     assert [(c.name, c.score) for c in again.candidates] == [(c.name, c.score) for c in whole.candidates]
     # The same with the last stage done anew, from what the folder kept.
     metrics = out / "metrics.json"
+    assert "so the cells are asked first" in json.loads(metrics.read_text())["selection"]
     metrics.unlink()
     resumed = debias(data=small_data(), config=config, out=out)
     assert metrics.exists()

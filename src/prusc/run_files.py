@@ -20,7 +20,7 @@ from prusc.mask_learning import LearnedMasks, MaskHistoryEntry
 from prusc.masks import BinaryMask
 from prusc.result import VERDICT_TEXTS, DebiasingResult
 from prusc.run_folder import FORMAT, METRICS, SKIPPED, RunFolder
-from prusc.selection import SELECTION_RULES
+from prusc.selection import describe_selection
 
 # The first file that a stage leaves.
 ERM_WEIGHTS = "erm.safetensors"
@@ -281,7 +281,7 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circ
             **run_to_dict(config, data, circumstances),
             "method": "prusc",
             "handed_back": "subnetwork",
-            "selection": SELECTION_RULES[config.selection.rule],
+            "selection": describe_selection(config.selection.rule, result.clustering),
             "judged_by": result.judged_by,
             "group_labels_used_for": group_label_uses(config),
             "verdict": result.verdict,

@@ -22,7 +22,7 @@ _CELLS = (
     "network within the tolerance"
 )
 _CLASSES = "classes: the plainest network within the tolerance of the highest mean accuracy over its classes"
-SELECTION_RULES = {
+_SELECTION_RULES = {
     "pseudo-groups": (
         f"{_CLASSES}; {_CELLS}; the classes judge first where a new head serves them better, else the cells, if the "
         "clusters stand apart; the other is asked if nothing better than the original is found"
@@ -33,14 +33,30 @@ SELECTION_RULES = {
 
 # The other remedies hand back one of their settings, whatever comes of it; settings are in no order of plainness.
 _BEST_OF_CLASSES = "classes: the setting of the highest mean accuracy over the classes of the validation split"
-SETTING_RULES = {
+_SETTING_RULES = {
     "pseudo-groups": (
         f"{_BEST_OF_CLASSES}, if that is better than the original; else cells, if theirs is better: highest of the "
         "lowest smoothed accuracies over the cells (class x cluster), put together in two for each class; else classes"
     ),
     "class-accuracy": _BEST_OF_CLASSES,
-    "validation-groups": SELECTION_RULES["validation-groups"],
+    "validation-groups": _SELECTION_RULES["validation-groups"],
 }
+_UNTRAINED = (
+    "; the clusters are those of the untrained network, so the cells are asked first: a cell's accuracy is smoothed "
+    "towards what its cluster's effect on the other classes lets expect, and counts less the tolerance"
+)
+
+
+def describe_selection(rule: str, clustering: Clustering, *, of_settings: bool = False) -> str:
+    """Say what chooses among the candidates of PruSC, or among the settings of another remedy.
+
+    Args:
+        rule: `SelectionConfig.rule`.
+        clustering: Clusters of the untrained network judge in another way.
+        of_settings: Which of the two.
+    """
+    text = (_SETTING_RULES if of_settings else _SELECTION_RULES)[rule]
+    return text + (_UNTRAINED if rule == "pseudo-groups" and clustering.untrained else "")
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,11 +29,11 @@ from prusc.representations import predict
 from prusc.run_files import evaluation_to_dict, group_label_uses, run_to_dict
 from prusc.run_folder import METRICS, RunFolder
 from prusc.selection import (
-    SETTING_RULES,
     Answers,
     PseudoGroups,
     SelectionScore,
     choose,
+    describe_selection,
     is_better,
     make_judges,
     score_answers,
@@ -370,7 +370,7 @@ def _to_dict(result: MethodResult, chosen: _Tried, clustering: Clustering, run: 
         "settings": asdict(chosen.settings),
         "facts": dict(chosen.facts),
         "trained_on": ["train", "val"] if method.trains_on_validation else ["train"],
-        "selection": SETTING_RULES[config.selection.rule],
+        "selection": describe_selection(config.selection.rule, clustering, of_settings=True),
         "judged_by": result.judged_by,
         "group_labels_used_for": [*uses, *group_label_uses(config)],
         "chosen": {"erm": "dense", method.name: chosen.name},
