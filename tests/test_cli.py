@@ -268,7 +268,8 @@ def test_options_replace_those_of_a_preset(faces: Path, out: Path, weights: str)
     assert written.erm == dataclasses.replace(preset.erm, epochs=1)
     assert written.debiasing_set == preset.debiasing_set
     assert written.data_options == dataclasses.replace(preset.data_options, image_size=14, crop_size=12)
-    assert not written.pretrained
+    # What a trained network began with stays.
+    assert written.pretrained == weights.startswith("--trained")
     given = {"--weights": written.weights, "--trained": written.trained}
     assert given.get(weights.split()[0].partition("=")[0]) == (None if weights == "--no-pretrained" else path)
     # The settings that were written repeat the run.

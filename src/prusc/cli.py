@@ -206,8 +206,8 @@ def _read_settings(kind: type[_RunCommand], name: str, arguments: list[str]) -> 
     if preset is not None:
         run = get_preset(preset)
     given = {argument.partition("=")[0] for argument in arguments}
-    if given & {"--weights", "--trained", "--pretrained"}:
-        # There is one place that weights come from; who names it does not mean that of the file or preset.
+    if given & {"--weights", "--pretrained"}:
+        # Training starts from one place; who names it does not mean that of the file or preset, nor its result.
         run = replace(run, weights=None, trained=None, pretrained=False)
     if is_function_name(run.model) and "--model" not in given:
         # A settings file may come from anywhere, and importing a module runs its code.

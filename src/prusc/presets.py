@@ -107,7 +107,7 @@ def _mobilenet(data: str, data_options: DataConfig) -> RunConfig:
             head_views=2,
             learning_rates=(3e-4,),
         ),
-        # On a CPU this network's steps take two thirds of the time in this layout.
+        # On a CPU this network's steps take half of the time in this layout.
         runtime=RuntimeConfig(channels_last=True),
     )
 
