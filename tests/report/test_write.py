@@ -376,3 +376,17 @@ def test_runs_side_by_side(run: Path, tmp_path: Path, capsys: Capture) -> None:
         capsys.readouterr()
         assert run_command_line(["compare", *arguments]) == 2
         assert expected in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_cluster_that_is_named_by_a_rare_class_is_not_mostly_of_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    clusters = json.loads((run / "metrics.json").read_text())["clusters"]
+    common = {cluster["cluster"]: cluster["main_label"] for cluster in clusters}
+    # As clusters of the untrained network are: the class of which cluster 0 holds the most is not its largest.
+    named = [{**c, "main_label": 1 - common[0] if c["cluster"] == 0 else common[c["cluster"]]} for c in clusters]
+    change_metrics(run, clusters=named, cluster_structure="untrained")
+    write_report(run)
+    page = Page(run / "report.html")
+    assert re.search(r"Cluster 0: more \w+ than elsewhere", page.text)
+    assert "Cluster 1: mostly" in page.text
+    assert "3 clusters, clusters of the untrained network." in page.text

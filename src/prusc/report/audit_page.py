@@ -130,8 +130,10 @@ def notes(run: RunRecord) -> list[str]:
     found = []
     if any(cluster.is_suspect for cluster in run.tested or ()):
         found.append(
-            "A suspect is a place to look, not a proof: a sample that lies among another class is mostly wrong in any "
-            "network, and a network that is right by honest means can have clusters that stand apart too."
+            "A suspect is a place to look, not a proof: images that are hard for any network may lie together too."
+            if run.audit["structure"] == "untrained"
+            else "A suspect is a place to look, not a proof: a sample that lies among another class is mostly wrong in "
+            "any network, and a network that is right by honest means can have clusters that stand apart too."
         )
     found.append("A shortcut that the validation images never contradict leaves no others, and is not found.")
     if run.audit["structure"] == "weak":
