@@ -183,9 +183,11 @@ def _heads(
 ) -> Iterator[Candidate]:
     """Yield the base with its head refitted on the de-biasing set, for every strength of regularisation."""
     l2s = sorted(setting.config.finetune.head_l2, reverse=True)
-    views = _views(base, as_is.name, setting) if l2s else []
-    labels, weights = (t.repeat(len(views)) for t in (setting.source.labels, setting.debiasing_set.weights))
-    values = torch.cat(views) if views else None
+    if not l2s:
+        return
+    views = _views(base, as_is.name, setting)
+    values = torch.cat(views)
+    labels, weights = (of_each.repeat(len(views)) for of_each in (setting.source.labels, setting.debiasing_set.weights))
     # The head is fitted anew, so none of its weights is pruned any more.
     head_weight = f"{setting.head_name}.weight"
     mask = BinaryMask(
@@ -194,7 +196,6 @@ def _heads(
     model = copy.deepcopy(base)
     head = get_head(model, setting.head_name)
     for l2 in l2s:
-        assert values is not None
         weight, bias = fit_head(values, labels, weights, num_classes=setting.data.num_classes, l2=l2)
         set_head(head, weight, bias)
         if f"{setting.head_name}.bias" not in as_is.state:
