@@ -102,6 +102,10 @@ def test_the_classes_judge_first_where_a_new_head_serves_them_better() -> None:
     # Clusters of a network that had yet to learn the classes judge first in any case.
     dense = [make_candidate("dense", before, kind="as-is"), make_candidate("dense/head", labels)]
     assert order_judges(replace(setting, untrained_clusters=True), dense).judges[0].kind == "cells"
+    untrained = replace(setting, untrained_clusters=True)
+    groups = replace(untrained.judges[0], kind="groups")
+    assert untrained.expect(torch.eye(2)[labels]) is not None
+    assert replace(untrained, judges=(groups,)).expect(torch.eye(2)[labels]) is None
     # What serves them better must be a head: trained weights follow the shortcut too.
     dense = [make_candidate("dense", before, kind="as-is"), make_candidate("dense/w", labels, kind="weights")]
     assert order_judges(setting, dense).judges[0].kind == "cells"

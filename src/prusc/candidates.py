@@ -75,7 +75,8 @@ class Setting:
 
     def expect(self, val_logits: Tensor) -> Tensor | None:
         """Return how often a network should be right in the cell of each sample that judges, where that is asked."""
-        if not self.untrained_clusters:
+        # True groups, where they judge, are no cells.
+        if not self.untrained_clusters or self.judges[0].kind == "groups":
             return None
         return expected_accuracies(val_logits[self.judged], self.judged_labels, self.judged_cluster_ids)
 
