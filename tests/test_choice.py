@@ -111,6 +111,21 @@ def test_the_classes_judge_first_where_a_new_head_serves_them_better() -> None:
     assert order_judges(setting, dense).judges[0].kind == "cells"
 
 
+@pytest.mark.parametrize(("untrained", "chosen"), [(False, "mask"), (True, "dense/head")])
+def test_who_goes_first_among_equals_depends_on_the_clusters(untrained: bool, chosen: str) -> None:
+    labels = torch.arange(200) % 2
+    cluster_ids = torch.where(torch.arange(200) < 40, 1 - labels, labels)
+    setting = make_setting(labels, cluster_ids, torch.zeros(200, 3, dtype=torch.long))
+    setting = replace(setting, untrained_clusters=untrained)
+    # One more image wrong is no difference, twenty are.
+    nearly, hardly = (torch.where(torch.arange(200) < wrong, 1 - labels, labels) for wrong in (1, 20))
+    tried = [make_candidate("dense/head", nearly), make_candidate("mask", nearly, channel=1)]
+    assert setting.choose(tried, setting.judges[0]).name == chosen
+    for name, other in (("dense/head", "mask"), ("mask", "dense/head")):
+        tried = [make_candidate(name, labels), make_candidate(other, hardly)]
+        assert setting.choose(tried, setting.judges[0]).name == name
+
+
 def choose_by_classes(shares: dict[str, float]) -> Choice:
     """Choose by the classes among networks that are right for these shares of both classes of 500, the original first.
 

@@ -21,7 +21,8 @@ def lay_out(cluster_ids: Tensor, structure: Structure = "strong", *, spread: flo
     """Representations near the axis of their cluster."""
     centres = torch.eye(int(cluster_ids.max()) + 1)
     noise = spread * torch.randn(len(cluster_ids), len(centres), generator=generator(1))
-    return centres[cluster_ids] + noise, Clustering(cluster_ids, centres, (), structure)
+    margins = torch.ones(len(cluster_ids))  # No audit reads them.
+    return centres[cluster_ids] + noise, Clustering(cluster_ids, centres, (), structure, margins)
 
 
 def shortcut() -> tuple[Tensor, Tensor, Tensor]:

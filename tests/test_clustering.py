@@ -140,6 +140,29 @@ def test_assign_agrees_with_the_cluster_ids(num_clusters: int | None) -> None:
         assert cosines[cluster_id] == pytest.approx(max(cosines), abs=1e-6)
 
 
+@pytest.mark.parametrize("num_clusters", [2, 5])
+def test_margins_say_how_far_the_next_centre_is(num_clusters: int) -> None:
+    vectors = torch.randn(200, 3, generator=generator(4))
+    clustering = cluster(vectors, num_clusters)
+    others = 7 * torch.randn(50, 3, generator=generator(5))
+    ids = torch.randint(0, num_clusters, (50,), generator=generator(6))
+    for values, cluster_ids, margins in (
+        (vectors, clustering.cluster_ids, clustering.margins),
+        (others, ids, clustering.measure_margins(others, ids)),
+    ):
+        for value, cluster_id, margin in zip(values, cluster_ids.tolist(), margins.tolist(), strict=True):
+            cosines = [F.cosine_similarity(value, centre, dim=0).item() for centre in clustering.centres]
+            own = cosines.pop(cluster_id)
+            assert margin == pytest.approx(own - max(cosines), abs=1e-5)
+    assert (clustering.margins >= 0).all()
+    assert (clustering.measure_margins(others, clustering.assign(others)) >= 0).all()
+
+
+def test_one_cluster_has_no_border() -> None:
+    vectors = torch.randn(20, 3, generator=generator())
+    assert given_clustering(vectors, torch.zeros(20, dtype=torch.long)).margins.tolist() == [0.0] * 20
+
+
 def test_assign_serves_samples_that_were_not_clustered() -> None:
     vectors, ids = bundles(3, per_bundle=40)
     clustering = cluster(vectors[:60], 3)

@@ -1,10 +1,12 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
 
 from prusc.config import DebiasingSetConfig
 from prusc.debiasing_set import DebiasingSet, build_debiasing_set, cell_ids
-from prusc.errors import DataError
+from prusc.errors import ConfigError, DataError
 from tests.networks import generator
 from tests.reference import cells as reference
 
@@ -22,7 +24,18 @@ def samples(sizes: Tensor = SIZES, seed: int = 0) -> tuple[Tensor, Tensor]:
 def build(sizes: Tensor = SIZES, **settings: object) -> DebiasingSet:
     labels, cluster_ids = samples(sizes)
     config = DebiasingSetConfig(**settings)  # type: ignore[arg-type]
-    return build_debiasing_set(labels, cluster_ids, num_classes=len(sizes), num_clusters=sizes.shape[1], config=config)
+    return build_debiasing_set(
+        labels,
+        cluster_ids,
+        num_classes=len(sizes),
+        num_clusters=sizes.shape[1],
+        config=config,
+        margins=margins_of(labels),
+    )
+
+
+def margins_of(labels: Tensor) -> Tensor:
+    return torch.randperm(len(labels), generator=generator(3)).float()
 
 
 def cell_shares(chosen: DebiasingSet, num_classes: int = 3) -> Tensor:
@@ -37,9 +50,17 @@ def test_cells_are_numbered_row_by_row() -> None:
 
 @pytest.mark.parametrize("min_cell_size", [1, 3, 6])
 @pytest.mark.parametrize("cell_exponent", [0.0, 0.5, 1.0])
-def test_weights_equal_their_slow_twin(cell_exponent: float, min_cell_size: int) -> None:
-    chosen = build(cell_exponent=cell_exponent, min_cell_size=min_cell_size)
-    expected = reference.draw_weights(chosen.labels.tolist(), chosen.cluster_ids.tolist(), cell_exponent, min_cell_size)
+@pytest.mark.parametrize("border_share", [0.0, 0.005, 0.4])
+def test_weights_equal_their_slow_twin(border_share: float, cell_exponent: float, min_cell_size: int) -> None:
+    chosen = build(border_share=border_share, cell_exponent=cell_exponent, min_cell_size=min_cell_size)
+    expected = reference.draw_weights(
+        chosen.labels.tolist(),
+        chosen.cluster_ids.tolist(),
+        cell_exponent,
+        min_cell_size,
+        margins_of(chosen.labels).tolist(),
+        border_share,
+    )
     torch.testing.assert_close(chosen.weights.double(), torch.tensor(expected, dtype=torch.float64))
 
 
@@ -81,6 +102,28 @@ def test_no_cell_of_the_smallest_size_is_an_error() -> None:
     with pytest.raises(DataError, match=r"no cell .* has 41 samples, the largest has 40; lower debiasing_set.min_cell"):
         build(min_cell_size=41)
     build(min_cell_size=40)
+
+
+def test_samples_at_the_border_are_never_drawn() -> None:
+    chosen = build(border_share=0.3)
+    margins = margins_of(chosen.labels)
+    assert ((chosen.weights == 0) == (margins < 30)).all()
+    drawn = chosen.draw(20_000, generator())
+    assert margins[drawn].min() >= 30
+    torch.testing.assert_close(cell_shares(chosen).sum(1), torch.full((3,), 1 / 3, dtype=torch.float64))
+
+
+def test_a_border_needs_margins_and_leaves_every_class_something_to_draw() -> None:
+    labels, cluster_ids = torch.tensor([0] * 8 + [1] * 2), torch.tensor([0, 1] * 5)
+    build_it = partial(build_debiasing_set, labels, cluster_ids, num_classes=3, num_clusters=2)
+    config = DebiasingSetConfig(border_share=0.2)
+    with pytest.raises(ConfigError, match=r"debiasing_set.border_share 0.2 needs the margin of each sample"):
+        build_it(config=config)
+    with pytest.raises(DataError, match=r"all samples of class 1 are among the 2 .* lower debiasing_set.border_share"):
+        build_it(config=config, margins=torch.arange(10).flip(0).float())
+    assert build_it(config=config, margins=torch.arange(10).float()).weights.count_nonzero() == 8
+    # Where all are as far away, none lies nearer to the border than the others.
+    assert build_it(config=config, margins=torch.zeros(10)).weights.count_nonzero() == 10
 
 
 def test_draws_have_the_frequencies_of_the_weights() -> None:

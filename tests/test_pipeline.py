@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -170,7 +171,11 @@ def test_a_network_given_in_python_too_unless_its_own_representations_are_asked_
     trained = debias(data=small_data(), config=SMALL).erm
     debias(trained, small_data(), SMALL, out=tmp_path / "run")
     assert "a network of its kind after 1 epoch of training" in (tmp_path / "run" / "log.txt").read_text()
-    config = replace(SMALL, clustering=ClusteringConfig(checkpoint=None), debiasing_set=DebiasingSetConfig(split="val"))
+    config = replace(
+        SMALL,
+        clustering=ClusteringConfig(checkpoint=None),
+        debiasing_set=DebiasingSetConfig(split="val", border_share=0.2),
+    )
     result = debias(trained, small_data(), config, out=tmp_path / "own")
     assert sum(cell.num_samples for cell in result.cells) == 200
     assert "the final network" in (tmp_path / "own" / "log.txt").read_text()
@@ -181,7 +186,7 @@ def test_clusters_of_the_untrained_network_judge_and_a_run_that_has_them_is_resu
     config = replace(
         SMALL,
         clustering=ClusteringConfig(num_clusters=2, checkpoint=0),
-        debiasing_set=DebiasingSetConfig(flip=True, min_crop_scale=0.5),
+        debiasing_set=DebiasingSetConfig(border_share=0.25, flip=True, min_crop_scale=0.5),
         finetune=replace(SMALL.finetune, head_views=2),
     )
     out = tmp_path / "run"
@@ -190,6 +195,10 @@ def test_clusters_of_the_untrained_network_judge_and_a_run_that_has_them_is_resu
     log = (out / "log.txt").read_text()
     assert "of the representations of the untrained network" in log
     assert "cells judge first" in log
+    # Those that are left out can be found among the clusters.
+    drawn = pd.read_csv(out / "debiasing_set.csv")
+    margins = pd.read_csv(out / "clusters.csv").query("split == 'train'").margin
+    assert drawn.num_drawn.sum() == len(margins) - int(0.25 * len(margins))
     # Without a folder nothing is read back.
     again = debias(data=small_data(), config=config)
     assert [(c.name, c.score) for c in again.candidates] == [(c.name, c.score) for c in whole.candidates]

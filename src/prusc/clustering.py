@@ -1,6 +1,6 @@
 """Stage 3: cosine k-means over the representations of all classes together."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -43,12 +43,14 @@ class Clustering:
         structure: How far clusters stand apart that are more than the classes, in the words of Kaufman and Rousseeuw;
             ``untrained`` if the network whose representations these are had yet to learn the classes, for then the
             clusters cut across these however far they stand apart.
+        margins: Of each clustered sample, see `measure_margins`.
     """
 
     cluster_ids: Int[Tensor, " samples"]
     centres: Float[Tensor, "clusters dim"]
     trials: tuple[ClusterCountTrial, ...]
     structure: Structure
+    margins: Float[Tensor, " samples"]
 
     @property
     def num_clusters(self) -> int:
@@ -62,13 +64,23 @@ class Clustering:
 
     def assign(self, representations: Float[Tensor, "others dim"]) -> Int[Tensor, " others"]:
         """Return the nearest centre, by cosine similarity, of each representation."""
-        return (F.normalize(representations, dim=1) @ self.centres.T).argmax(dim=1)
+        return _nearest(representations, self.centres)
 
     def similarities(
         self, representations: Float[Tensor, "others dim"], cluster_ids: Int[Tensor, " others"]
     ) -> Float[Tensor, " others"]:
         """Return the cosine similarity of each representation to the centre of its cluster: how typical it is."""
         return (F.normalize(representations, dim=1) * self.centres[cluster_ids]).sum(dim=1)
+
+    def measure_margins(
+        self, representations: Float[Tensor, "others dim"], cluster_ids: Int[Tensor, " others"]
+    ) -> Float[Tensor, " others"]:
+        """Return by how much the centre of its cluster is more similar to each representation than any other centre.
+
+        Near 0 a sample is at the border between two clusters. It is negative where another centre is nearer, as
+        clusters that come from elsewhere allow, and 0 if there is one cluster alone.
+        """
+        return _margins(representations, cluster_ids, self.centres)
 
 
 def cluster_representations(
@@ -130,8 +142,9 @@ def cluster_representations(
     best = max(enough, key=_silhouette_or_less).num_clusters if structure == "strong" else max(possible)
     chosen = given or best
     centres = F.normalize(torch.from_numpy(found[chosen].cluster_centers_), dim=1).float()
-    clustering = Clustering(torch.empty(0, dtype=torch.long), centres, tuple(trials), structure)
-    return replace(clustering, cluster_ids=clustering.assign(representations))
+    cluster_ids = _nearest(representations, centres)
+    margins = _margins(representations, cluster_ids, centres)
+    return Clustering(cluster_ids, centres, tuple(trials), structure, margins)
 
 
 def describe_structure(structure: str) -> str:
@@ -162,4 +175,24 @@ def given_clustering(representations: Float[Tensor, "samples dim"], cluster_ids:
     distinct, closed = cluster_ids.unique(return_inverse=True)
     unit = F.normalize(representations, dim=1)
     centres = torch.zeros(len(distinct), unit.shape[1]).index_add_(0, closed, unit)
-    return Clustering(closed, F.normalize(centres, dim=1), (), "strong")
+    centres = F.normalize(centres, dim=1)
+    return Clustering(closed, centres, (), "strong", _margins(representations, closed, centres))
+
+
+def _nearest(
+    representations: Float[Tensor, "samples dim"], centres: Float[Tensor, "clusters dim"]
+) -> Int[Tensor, " samples"]:
+    return (F.normalize(representations, dim=1) @ centres.T).argmax(dim=1)
+
+
+def _margins(
+    representations: Float[Tensor, "samples dim"],
+    cluster_ids: Int[Tensor, " samples"],
+    centres: Float[Tensor, "clusters dim"],
+) -> Float[Tensor, " samples"]:
+    if len(centres) == 1:
+        return torch.zeros(len(cluster_ids))
+    similarities = F.normalize(representations, dim=1) @ centres.T
+    own = cluster_ids.unsqueeze(1)
+    others = similarities.scatter(1, own, -torch.inf)
+    return similarities.gather(1, own).squeeze(1) - others.max(dim=1).values

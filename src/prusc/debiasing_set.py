@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from prusc.config import DebiasingSetConfig
-from prusc.errors import DataError
+from prusc.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,8 +17,8 @@ class DebiasingSet:
     Attributes:
         labels: Class of each sample.
         cluster_ids: Cluster of each sample.
-        weights: Probability of each sample in one draw; they sum to 1, and each class that has a sample to draw gets
-            the same share.
+        weights: Probability of each sample in one draw, 0 for one that is left out; they sum to 1, and each class that
+            has a sample to draw gets the same share.
         num_clusters: Number of clusters.
     """
 
@@ -62,24 +62,31 @@ def build_debiasing_set(
     num_classes: int,
     num_clusters: int,
     config: DebiasingSetConfig,
+    margins: Float[Tensor, " samples"] | None = None,
 ) -> DebiasingSet:
     """Give each class the same share, and each cell within its class a share by its size to ``cell_exponent``.
+
+    Samples at the border between two clusters are the ones whose cluster says least of their group: a cell that is made
+    of the others is purer.
 
     Args:
         labels: Class of each sample.
         cluster_ids: Cluster of each sample.
         num_classes: Number of classes.
         num_clusters: Number of clusters.
-        config: Exponent and smallest cell.
+        config: Exponent, smallest cell, and the share of the samples that are left out for lying at a border.
+        margins: How far each sample is from the border, see `Clustering.measure_margins`; needed for that share.
 
     Returns:
         Weights for drawing.
 
     Raises:
-        DataError: If every cell is below the smallest size.
+        ConfigError: If a share is to be left out and there are no margins.
+        DataError: If every cell is below the smallest size, or all samples of a class lie at the border.
     """
     cells = cell_ids(labels, cluster_ids, num_clusters)
-    sizes = torch.bincount(cells, minlength=num_classes * num_clusters).double()
+    core = _find_core(labels, margins, config)
+    sizes = torch.bincount(cells[core], minlength=num_classes * num_clusters).double()
     used = sizes >= config.min_cell_size
     if not bool(used.any()):
         raise DataError(
@@ -90,5 +97,27 @@ def build_debiasing_set(
     shares = shares.view(num_classes, num_clusters)
     per_class = shares.sum(dim=1, keepdim=True)
     shares = (shares / per_class.clamp(min=1e-300) / (per_class > 0).sum()).flatten()
-    weights = (shares / sizes.clamp(min=1))[cells]
+    weights = (shares / sizes.clamp(min=1))[cells] * core
     return DebiasingSet(labels, cluster_ids, weights, num_clusters)
+
+
+def _find_core(
+    labels: Int[Tensor, " samples"], margins: Float[Tensor, " samples"] | None, config: DebiasingSetConfig
+) -> Bool[Tensor, " samples"]:
+    """Return which samples do not lie at the border."""
+    num_left_out = int(config.border_share * len(labels))
+    if not num_left_out:
+        return torch.ones_like(labels, dtype=torch.bool)
+    if margins is None:
+        raise ConfigError(
+            f"debiasing_set.border_share {config.border_share:g} needs the margin of each sample; give margins, or set "
+            "it to 0"
+        )
+    core = margins >= margins.sort().values[num_left_out]
+    lost = sorted(set(labels.tolist()) - set(labels[core].tolist()))
+    if lost:
+        raise DataError(
+            f"all samples of class {lost[0]} are among the {num_left_out} that lie nearest to a border between "
+            f"clusters, so none can be drawn; lower debiasing_set.border_share ({config.border_share:g})"
+        )
+    return core

@@ -74,6 +74,7 @@ class Original:
             kind that was trained for a short time.
         clustering: Of the training split.
         val_cluster_ids: Nearest cluster of each validation sample.
+        val_margins: See `Clustering.measure_margins`.
     """
 
     model: nn.Module
@@ -81,6 +82,7 @@ class Original:
     clustered: nn.Module
     clustering: Clustering
     val_cluster_ids: Tensor
+    val_margins: Tensor
 
 
 def open_run(
@@ -158,8 +160,8 @@ def find_original(run: OpenRun) -> Original:
             untrained = epoch == 0
             clustered, which = early, f"a network of its kind after {epoch} epoch{'s' * (epoch != 1)} of training"
     with run.stages.stage("clustering"):
-        clustering, val_cluster_ids = _cluster(run, clustered, head_name, which, untrained=untrained)
-    return Original(model, head_name, clustered, clustering, val_cluster_ids)
+        found = _cluster(run, clustered, head_name, which, untrained=untrained)
+    return Original(model, head_name, clustered, *found)
 
 
 def make_untrained(run: OpenRun) -> nn.Module | None:
@@ -293,8 +295,8 @@ def _train(
 
 def _cluster(
     run: OpenRun, clustered: nn.Module, head_name: str, which: str, *, untrained: bool
-) -> tuple[Clustering, Tensor]:
-    """Return the clustering of the training split and the nearest cluster of each validation sample."""
+) -> tuple[Clustering, Tensor, Tensor]:
+    """Return the clustering of the training split, and nearest cluster and margin of each validation sample."""
     stored = run.stages.stored(read_clustering)
     if stored is not None:
         return stored
@@ -311,13 +313,14 @@ def _cluster(
         if untrained:
             clustering = replace(clustering, structure="untrained")
     val_cluster_ids = clustering.assign(val)
+    val_margins = clustering.measure_margins(val, val_cluster_ids)
     if run.folder is not None:
-        write_clustering(run.folder, clustering, val_cluster_ids, data, train=train, val=val)
+        write_clustering(run.folder, clustering, val_cluster_ids, val_margins, data, train=train, val=val)
     sizes = torch.bincount(clustering.cluster_ids, minlength=clustering.num_clusters).tolist()
     how = "given" if config.from_csv is not None else f"of the representations of {which}"
     structure = "" if clustering.untrained else f"; {clustering.structure} structure"
     run.say(f"clusters: {clustering.num_clusters} {how}, of {', '.join(map(str, sizes))} training samples{structure}")
-    return clustering, val_cluster_ids
+    return clustering, val_cluster_ids, val_margins
 
 
 def _stored_checkpoints(run: OpenRun) -> Mapping[int, Mapping[str, Tensor]]:

@@ -113,17 +113,19 @@ class _Debiasing:
         """Return the de-biasing set and the pseudo-groups that judge, which never share a sample."""
         config, data = self.config, self.data
         clustering, val_cluster_ids = original.clustering, original.val_cluster_ids
-        split, cluster_ids, judged = data.train, clustering.cluster_ids, torch.arange(len(data.val))
+        split, cluster_ids, margins = data.train, clustering.cluster_ids, clustering.margins
+        judged = torch.arange(len(data.val))
         if config.debiasing_set.split == "val":
             order = torch.randperm(len(data.val), generator=stage_generator(config.seed, "halves of validation"))
             drawn, judged = order[: len(order) // 2].sort().values, order[len(order) // 2 :].sort().values
-            split, cluster_ids = data.val.subset(drawn), val_cluster_ids[drawn]
+            split, cluster_ids, margins = data.val.subset(drawn), val_cluster_ids[drawn], original.val_margins[drawn]
         debiasing_set = build_debiasing_set(
             split.labels,
             cluster_ids,
             num_classes=data.num_classes,
             num_clusters=clustering.num_clusters,
             config=config.debiasing_set,
+            margins=margins,
         )
         if self.folder is not None:
             write_debiasing_set(self.folder, debiasing_set, data)
@@ -135,10 +137,12 @@ class _Debiasing:
             clustering=clustering,
             config=config.selection,
         )
-        num_cells = len(cell_ids(split.labels, cluster_ids, clustering.num_clusters).unique())
+        used = debiasing_set.weights > 0
+        num_cells = len(cell_ids(split.labels, cluster_ids, clustering.num_clusters)[used].unique())
         self.say(
-            f"de-biasing set: {num_cells} cells (class x cluster) of the {config.debiasing_set.split} split; "
-            f"{len(judges[0].sizes)} {judges[0].kind} of {len(judged)} validation samples may judge"
+            f"de-biasing set: {num_cells} cells (class x cluster) of {int(used.sum())} samples of the "
+            f"{config.debiasing_set.split} split; {len(judges[0].sizes)} {judges[0].kind} of {len(judged)} validation "
+            "samples may judge"
         )
         return Setting(
             data=data,

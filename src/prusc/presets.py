@@ -80,10 +80,13 @@ def _num_batches(num_samples: int) -> int:
     return -(-num_samples // _BATCH_SIZE)
 
 
-def _mobilenet(data: str, data_options: DataConfig) -> RunConfig:
+def _mobilenet(
+    data: str, data_options: DataConfig, *, head_l2: tuple[float, ...], border_share: float = 0.0
+) -> RunConfig:
     """Return what our own experiments on real images run: a small network from ImageNet, at 96 px.
 
-    docs/decisions/0006-memory-and-untrained-clusters.md says where the settings come from.
+    docs/decisions/0006-memory-and-untrained-clusters.md and 0007-the-border-of-clusters.md say where the settings come
+    from.
     """
     return RunConfig(
         data=data,
@@ -92,7 +95,7 @@ def _mobilenet(data: str, data_options: DataConfig) -> RunConfig:
         data_options=data_options,
         erm=ERMConfig(epochs=4, batch_size=_BATCH_SIZE, learning_rate=1e-3, flip=True),
         clustering=ClusteringConfig(num_clusters=2, checkpoint=0),
-        debiasing_set=DebiasingSetConfig(min_crop_scale=0.5),
+        debiasing_set=DebiasingSetConfig(border_share=border_share, min_crop_scale=0.5),
         masks=MaskConfig(
             steps=400,
             batch_size=_BATCH_SIZE,
@@ -103,7 +106,7 @@ def _mobilenet(data: str, data_options: DataConfig) -> RunConfig:
         ),
         finetune=FinetuneConfig(
             batch_size=_BATCH_SIZE,
-            head_l2=(10.0, 1.0, 0.1, 0.01, 1e-3, 1e-4),
+            head_l2=head_l2,
             head_views=2,
             learning_rates=(3e-4,),
         ),
@@ -117,8 +120,12 @@ PRESETS = {
     "waterbirds": _published("waterbird_complete95_forest2water2", num_train=4_795, num_val=1_199),
     # Which images of ISIC's archive were used was not published; these are the numbers of HAM10000 in docs/results.md.
     "isic": _published("isic", num_train=5_980, num_val=997, num_clusters=8),
-    "celeba-mobilenet": _mobilenet("celeba", DataConfig(image_size=96)),
+    "celeba-mobilenet": _mobilenet(
+        "celeba", DataConfig(image_size=96), head_l2=(1000.0, 100.0, 10.0, 1.0, 0.1, 0.01), border_share=0.33
+    ),
     "isic-mobilenet": _mobilenet(
-        "isic", DataConfig(image_size=96, keep_together="lesion_id", stickers=StickerConfig(train_shares=(0.5, 0.03)))
+        "isic",
+        DataConfig(image_size=96, keep_together="lesion_id", stickers=StickerConfig(train_shares=(0.5, 0.03))),
+        head_l2=(10.0, 1.0, 0.1, 0.01, 1e-3, 1e-4),
     ),
 }

@@ -33,6 +33,7 @@ def write_clustering(
     folder: RunFolder,
     clustering: Clustering,
     val_cluster_ids: Tensor,
+    val_margins: Tensor,
     data: Data,
     *,
     train: Tensor,
@@ -44,6 +45,7 @@ def write_clustering(
         folder: Where to.
         clustering: Of the training split.
         val_cluster_ids: Cluster of each validation sample.
+        val_margins: See `Clustering.measure_margins`.
         data: Labels and names.
         train: Representations of the training split that were clustered, shape [N, D].
         val: Those of the validation split.
@@ -57,38 +59,47 @@ def write_clustering(
                 "split": name,
                 "sample_id": split.sample_ids,
                 "similarity": clustering.similarities(representations, cluster_ids).numpy().round(4),
+                "margin": margins.numpy().round(4),
             }
         )
-        for name, split, cluster_ids, representations in (
-            ("train", data.train, clustering.cluster_ids, train),
-            ("val", data.val, val_cluster_ids, val),
+        for name, split, cluster_ids, margins, representations in (
+            ("train", data.train, clustering.cluster_ids, clustering.margins, train),
+            ("val", data.val, val_cluster_ids, val_margins, val),
         )
     ]
     folder.write_csv("clusters.csv", pd.concat(tables))
-    tensors = {"train": clustering.cluster_ids, "val": val_cluster_ids, "centres": clustering.centres}
+    tensors = {
+        "train": clustering.cluster_ids,
+        "train_margins": clustering.margins,
+        "val": val_cluster_ids,
+        "val_margins": val_margins,
+        "centres": clustering.centres,
+    }
     trials = [dataclasses.asdict(trial) for trial in clustering.trials]
     folder.write_json("stages/clustering.json", {"trials": trials, "structure": clustering.structure})
     folder.write_tensors("stages/clustering.safetensors", tensors)
 
 
-def read_clustering(folder: RunFolder) -> tuple[Clustering, Tensor] | None:
-    """Read what `write_clustering` wrote, if it came to its end."""
+def read_clustering(folder: RunFolder) -> tuple[Clustering, Tensor, Tensor] | None:
+    """Read what `write_clustering` wrote, if it came to its end: clusters, and ids and margins of validation."""
     if not folder.has("stages/clustering.safetensors"):
         return None
     tensors = folder.read_tensors("stages/clustering.safetensors")
     stored = folder.read_json("stages/clustering.json")
     trials = tuple(ClusterCountTrial(**trial) for trial in stored["trials"])
-    return Clustering(tensors["train"], tensors["centres"], trials, stored["structure"]), tensors["val"]
+    clustering = Clustering(tensors["train"], tensors["centres"], trials, stored["structure"], tensors["train_margins"])
+    return clustering, tensors["val"], tensors["val_margins"]
 
 
 def write_debiasing_set(folder: RunFolder, debiasing_set: DebiasingSet, data: Data) -> None:
-    """Write ``debiasing_set.csv``: each cell's size and its share of the draws."""
+    """Write ``debiasing_set.csv``: each cell's size, how many of it are drawn, and its share of the draws."""
     rows = [
         {
             "label": label,
             "class": data.class_names[label],
             "cluster": cluster,
             "num_samples": int(inside.sum()),
+            "num_drawn": int((debiasing_set.weights[inside] > 0).sum()),
             "share": float(debiasing_set.weights[inside].sum()),
         }
         for label in range(data.num_classes)

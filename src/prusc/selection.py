@@ -43,7 +43,8 @@ _SETTING_RULES = {
 }
 _UNTRAINED = (
     "; the clusters are those of the untrained network, so the cells are asked first: a cell's accuracy is smoothed "
-    "towards what its cluster's effect on the other classes lets expect, and counts less the tolerance"
+    "towards what its cluster's effect on the other classes lets expect, and counts less the tolerance, and the whole "
+    "network comes before a subnetwork within the tolerance"
 )
 
 

@@ -39,6 +39,7 @@ def environment_probabilities(
     num_classes: int,
     num_clusters: int,
     balanced: DebiasingSetConfig,
+    margins: Float[Tensor, " samples"] | None = None,
 ) -> Float[Tensor, "samples 2"]:
     """Return the probability of each sample in one draw of each environment.
 
@@ -48,6 +49,7 @@ def environment_probabilities(
         num_classes: Number of classes.
         num_clusters: Number of clusters.
         balanced: How the second environment is drawn.
+        margins: Of each sample, see `Clustering.measure_margins`; needed where the draw leaves out a border.
 
     Returns:
         For the samples that are not of their cluster's most frequent class, all alike; and for the class-balanced draw
@@ -68,7 +70,9 @@ def environment_probabilities(
             f"none of the {num_clusters} clusters has samples of two classes, so there is no minority to make an "
             "environment of; set clustering.num_clusters lower, or choose a method that needs no clusters"
         )
-    draw = build_debiasing_set(labels, cluster_ids, num_classes=num_classes, num_clusters=num_clusters, config=balanced)
+    draw = build_debiasing_set(
+        labels, cluster_ids, num_classes=num_classes, num_clusters=num_clusters, config=balanced, margins=margins
+    )
     return torch.stack([minority / minority.sum(), draw.weights], dim=1).float()
 
 
@@ -81,6 +85,7 @@ def _train(inputs: MethodInputs, settings: IRMSettings) -> Trained:
         num_classes=inputs.num_classes,
         num_clusters=inputs.clustering.num_clusters,
         balanced=inputs.config.debiasing_set,
+        margins=inputs.clustering.margins,
     )
     mixture = probabilities.mean(dim=1)
     memberships = probabilities / probabilities.sum(dim=1, keepdim=True).clamp(min=1e-30)
