@@ -4,8 +4,10 @@ import torch
 
 from prusc import RunConfig
 from prusc.candidates import Candidate
+from prusc.clustering import given_clustering
+from prusc.data.table import Data, Split
 from prusc.masks import BinaryMask
-from prusc.run_files import read_candidates, write_candidates
+from prusc.run_files import read_candidates, read_clustering, write_candidates, write_clustering
 from prusc.run_folder import RunFolder
 
 
@@ -35,3 +37,25 @@ def test_candidates_come_back_and_what_they_share_is_written_once(tmp_path: Path
             assert torch.equal(value, after.state[key])
     # 40,000 bytes of the body and 10,000 of the mask, once each.
     assert (tmp_path / "run" / "stages" / "dense.safetensors").stat().st_size < 60_000
+
+
+def test_clusters_come_back_and_those_without_margins_are_made_anew(tmp_path: Path) -> None:
+    values, labels = torch.randn(12, 4), torch.arange(12) % 2
+    split = Split(torch.zeros(12, 3, 1, 1, dtype=torch.uint8), labels, None, tuple(map(str, range(12))))
+    data = Data("test", ("a", "b"), split, split, split, (), (), (0.5,) * 3, (0.5,) * 3, {"name": "test"})
+    clustering = given_clustering(values, torch.arange(12) % 3)
+    ids, margins = clustering.cluster_ids.flip(0), clustering.margins.flip(0)
+    folder = RunFolder(tmp_path / "run")
+    folder.open(RunConfig(), force=False)
+    assert read_clustering(folder) is None
+    write_clustering(folder, clustering, ids, margins, data, train=values, val=values)
+    found = read_clustering(folder)
+    assert found is not None
+    for name in ("cluster_ids", "centres", "margins"):
+        assert torch.equal(getattr(found[0], name), getattr(clustering, name))
+    assert torch.equal(found[1], ids)
+    assert torch.equal(found[2], margins)
+    # As an older prusc left them.
+    stored = folder.read_tensors("stages/clustering.safetensors")
+    folder.write_tensors("stages/clustering.safetensors", {k: v for k, v in stored.items() if "margins" not in k})
+    assert read_clustering(folder) is None

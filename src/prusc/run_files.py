@@ -85,6 +85,8 @@ def read_clustering(folder: RunFolder) -> tuple[Clustering, Tensor, Tensor] | No
     if not folder.has("stages/clustering.safetensors"):
         return None
     tensors = folder.read_tensors("stages/clustering.safetensors")
+    if "train_margins" not in tensors:  # of an older prusc; the same clusters are found again
+        return None
     stored = folder.read_json("stages/clustering.json")
     trials = tuple(ClusterCountTrial(**trial) for trial in stored["trials"])
     clustering = Clustering(tensors["train"], tensors["centres"], trials, stored["structure"], tensors["train_margins"])
