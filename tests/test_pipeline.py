@@ -28,6 +28,7 @@ from prusc.config import (
 from prusc.data import Data, load_fashion_stickers
 from prusc.models import SmallCNN
 from prusc.run_folder import read_config
+from prusc.runtime import stage_generator
 
 SMALL = RunConfig(
     erm=ERMConfig(epochs=1),
@@ -177,9 +178,20 @@ def test_a_network_given_in_python_too_unless_its_own_representations_are_asked_
         debiasing_set=DebiasingSetConfig(split="val", border_share=0.2),
     )
     result = debias(trained, small_data(), config, out=tmp_path / "own")
+    halves = torch.randperm(400, generator=stage_generator(config.seed, "halves of validation"))
+    check_border(tmp_path / "own", "val", halves[:200].sort().values, 0.2)
     assert sum(cell.num_samples for cell in result.cells) == 200
     assert "the final network" in (tmp_path / "own" / "log.txt").read_text()
     assert not (tmp_path / "own" / "checkpoints").exists()
+
+
+def check_border(run: Path, split: str, members: torch.Tensor, share: float) -> None:
+    """What is drawn of each cell of these samples are those that lie farthest from the border."""
+    clusters = pd.read_csv(run / "clusters.csv").query("split == @split").set_index("index").loc[members.tolist()]
+    core = clusters[clusters.margin >= clusters.margin.sort_values().iloc[int(share * len(clusters))]]
+    expected = core.groupby(["label", "cluster_assign"]).size()
+    drawn = pd.read_csv(run / "debiasing_set.csv").set_index(["label", "cluster"]).num_drawn
+    assert drawn[drawn > 0].to_dict() == expected.to_dict()
 
 
 def test_clusters_of_the_untrained_network_judge_and_a_run_that_has_them_is_resumed(tmp_path: Path) -> None:
@@ -199,6 +211,7 @@ def test_clusters_of_the_untrained_network_judge_and_a_run_that_has_them_is_resu
     drawn = pd.read_csv(out / "debiasing_set.csv")
     margins = pd.read_csv(out / "clusters.csv").query("split == 'train'").margin
     assert drawn.num_drawn.sum() == len(margins) - int(0.25 * len(margins))
+    check_border(out, "train", torch.arange(len(margins)), 0.25)
     # Without a folder nothing is read back.
     again = debias(data=small_data(), config=config)
     assert [(c.name, c.score) for c in again.candidates] == [(c.name, c.score) for c in whole.candidates]

@@ -5,10 +5,10 @@ import torch
 from prusc import RunConfig
 from prusc.candidates import Candidate
 from prusc.clustering import given_clustering
-from prusc.data.table import Data, Split
 from prusc.masks import BinaryMask
 from prusc.run_files import read_candidates, read_clustering, write_candidates, write_clustering
 from prusc.run_folder import RunFolder
+from tests.networks import generator, striped_data
 
 
 def test_candidates_come_back_and_what_they_share_is_written_once(tmp_path: Path) -> None:
@@ -40,9 +40,7 @@ def test_candidates_come_back_and_what_they_share_is_written_once(tmp_path: Path
 
 
 def test_clusters_come_back_and_those_without_margins_are_made_anew(tmp_path: Path) -> None:
-    values, labels = torch.randn(12, 4), torch.arange(12) % 2
-    split = Split(torch.zeros(12, 3, 1, 1, dtype=torch.uint8), labels, None, tuple(map(str, range(12))))
-    data = Data("test", ("a", "b"), split, split, split, (), (), (0.5,) * 3, (0.5,) * 3, {"name": "test"})
+    data, values = striped_data(12), torch.randn(12, 4, generator=generator())
     clustering = given_clustering(values, torch.arange(12) % 3)
     ids, margins = clustering.cluster_ids.flip(0), clustering.margins.flip(0)
     folder = RunFolder(tmp_path / "run")

@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from prusc.clustering import given_clustering
 from prusc.config import SelectionConfig
 from prusc.selection import (
     Answers,
     SelectionScore,
     cells_improved,
     choose,
+    describe_selection,
     explain_no_gain,
     make_pseudo_groups,
     measure_cells,
@@ -225,3 +227,16 @@ def test_cells_are_compared_one_by_one() -> None:
         (1, 1, 20, 0.5, 0.75),
         (0, 1, 10, 0.2, 0.7),
     ]
+
+
+def test_untrained_clusters_change_what_is_said_of_the_rule_and_only_prusc_has_subnetworks() -> None:
+    trained = given_clustering(torch.randn(10, 3, generator=generator()), torch.arange(10) % 2)
+    untrained = replace(trained, structure="untrained")
+    plain, ours = (describe_selection("pseudo-groups", clustering) for clustering in (trained, untrained))
+    assert "the whole network then comes before a subnetwork" in ours
+    assert "then comes before" not in plain
+    of_settings = describe_selection("pseudo-groups", untrained, of_settings=True)
+    assert "the cells are asked first" in of_settings
+    assert "subnetwork" not in of_settings
+    for rule in ("class-accuracy", "validation-groups"):
+        assert describe_selection(rule, untrained) == describe_selection(rule, trained)

@@ -105,9 +105,9 @@ class Setting:
             # Clusters that mirror what the network learned miss part of the shortcut: a new head of the whole network
             # can serve the cells that were found and keep it for the rest. Clusters of the untrained network do not
             # depend on what was learned, and a mask has to be worth what it costs.
-            first = self.untrained_clusters
+            whole_first = self.untrained_clusters
             ranked = sorted(
-                chain(*of_base.values()), key=lambda one: ((one[0].base_name == DENSE) != first, -one[1].score)
+                chain(*of_base.values()), key=lambda one: ((one[0].base_name == DENSE) != whole_first, -one[1].score)
             )
         return ranked[choose([score for _, score in ranked], tolerance)][0]
 

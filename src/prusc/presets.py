@@ -80,9 +80,7 @@ def _num_batches(num_samples: int) -> int:
     return -(-num_samples // _BATCH_SIZE)
 
 
-def _mobilenet(
-    data: str, data_options: DataConfig, *, head_l2: tuple[float, ...], border_share: float = 0.0
-) -> RunConfig:
+def _mobilenet(data: str, data_options: DataConfig, *, head_l2: tuple[float, ...], border_share: float) -> RunConfig:
     """Return what our own experiments on real images run: a small network from ImageNet, at 96 px.
 
     docs/decisions/0006-memory-and-untrained-clusters.md and 0007-the-border-of-clusters.md say where the settings come
@@ -127,5 +125,6 @@ PRESETS = {
         "isic",
         DataConfig(image_size=96, keep_together="lesion_id", stickers=StickerConfig(train_shares=(0.5, 0.03))),
         head_l2=(10.0, 1.0, 0.1, 0.01, 1e-3, 1e-4),
+        border_share=0.0,
     ),
 }

@@ -43,9 +43,9 @@ _SETTING_RULES = {
 }
 _UNTRAINED = (
     "; the clusters are those of the untrained network, so the cells are asked first: a cell's accuracy is smoothed "
-    "towards what its cluster's effect on the other classes lets expect, and counts less the tolerance, and the whole "
-    "network comes before a subnetwork within the tolerance"
+    "towards what its cluster's effect on the other classes lets expect, and counts less the tolerance"
 )
+_WHOLE_FIRST = "; within the tolerance of each other the whole network then comes before a subnetwork"
 
 
 def describe_selection(rule: str, clustering: Clustering, *, of_settings: bool = False) -> str:
@@ -57,7 +57,9 @@ def describe_selection(rule: str, clustering: Clustering, *, of_settings: bool =
         of_settings: Which of the two.
     """
     text = (_SETTING_RULES if of_settings else _SELECTION_RULES)[rule]
-    return text + (_UNTRAINED if rule == "pseudo-groups" and clustering.untrained else "")
+    if rule != "pseudo-groups" or not clustering.untrained:
+        return text
+    return text + _UNTRAINED + ("" if of_settings else _WHOLE_FIRST)
 
 
 @dataclass(frozen=True, eq=False)
