@@ -1,5 +1,7 @@
 """Settings by name: those that were published with PruSC, and those of our own experiments."""
 
+from dataclasses import replace
+
 from prusc.config import (
     ClusteringConfig,
     DataConfig,
@@ -80,11 +82,12 @@ def _num_batches(num_samples: int) -> int:
     return -(-num_samples // _BATCH_SIZE)
 
 
-def _mobilenet(data: str, data_options: DataConfig, *, head_l2: tuple[float, ...], border_share: float) -> RunConfig:
+def _mobilenet(
+    data: str, data_options: DataConfig, debiasing_set: DebiasingSetConfig, finetune: FinetuneConfig
+) -> RunConfig:
     """Return what our own experiments on real images run: a small network from ImageNet, at 96 px.
 
-    docs/decisions/0006-memory-and-untrained-clusters.md and 0007-the-border-of-clusters.md say where the settings come
-    from.
+    Decisions 6 to 8 in docs/decisions say where the settings come from.
     """
     return RunConfig(
         data=data,
@@ -93,7 +96,7 @@ def _mobilenet(data: str, data_options: DataConfig, *, head_l2: tuple[float, ...
         data_options=data_options,
         erm=ERMConfig(epochs=4, batch_size=_BATCH_SIZE, learning_rate=1e-3, flip=True),
         clustering=ClusteringConfig(num_clusters=2, checkpoint=0),
-        debiasing_set=DebiasingSetConfig(border_share=border_share, min_crop_scale=0.5),
+        debiasing_set=replace(debiasing_set, min_crop_scale=0.5),
         masks=MaskConfig(
             steps=400,
             batch_size=_BATCH_SIZE,
@@ -102,12 +105,7 @@ def _mobilenet(data: str, data_options: DataConfig, *, head_l2: tuple[float, ...
             beta=0.0,
             exclude=("classifier.*",),
         ),
-        finetune=FinetuneConfig(
-            batch_size=_BATCH_SIZE,
-            head_l2=head_l2,
-            head_views=2,
-            learning_rates=(3e-4,),
-        ),
+        finetune=replace(finetune, batch_size=_BATCH_SIZE, learning_rates=(3e-4,)),
         # On a CPU this network's steps take half of the time in this layout.
         runtime=RuntimeConfig(channels_last=True),
     )
@@ -119,12 +117,15 @@ PRESETS = {
     # Which images of ISIC's archive were used was not published; these are the numbers of HAM10000 in docs/results.md.
     "isic": _published("isic", num_train=5_980, num_val=997, num_clusters=8),
     "celeba-mobilenet": _mobilenet(
-        "celeba", DataConfig(image_size=96), head_l2=(1000.0, 100.0, 10.0, 1.0, 0.1, 0.01), border_share=0.33
+        "celeba",
+        DataConfig(image_size=96),
+        DebiasingSetConfig(border_share=0.33, final_clusters=8),
+        FinetuneConfig(head_l2=(1000.0, 100.0, 10.0, 1.0, 0.1, 0.01)),
     ),
     "isic-mobilenet": _mobilenet(
         "isic",
         DataConfig(image_size=96, keep_together="lesion_id", stickers=StickerConfig(train_shares=(0.5, 0.03))),
-        head_l2=(10.0, 1.0, 0.1, 0.01, 1e-3, 1e-4),
-        border_share=0.0,
+        DebiasingSetConfig(),
+        FinetuneConfig(head_l2=(10.0, 1.0, 0.1, 0.01, 1e-3, 1e-4), head_views=2),
     ),
 }
