@@ -39,6 +39,7 @@ def make_setting(labels: Tensor, cluster_ids: Tensor, channels: Tensor) -> Setti
         judged=torch.arange(len(labels)),
         judged_cluster_ids=cluster_ids,
         untrained_clusters=False,
+        held_out=None,
         transform=transform,
         debiasing_transform=transform,
         config=CONFIG,

@@ -96,7 +96,7 @@ def test_every_setting_survives_toml() -> None:
         masks=MaskConfig(
             9, 8, 0.2, -1.0, 0.5, 0.0, 0.1, "cluster", "sum-of-logits", 0.0, 2, ("a.*",), ("b", "c"), False
         ),
-        finetune=FinetuneConfig((), 2, (), 7, 8, 0.0),
+        finetune=FinetuneConfig((), 2, 0, (), 7, 8, 0.0),
         selection=SelectionConfig("class-accuracy", 1.5, 1.0, 0.01),
         audit=AuditConfig(3, 9, 0.01, 50),
         runtime=RuntimeConfig("cpu", "bf16-mixed", True, 0, 9),
@@ -191,6 +191,9 @@ OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (MaskConfig, {"steps": 3, "snapshots": 4}),
     (FinetuneConfig, {"head_l2": (0.1, 0.0)}),
     (FinetuneConfig, {"learning_rates": (-1.0,)}),
+    (FinetuneConfig, {"head_folds": 1}),
+    (FinetuneConfig, {"head_folds": 5, "head_views": 2}),
+    (FinetuneConfig, {"head_views": -1}),
     (FinetuneConfig, {"steps": 0}),
     (FinetuneConfig, {"batch_size": 1}),
     (FinetuneConfig, {"weight_decay": -1.0}),
@@ -201,6 +204,7 @@ OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (RunConfig, {"weights": Path("a"), "pretrained": True}),
     (RunConfig, {"clustering": ClusteringConfig(checkpoint=-1)}),
     (RunConfig, {"erm": ERMConfig(epochs=8), "clustering": ClusteringConfig(checkpoint=9)}),
+    (RunConfig, {"finetune": FinetuneConfig(head_folds=4), "debiasing_set": DebiasingSetConfig(split="val")}),
 ]
 
 

@@ -25,10 +25,13 @@ from prusc.config import (
     MaskConfig,
     RuntimeConfig,
 )
-from prusc.data import Data, load_fashion_stickers
+from prusc.data import Data, InputTransform, load_fashion_stickers
+from prusc.debiasing_set import build_debiasing_set
+from prusc.heads import fit_head
 from prusc.models import SmallCNN
+from prusc.representations import extract_representations
 from prusc.run_folder import read_config
-from prusc.runtime import stage_generator
+from prusc.runtime import Runtime, stage_generator
 
 SMALL = RunConfig(
     erm=ERMConfig(epochs=1),
@@ -231,6 +234,45 @@ def test_clusters_of_the_untrained_network_judge_and_a_run_that_has_them_is_resu
     config = replace(config, finetune=SMALL.finetune)
     plain = {c.name: c.score for c in debias(data=small_data(), config=config).candidates}
     assert any(plain[c.name] != c.score for c in whole.candidates if "head" in c.name)
+
+
+def test_heads_of_validation_samples_are_judged_without_them(tmp_path: Path) -> None:
+    data, out = small_data(), tmp_path / "run"
+    config = replace(SMALL, finetune=replace(SMALL.finetune, head_l2=(1e-4,), head_folds=4), evaluate_candidates=True)
+    result = debias(data=data, config=config, out=out)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["trains_on_validation"]
+    assert "heads are fitted on validation samples" in metrics["selection"]
+    assert "heads are fitted on 400 validation samples" in (out / "log.txt").read_text()
+    # The head that is kept knows the validation samples; what is said of it does not come from them.
+    found = {c.name: c for c in result.candidates}["dense/head(l2=0.0001)"]
+    assert result.chosen["last_layer"] == found.name
+    said = metrics["results"]["last_layer"]["val"]["average_accuracy"]
+    assert said == pytest.approx(found.val_average_accuracy)
+    seen = extract_representations(
+        result.erm, "head", data.val, InputTransform(data.mean, data.std), Runtime(config.runtime)
+    )
+    cells = pd.read_csv(out / "clusters.csv").query("split == 'val'").cluster_assign
+    drawn = build_debiasing_set(
+        data.val.labels,
+        torch.tensor(cells.to_numpy()),
+        num_classes=4,
+        num_clusters=result.clustering.num_clusters,
+        config=config.debiasing_set,
+    )
+    weight, bias = fit_head(seen.values, data.val.labels, drawn.weights, num_classes=4, l2=1e-4)
+    known = ((seen.values @ weight.T + bias).argmax(dim=1) == data.val.labels).double().mean().item()
+    assert said < known - 0.05
+    test = extract_representations(
+        result.erm, "head", data.test, InputTransform(data.mean, data.std), Runtime(config.runtime)
+    )
+    right = (test.values @ weight.T + bias).argmax(dim=1) == data.test.labels
+    assert found.test is not None
+    assert found.test.average_accuracy == pytest.approx(right.double().mean().item(), abs=0.01)
+    # A run that is resumed divides the samples in the same way.
+    (out / "metrics.json").unlink()
+    resumed = debias(data=data, config=config, out=out)
+    assert [(c.name, c.score) for c in resumed.candidates] == [(c.name, c.score) for c in result.candidates]
 
 
 def test_where_the_structure_is_weak_the_classes_judge_alone(tmp_path: Path) -> None:

@@ -238,5 +238,9 @@ def test_untrained_clusters_change_what_is_said_of_the_rule_and_only_prusc_has_s
     of_settings = describe_selection("pseudo-groups", untrained, of_settings=True)
     assert "the cells are asked first" in of_settings
     assert "subnetwork" not in of_settings
+    held_out = describe_selection("pseudo-groups", untrained, held_out_heads=True)
+    assert held_out.startswith(ours)
+    assert "fitted on validation samples" in held_out
+    assert "validation samples, each" not in ours
     for rule in ("class-accuracy", "validation-groups"):
         assert describe_selection(rule, untrained) == describe_selection(rule, trained)

@@ -1,7 +1,7 @@
 """Stage 8: try what could follow a mask (or no mask), on equal terms for the subnetwork and for the controls."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -16,6 +16,7 @@ from prusc.data.transforms import InputTransform
 from prusc.debiasing_set import DebiasingSet
 from prusc.evaluation import GroupEvaluation, evaluate_groups
 from prusc.heads import fit_head, set_head
+from prusc.held_out import HeldOut
 from prusc.masks import BinaryMask
 from prusc.models import copy_state, get_head
 from prusc.progress import Progress
@@ -43,6 +44,7 @@ class Setting:
         judged_cluster_ids: Cluster of each of them.
         untrained_clusters: Whether the clusters are of a network that had yet to learn the classes. Then the accuracy
             of a cell is smoothed towards what its cluster lets expect, and the cells judge first.
+        held_out: How validation samples are drawn for heads; ``None`` if these are fitted on the de-biasing set.
         transform: Normalisation.
         debiasing_transform: Normalisation, and augmentation of what the de-biasing set draws.
         config: Every setting.
@@ -58,6 +60,7 @@ class Setting:
     judged: Tensor
     judged_cluster_ids: Tensor
     untrained_clusters: bool
+    held_out: HeldOut | None
     transform: InputTransform
     debiasing_transform: InputTransform
     config: RunConfig
@@ -121,7 +124,8 @@ class Candidate:
         kind: ``as-is``, ``head`` or ``weights``: what was fitted after the mask.
         mask: Which weights it keeps.
         score: What the first judge thinks of it.
-        val_predictions: Predicted class of each validation sample.
+        val_predictions: Predicted class of each validation sample; of a head that was fitted on these, what the heads
+            without the sample's fold predict.
         expected: See `Setting.expect`.
         val_average_accuracy: On the validation split.
         test: Figures on the test split, where they were asked for.
@@ -187,13 +191,11 @@ def try_training(base: nn.Module, name: str, mask: BinaryMask, setting: Setting)
 def _heads(
     base: nn.Module, as_is: Candidate, val: Representations, test: Representations | None, setting: Setting
 ) -> Iterator[Candidate]:
-    """Yield the base with its head refitted on the de-biasing set, for every strength of regularisation."""
+    """Yield the base with its head refitted, for every strength of regularisation."""
     l2s = sorted(setting.config.finetune.head_l2, reverse=True)
     if not l2s:
         return
-    views = _views(base, as_is.name, setting)
-    values = torch.cat(views)
-    labels, weights = (of_each.repeat(len(views)) for of_each in (setting.source.labels, setting.debiasing_set.weights))
+    fit = _head_fitter(base, as_is, val.values, setting)
     # The head is fitted anew, so none of its weights is pruned any more.
     head_weight = f"{setting.head_name}.weight"
     mask = BinaryMask(
@@ -202,14 +204,30 @@ def _heads(
     model = copy.deepcopy(base)
     head = get_head(model, setting.head_name)
     for l2 in l2s:
-        weight, bias = fit_head(values, labels, weights, num_classes=setting.data.num_classes, l2=l2)
+        weight, bias, val_logits = fit(l2=l2)
         set_head(head, weight, bias)
-        if f"{setting.head_name}.bias" not in as_is.state:
-            bias = torch.zeros_like(bias)
         state = {key: _shared(value.detach().cpu(), as_is.state[key]) for key, value in model.state_dict().items()}
-        val_logits = val.values @ weight.T + bias
         test_logits = None if test is None else test.values @ weight.T + bias
         yield _judge(f"{as_is.name}/head(l2={l2:g})", "head", mask, state, val_logits, test_logits, setting)
+
+
+def _head_fitter(
+    base: nn.Module, as_is: Candidate, val: Tensor, setting: Setting
+) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    """Return what makes of an ``l2`` a head's weight and bias, and the logits of validation that judge it."""
+    num_classes, has_bias = setting.data.num_classes, f"{setting.head_name}.bias" in as_is.state
+    if setting.held_out is not None:
+        return partial(setting.held_out.fit, val, num_classes=num_classes, has_bias=has_bias)
+    views = _views(base, as_is.name, setting)
+    values = torch.cat(views)
+    labels, weights = (of_each.repeat(len(views)) for of_each in (setting.source.labels, setting.debiasing_set.weights))
+
+    def fit(l2: float) -> tuple[Tensor, Tensor, Tensor]:
+        weight, bias = fit_head(values, labels, weights, num_classes=num_classes, l2=l2)
+        bias = bias if has_bias else torch.zeros_like(bias)
+        return weight, bias, val @ weight.T + bias
+
+    return fit
 
 
 def _views(base: nn.Module, name: str, setting: Setting) -> list[Tensor]:

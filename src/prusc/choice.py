@@ -25,7 +25,7 @@ class Choice:
     Attributes:
         candidates: The chosen one of each family; of ``subnetwork`` the original if nothing was gained.
         networks: The same as networks.
-        predictions: Theirs for the validation and the test split.
+        predictions: Theirs for the validation and the test split; see `Candidate.val_predictions`.
         verdict: Whether anything was gained.
         judged_by: Who decided: ``cells``, ``classes`` or ``groups``.
         scores: What that judge thinks of every candidate, by name.
@@ -79,7 +79,10 @@ def choose_networks(
         best["subnetwork"] = erm
     networks = {name: candidate.restore(model) for name, candidate in best.items()}
     predictions = {
-        name: {split: setting.represent(network, setting.data.splits[split]).predictions for split in ("val", "test")}
+        name: {
+            "val": best[name].val_predictions,
+            "test": setting.represent(network, setting.data.test).predictions,
+        }
         for name, network in networks.items()
     }
     cells = measure_cells(

@@ -208,6 +208,9 @@ class RunConfig:
         require(self.tuning_budget >= 1, "tuning_budget", self.tuning_budget, "at least 1")
         require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2**63-1")
         require(not (self.pretrained and self.weights is not None), "pretrained", True, "absent when weights are given")
+        if self.finetune.head_folds:
+            # Half of the validation split would have taught the masks whose heads the whole of it judges.
+            require(self.debiasing_set.split == "train", "debiasing_set.split", "val", "train with finetune.head_folds")
         if self.clustering.checkpoint is not None:
             require(
                 0 <= self.clustering.checkpoint <= self.erm.epochs,
@@ -215,3 +218,8 @@ class RunConfig:
                 self.clustering.checkpoint,
                 f"in 0..erm.epochs ({self.erm.epochs})",
             )
+
+    @property
+    def trains_on_validation(self) -> bool:
+        """Whether PruSC fits weights to validation samples, which is an advantage over what does not."""
+        return self.finetune.head_folds > 0 or self.debiasing_set.split == "val"

@@ -176,6 +176,9 @@ class FinetuneConfig:
         head_views: So many random views of each sample (flips and crops of `debiasing_set`) are what a head is fitted
             on: a network knows by heart the images that it was trained on, other views of them less. With 0 it is the
             images as they are.
+        head_folds: With at least 2, heads are fitted on the validation split, which no network knows by heart, drawn as
+            the de-biasing set is; what judges a head are the answers that heads fitted without a fold of the samples
+            give for that fold, so many folds. With 0 heads are fitted on the de-biasing set.
         learning_rates: Peaks of the schedule for training all surviving weights; each is a candidate, none trains none.
         steps: Optimiser steps of that training.
         batch_size: Samples per step, over all processes together.
@@ -184,6 +187,7 @@ class FinetuneConfig:
 
     head_l2: tuple[float, ...] = (100.0, 10.0, 1.0, 0.1, 0.01, 0.001)
     head_views: int = 0
+    head_folds: int = 0
     learning_rates: tuple[float, ...] = (1e-3, 3e-4)
     steps: int = 200
     batch_size: int = 256
@@ -193,6 +197,11 @@ class FinetuneConfig:
         for l2 in self.head_l2:
             require(l2 > 0, "finetune.head_l2", l2, "greater than 0")
         require(self.head_views >= 0, "finetune.head_views", self.head_views, "at least 0")
+        require(
+            self.head_folds == 0 or self.head_folds >= 2, "finetune.head_folds", self.head_folds, "0, or at least 2"
+        )
+        if self.head_folds:
+            require(self.head_views == 0, "finetune.head_views", self.head_views, "0 with finetune.head_folds")
         for rate in self.learning_rates:
             require_rate("finetune.learning_rates", rate)
         require(self.steps >= 1, "finetune.steps", self.steps, "at least 1")

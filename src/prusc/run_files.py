@@ -313,7 +313,10 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circ
             **run_to_dict(config, data, circumstances),
             "method": "prusc",
             "handed_back": "subnetwork",
-            "selection": describe_selection(config.selection.rule, result.clustering),
+            "selection": describe_selection(
+                config.selection.rule, result.clustering, held_out_heads=config.finetune.head_folds > 0
+            ),
+            "trains_on_validation": config.trains_on_validation,
             "judged_by": result.judged_by,
             "group_labels_used_for": group_label_uses(config),
             "verdict": result.verdict,

@@ -48,18 +48,24 @@ _UNTRAINED = (
 _WHOLE_FIRST = "; within the tolerance of each other the whole network then comes before a subnetwork"
 
 
-def describe_selection(rule: str, clustering: Clustering, *, of_settings: bool = False) -> str:
+_HELD_OUT = "; heads are fitted on validation samples, each of which judges by what heads fitted without it say"
+
+
+def describe_selection(
+    rule: str, clustering: Clustering, *, of_settings: bool = False, held_out_heads: bool = False
+) -> str:
     """Say what chooses among the candidates of PruSC, or among the settings of another remedy.
 
     Args:
         rule: `SelectionConfig.rule`.
         clustering: Clusters of the untrained network judge in another way.
         of_settings: Which of the two.
+        held_out_heads: Whether heads are fitted on the validation split.
     """
     text = (_SETTING_RULES if of_settings else _SELECTION_RULES)[rule]
-    if rule != "pseudo-groups" or not clustering.untrained:
-        return text
-    return text + _UNTRAINED + ("" if of_settings else _WHOLE_FIRST)
+    if rule == "pseudo-groups" and clustering.untrained:
+        text += _UNTRAINED + ("" if of_settings else _WHOLE_FIRST)
+    return text + (_HELD_OUT if held_out_heads else "")
 
 
 @dataclass(frozen=True, eq=False)

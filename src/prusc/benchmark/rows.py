@@ -59,7 +59,8 @@ def read_row(cell: Cell, out: Path) -> dict[str, Any]:
         "method": cell.method,
         "title": method.title,
         "needs": method.group_labels,
-        "trains_on_validation": method.trains_on_validation,
+        "trains_on_validation": method.trains_on_validation
+        or (method.train is None and cell.config.trains_on_validation),
         "data": cell.data,
         "network": cell.network,
         "seed": cell.config.seed,
