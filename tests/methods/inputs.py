@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import replace
-from typing import Any
 
 from prusc import RunConfig
 from prusc.config import ClusteringConfig, ERMConfig, RuntimeConfig
@@ -19,9 +18,9 @@ SMALL = RunConfig(
 )
 
 
-def make_inputs(method: str, data: Data | None = None, **settings: Any) -> MethodInputs:
+def make_inputs(method: str, data: Data | None = None) -> MethodInputs:
     """Return what the remedy is given after a short ERM training."""
-    config = replace(SMALL, method=method, **settings)
+    config = replace(SMALL, method=method)
     run = open_run(None, data or striped_data(), config, out=None, force=False, progress=None)
     untrained = copy.deepcopy(run.network)
     return _make_inputs(find_method(method), run, find_original(run), untrained)

@@ -1,12 +1,12 @@
 """Slow, obvious twin of prusc.debiasing_set: count and divide, one sample at a time."""
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 
 def draw_weights(
     labels: Sequence[int],
-    cluster_ids: Sequence[Hashable],
+    cluster_ids: Sequence[int],
     cell_exponent: float,
     min_cell_size: int,
     margins: Sequence[float] = (),
