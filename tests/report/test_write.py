@@ -220,6 +220,17 @@ def test_one_group_and_no_attributes(tmp_path: Path) -> None:
     assert "1 of 2 groups have no test samples" in report_of(lonely).text
 
 
+def test_what_was_trained_on_validation_says_so(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    told = "Validation samples were trained on as well"
+    assert told not in report_of(run).text
+    assert told not in (run / "model-card.md").read_text("utf-8")
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps(metrics | {"trains_on_validation": True}))
+    assert told in report_of(run).text
+    assert told in (run / "model-card.md").read_text("utf-8")
+
+
 @pytest.mark.parametrize("verdict", ["no-shortcut", "shortcut-only"])
 def test_a_verdict_that_is_none_of_improved(tmp_path: Path, verdict: str) -> None:
     assert "Nothing better was found" in report_of(make_run(tmp_path / "run", verdict=verdict)).text

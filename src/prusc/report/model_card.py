@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from prusc.evaluation import GroupEvaluation
 from prusc.report.record import RunRecord
-from prusc.report.text import group_name, interval, percent
+from prusc.report.text import TRAINED_ON_VALIDATION, group_name, interval, percent
 from prusc.result import FAMILY_TITLES
 from prusc.run_folder import CONFIG
 
@@ -70,6 +70,7 @@ def make_model_card(run: RunRecord) -> str:
         f"- The worst group ({_text(group_name(worst))}) has {worst.num_samples} test samples.",
         "- Only the groups above were measured. A shortcut that neither they nor the clusters show is not excluded.",
         "- The verdict is a judgement on the validation split; on other data the figures may differ.",
+        *([f"- {TRAINED_ON_VALIDATION}"] if metrics.get("trains_on_validation") else []),
         "- prusc does not know under which licence the data and the original weights may be used.",
         "",
     ]

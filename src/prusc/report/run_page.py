@@ -19,7 +19,7 @@ from prusc.report.made import list_settings, repeat_command
 from prusc.report.page import render_page
 from prusc.report.record import RunRecord
 from prusc.report.sample_map import MapKind, make_map
-from prusc.report.text import group_key, group_name, groups_by_key, percent
+from prusc.report.text import TRAINED_ON_VALIDATION, group_key, group_name, groups_by_key, percent
 from prusc.result import FAMILY_TITLES
 
 # Below this an interval spans some 25 points, and a difference between two networks is hardly to be seen.
@@ -167,6 +167,8 @@ def notes(run: RunRecord, clusters: list[ClusterView]) -> list[str]:
         structure = run.metrics.get("cluster_structure")
         if structure == "weak":
             found.append("The clusters hardly stand apart (weak structure): they say little about shortcuts.")
+        if run.metrics.get("trains_on_validation"):
+            found.append(TRAINED_ON_VALIDATION)
     if run.remedy:
         return found
     if clusters and run.is_finished and run.tested is None:

@@ -7,6 +7,8 @@ from prusc.evaluation import GroupAccuracy, GroupEvaluation
 # Isolates, so that a name in right-to-left letters does not turn around what stands beside it.
 _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
 
+TRAINED_ON_VALIDATION = "Validation samples were trained on as well; none judged what had been trained on it."
+
 
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a share in [0, 1] as a percentage, a dash where there is none."""
