@@ -187,6 +187,10 @@ def test_more_clusters_than_distinct_directions_is_an_error_that_says_so() -> No
         cluster(vectors, 4)
     with pytest.raises(DataError, match=r"into 4 clusters .* have 3"):
         cluster(vectors, None, candidates=(6, 4))
+    with pytest.raises(DataError, match=r"40 samples have 3: lower debiasing_set.final_clusters, or"):
+        cluster_representations(
+            vectors, ClusteringConfig(4), num_classes=2, generator=generator(), option="debiasing_set.final_clusters"
+        )
 
 
 @pytest.mark.filterwarnings("error")

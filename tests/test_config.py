@@ -92,7 +92,7 @@ def test_every_setting_survives_toml() -> None:
         ),
         erm=ERMConfig(3, 16, 0.5, 0.0, True, 0.25),
         clustering=ClusteringConfig(None, (3, 5), 2, Path("c.csv"), 1, 10, 0.5, 0.25),
-        debiasing_set=DebiasingSetConfig("val", 0.5, 3, 0.25, True, 0.5),
+        debiasing_set=DebiasingSetConfig("val", 0.5, 3, 0.25, 4, True, 0.5),
         masks=MaskConfig(
             9, 8, 0.2, -1.0, 0.5, 0.0, 0.1, "cluster", "sum-of-logits", 0.0, 2, ("a.*",), ("b", "c"), False
         ),
@@ -178,6 +178,8 @@ OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (DebiasingSetConfig, {"min_cell_size": 0}),
     (DebiasingSetConfig, {"border_share": -0.1}),
     (DebiasingSetConfig, {"border_share": 1.0}),
+    (DebiasingSetConfig, {"final_clusters": 1}),
+    (DebiasingSetConfig, {"final_clusters": -2}),
     (MaskConfig, {"snapshots": 1, "steps": 0}),
     (MaskConfig, {"batch_size": 1}),
     (MaskConfig, {"learning_rate": -0.1}),

@@ -31,11 +31,16 @@ def build(sizes: Tensor = SIZES, **settings: object) -> DebiasingSet:
         num_clusters=sizes.shape[1],
         config=config,
         margins=margins_of(labels),
+        final_ids=final_ids_of(labels, config.final_clusters),
     )
 
 
 def margins_of(labels: Tensor) -> Tensor:
     return torch.randperm(len(labels), generator=generator(3)).float()
+
+
+def final_ids_of(labels: Tensor, num_clusters: int) -> Tensor | None:
+    return torch.randint(num_clusters, labels.shape, generator=generator(4)) if num_clusters else None
 
 
 def cell_shares(chosen: DebiasingSet, num_classes: int = 3) -> Tensor:
@@ -51,11 +56,22 @@ def test_cells_are_numbered_row_by_row() -> None:
 @pytest.mark.parametrize("min_cell_size", [1, 3, 6])
 @pytest.mark.parametrize("cell_exponent", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("border_share", [0.0, 0.005, 0.4])
-def test_weights_equal_their_slow_twin(border_share: float, cell_exponent: float, min_cell_size: int) -> None:
-    chosen = build(border_share=border_share, cell_exponent=cell_exponent, min_cell_size=min_cell_size)
+@pytest.mark.parametrize("final_clusters", [0, 2, 3])
+def test_weights_equal_their_slow_twin(
+    final_clusters: int, border_share: float, cell_exponent: float, min_cell_size: int
+) -> None:
+    chosen = build(
+        final_clusters=final_clusters,
+        border_share=border_share,
+        cell_exponent=cell_exponent,
+        min_cell_size=min_cell_size,
+    )
+    final_ids = final_ids_of(chosen.labels, final_clusters)
+    assert (chosen.final_ids is None) == (final_ids is None)
+    clusters = [chosen.cluster_ids] if final_ids is None else [chosen.cluster_ids, final_ids]
     expected = reference.draw_weights(
         chosen.labels.tolist(),
-        chosen.cluster_ids.tolist(),
+        list(zip(*(ids.tolist() for ids in clusters), strict=True)),
         cell_exponent,
         min_cell_size,
         margins_of(chosen.labels).tolist(),
@@ -124,6 +140,22 @@ def test_a_border_needs_margins_and_leaves_every_class_something_to_draw() -> No
     assert build_it(config=config, margins=torch.arange(10).float()).weights.count_nonzero() == 8
     # Where all are as far away, none lies nearer to the border than the others.
     assert build_it(config=config, margins=torch.zeros(10)).weights.count_nonzero() == 10
+
+
+def test_cells_are_cut_by_the_final_network_only_where_its_clusters_are_known() -> None:
+    labels, cluster_ids = torch.tensor([0, 0, 0, 0, 1]), torch.tensor([0, 0, 0, 1, 0])
+    build_it = partial(build_debiasing_set, labels, cluster_ids, num_classes=2, num_clusters=2)
+    config = DebiasingSetConfig(final_clusters=3)
+    with pytest.raises(ConfigError, match=r"debiasing_set.final_clusters 3 needs the cluster of each sample"):
+        build_it(config=config)
+    # The first cell falls into two pieces; of the class, each piece and the other cell get a third.
+    cut = build_it(config=config, final_ids=torch.tensor([0, 2, 2, 2, 1]))
+    torch.testing.assert_close(cut.weights, torch.tensor([2, 1, 1, 2, 6], dtype=torch.float64) / 12)
+    # What is contrasted are the clusters as they are.
+    assert (cut.num_clusters, cut.cluster_ids.tolist()) == (2, [0, 0, 0, 1, 0])
+    whole = build_it(config=DebiasingSetConfig(), final_ids=torch.tensor([0, 2, 2, 2, 1]))
+    assert whole.final_ids is None
+    torch.testing.assert_close(whole.weights, torch.tensor([1, 1, 1, 3, 6], dtype=torch.float64) / 12)
 
 
 def test_draws_have_the_frequencies_of_the_weights() -> None:

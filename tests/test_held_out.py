@@ -30,6 +30,7 @@ def make(labels: Tensor, cluster_ids: Tensor, config: DebiasingSetConfig | None 
         num_folds=NUM_FOLDS,
         generator=generator(7),
         margins=torch.arange(len(labels)).float(),
+        final_ids=torch.arange(len(labels)) % 2,
     )
 
 
@@ -43,13 +44,13 @@ def test_every_cell_is_divided_evenly_among_the_folds() -> None:
     assert torch.equal(held_out.fold_ids, make(labels, cluster_ids).fold_ids)
 
 
-@pytest.mark.parametrize("settings", [{}, {"border_share": 0.3}, {"cell_exponent": 0.5}])
+@pytest.mark.parametrize("settings", [{}, {"border_share": 0.3}, {"final_clusters": 2, "cell_exponent": 0.5}])
 def test_each_fold_is_answered_by_a_head_of_the_others_alone(settings: dict[str, float]) -> None:
     values, labels, cluster_ids = samples()
     config = DebiasingSetConfig(**settings)  # type: ignore[arg-type]
     held_out = make(labels, cluster_ids, config)
     weight, bias, logits = held_out.fit(values, num_classes=3, l2=0.1)
-    margins = torch.arange(90).float()
+    margins, final_ids = torch.arange(90).float(), torch.arange(90) % 2
     for fold in range(NUM_FOLDS + 1):
         # The last is no fold: the head that is kept is fitted on all.
         seen = held_out.fold_ids != fold
@@ -60,6 +61,7 @@ def test_each_fold_is_answered_by_a_head_of_the_others_alone(settings: dict[str,
             num_clusters=2,
             config=config,
             margins=margins[seen],
+            final_ids=final_ids[seen],
         )
         expected = fit_head(values[seen], labels[seen], drawn.weights, num_classes=3, l2=0.1)
         if fold == NUM_FOLDS:

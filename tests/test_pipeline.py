@@ -178,7 +178,7 @@ def test_a_network_given_in_python_too_unless_its_own_representations_are_asked_
     config = replace(
         SMALL,
         clustering=ClusteringConfig(checkpoint=None),
-        debiasing_set=DebiasingSetConfig(split="val", border_share=0.2),
+        debiasing_set=DebiasingSetConfig(split="val", border_share=0.2, final_clusters=3),
     )
     result = debias(trained, small_data(), config, out=tmp_path / "own")
     halves = torch.randperm(400, generator=stage_generator(config.seed, "halves of validation"))
@@ -192,16 +192,21 @@ def check_border(run: Path, split: str, members: torch.Tensor, share: float) -> 
     """What is drawn of each cell of these samples are those that lie farthest from the border."""
     clusters = pd.read_csv(run / "clusters.csv").query("split == @split").set_index("index").loc[members.tolist()]
     core = clusters[clusters.margin >= clusters.margin.sort_values().iloc[int(share * len(clusters))]]
-    expected = core.groupby(["label", "cluster_assign"]).size()
-    drawn = pd.read_csv(run / "debiasing_set.csv").set_index(["label", "cluster"]).num_drawn
-    assert drawn[drawn > 0].to_dict() == expected.to_dict()
+    expected = core.groupby(["label", "cluster_assign", "final_cluster"]).size()
+    cells = pd.read_csv(run / "debiasing_set.csv").set_index(["label", "cluster", "final_cluster"])
+    drawn = cells[cells.num_drawn > 0]
+    assert drawn.num_drawn.to_dict() == expected.to_dict()
+    assert f"{len(drawn)} cells (class x cluster x cluster of the final network)" in (run / "log.txt").read_text()
+    # What is drawn of a class comes from each of them as often.
+    per_class = drawn.groupby("label").share.transform("size")
+    assert drawn.share.tolist() == pytest.approx((1 / drawn.index.levshape[0] / per_class).tolist())
 
 
 def test_clusters_of_the_untrained_network_judge_and_a_run_that_has_them_is_resumed(tmp_path: Path) -> None:
     config = replace(
         SMALL,
         clustering=ClusteringConfig(num_clusters=2, checkpoint=0),
-        debiasing_set=DebiasingSetConfig(border_share=0.25, flip=True, min_crop_scale=0.5),
+        debiasing_set=DebiasingSetConfig(border_share=0.25, final_clusters=3, flip=True, min_crop_scale=0.5),
         finetune=replace(SMALL.finetune, head_views=2),
     )
     out = tmp_path / "run"

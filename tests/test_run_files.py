@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -46,13 +47,25 @@ def test_clusters_come_back_and_those_without_margins_are_made_anew(tmp_path: Pa
     folder = RunFolder(tmp_path / "run")
     folder.open(RunConfig(), force=False)
     assert read_clustering(folder) is None
-    write_clustering(folder, clustering, ids, margins, data, train=values, val=values)
+    write_clustering(folder, clustering, ids, margins, None, data, train=values, val=values)
+    assert "final_cluster" not in folder.read_csv("clusters.csv")
     found = read_clustering(folder)
     assert found is not None
+    assert (found[0].final_ids, found[3]) == (None, None)
     for name in ("cluster_ids", "centres", "margins"):
         assert torch.equal(getattr(found[0], name), getattr(clustering, name))
     assert torch.equal(found[1], ids)
     assert torch.equal(found[2], margins)
+    cut = replace(clustering, final_ids=torch.arange(12) % 5)
+    write_clustering(folder, cut, ids, margins, ids.flip(0), data, train=values, val=values)
+    found = read_clustering(folder)
+    assert found is not None
+    assert found[0].final_ids is not None
+    assert found[3] is not None
+    assert found[0].final_ids.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
+    assert torch.equal(found[3], ids.flip(0))
+    table = folder.read_csv("clusters.csv")
+    assert table.final_cluster.astype(int).tolist() == found[0].final_ids.tolist() + found[3].tolist()
     # As an older prusc left them.
     stored = folder.read_tensors("stages/clustering.safetensors")
     folder.write_tensors("stages/clustering.safetensors", {k: v for k, v in stored.items() if "margins" not in k})

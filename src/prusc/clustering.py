@@ -44,6 +44,8 @@ class Clustering:
             ``untrained`` if the network whose representations these are had yet to learn the classes, for then the
             clusters cut across these however far they stand apart.
         margins: Of each clustered sample, see `measure_margins`.
+        final_ids: Cluster of each clustered sample among those of the final network, where
+            ``debiasing_set.final_clusters`` asks for them.
     """
 
     cluster_ids: Int[Tensor, " samples"]
@@ -51,6 +53,7 @@ class Clustering:
     trials: tuple[ClusterCountTrial, ...]
     structure: Structure
     margins: Float[Tensor, " samples"]
+    final_ids: Int[Tensor, " samples"] | None = None
 
     @property
     def num_clusters(self) -> int:
@@ -89,6 +92,7 @@ def cluster_representations(
     *,
     num_classes: int,
     generator: torch.Generator,
+    option: str = "clustering.num_clusters",
 ) -> Clustering:
     """Cluster representations by their direction.
 
@@ -97,6 +101,7 @@ def cluster_representations(
         config: K, and the candidates for it.
         num_classes: That many clusters, or fewer, may stand apart because the classes do.
         generator: Decides the starts.
+        option: Which setting to lower where there are fewer representations than clusters.
 
     Returns:
         The clustering of the given or chosen K.
@@ -116,7 +121,7 @@ def cluster_representations(
     if not possible:
         raise DataError(
             f"clustering into {min(wanted)} clusters needs as many distinct representations; {len(unit)} samples have "
-            f"{num_distinct}: lower clustering.num_clusters, or look for a network that maps all images to one point"
+            f"{num_distinct}: lower {option}, or look for a network that maps all images to one point"
         )
     if given is not None:
         # Whether anything stands apart is a property of the representations, not of the K that somebody asks for.

@@ -85,6 +85,9 @@ class DebiasingSetConfig:
             the class as it is.
         min_cell_size: Cells with fewer samples are left out, so that a handful of images is not shown too often.
         border_share: Share of all samples that is left out because it lies nearest to the border between two clusters.
+        final_clusters: So many clusters of the final network cut every cell once more where samples are drawn; 0 cuts
+            none. Few samples of a class lie where that network puts another class, and each such cell gets as much as
+            the others.
         flip: Mirror at random what is drawn; as in the ERM training if not given.
         min_crop_scale: Smallest share of the image that a random crop of what is drawn shows; that of the ERM training
             if not given.
@@ -94,6 +97,7 @@ class DebiasingSetConfig:
     cell_exponent: float = 0.0
     min_cell_size: int = 1
     border_share: float = 0.0
+    final_clusters: int = 0
     flip: bool | None = None
     min_crop_scale: float | None = None
 
@@ -101,6 +105,12 @@ class DebiasingSetConfig:
         require(0 <= self.cell_exponent <= 1, "debiasing_set.cell_exponent", self.cell_exponent, "in [0, 1]")
         require(self.min_cell_size >= 1, "debiasing_set.min_cell_size", self.min_cell_size, "at least 1")
         require(0 <= self.border_share < 1, "debiasing_set.border_share", self.border_share, "in [0, 1)")
+        require(
+            self.final_clusters == 0 or self.final_clusters >= 2,
+            "debiasing_set.final_clusters",
+            self.final_clusters,
+            "0, or at least 2",
+        )
         scale = 1.0 if self.min_crop_scale is None else self.min_crop_scale
         require(0 < scale <= 1, "debiasing_set.min_crop_scale", scale, "in (0, 1]")
 

@@ -20,12 +20,14 @@ class DebiasingSet:
         weights: Probability of each sample in one draw, 0 for one that is left out; they sum to 1, and each class that
             has a sample to draw gets the same share.
         num_clusters: Number of clusters.
+        final_ids: Cluster of each sample among those of the final network, where these cut the cells.
     """
 
     labels: Int[Tensor, " samples"]
     cluster_ids: Int[Tensor, " samples"]
     weights: Float[Tensor, " samples"]
     num_clusters: int
+    final_ids: Int[Tensor, " samples"] | None = None
 
     def draw(self, num_samples: int, generator: torch.Generator) -> Int[Tensor, " drawn"]:
         """Draw sample indices with replacement."""
@@ -63,6 +65,7 @@ def build_debiasing_set(
     num_clusters: int,
     config: DebiasingSetConfig,
     margins: Float[Tensor, " samples"] | None = None,
+    final_ids: Int[Tensor, " samples"] | None = None,
 ) -> DebiasingSet:
     """Give each class the same share, and each cell within its class a share by its size to ``cell_exponent``.
 
@@ -74,19 +77,30 @@ def build_debiasing_set(
         cluster_ids: Cluster of each sample.
         num_classes: Number of classes.
         num_clusters: Number of clusters.
-        config: Exponent, smallest cell, and the share of the samples that are left out for lying at a border.
+        config: Exponent, smallest cell, the share of the samples that are left out for lying at a border, and how many
+            clusters of the final network cut the cells.
         margins: How far each sample is from the border, see `Clustering.measure_margins`; needed for that share.
+        final_ids: Cluster of each sample among those of the final network, which cut the cells; needed for that number.
 
     Returns:
         Weights for drawing.
 
     Raises:
-        ConfigError: If a share is to be left out and there are no margins.
+        ConfigError: If a share is to be left out and there are no margins, or cells are to be cut and nothing says how.
         DataError: If every cell is below the smallest size, or all samples of a class lie at the border.
     """
-    cells = cell_ids(labels, cluster_ids, num_clusters)
+    crossed_ids, num_crossed = cluster_ids, num_clusters
+    if config.final_clusters:
+        if final_ids is None:
+            raise ConfigError(
+                f"debiasing_set.final_clusters {config.final_clusters} needs the cluster of each sample in the final "
+                "network; give final_ids, or set it to 0"
+            )
+        crossed_ids = cluster_ids * config.final_clusters + final_ids
+        num_crossed = num_clusters * config.final_clusters
+    cells = cell_ids(labels, crossed_ids, num_crossed)
     core = _find_core(labels, margins, config)
-    sizes = torch.bincount(cells[core], minlength=num_classes * num_clusters).double()
+    sizes = torch.bincount(cells[core], minlength=num_classes * num_crossed).double()
     used = sizes >= config.min_cell_size
     if not bool(used.any()):
         raise DataError(
@@ -94,11 +108,11 @@ def build_debiasing_set(
             "debiasing_set.min_cell_size"
         )
     shares = torch.where(used, sizes.clamp(min=1) ** config.cell_exponent, torch.zeros_like(sizes))
-    shares = shares.view(num_classes, num_clusters)
+    shares = shares.view(num_classes, num_crossed)
     per_class = shares.sum(dim=1, keepdim=True)
     shares = (shares / per_class.clamp(min=1e-300) / (per_class > 0).sum()).flatten()
     weights = (shares / sizes.clamp(min=1))[cells] * core
-    return DebiasingSet(labels, cluster_ids, weights, num_clusters)
+    return DebiasingSet(labels, cluster_ids, weights, num_clusters, final_ids if config.final_clusters else None)
 
 
 def _find_core(

@@ -65,6 +65,7 @@ def hold_out(
     num_folds: int,
     generator: torch.Generator,
     margins: Float[Tensor, " samples"] | None = None,
+    final_ids: Int[Tensor, " samples"] | None = None,
 ) -> HeldOut:
     """Divide held-out samples into folds, each with as much of every cell as can be, and say how they are drawn.
 
@@ -77,6 +78,7 @@ def hold_out(
         num_folds: At least 2.
         generator: Decides the folds.
         margins: See `build_debiasing_set`.
+        final_ids: Likewise.
 
     Raises:
         PruscError: As `build_debiasing_set`.
@@ -94,6 +96,7 @@ def hold_out(
             num_clusters=num_clusters,
             config=config,
             margins=None if margins is None else margins[indices],
+            final_ids=None if final_ids is None else final_ids[indices],
         )
 
     whole = draw(torch.arange(len(labels)))

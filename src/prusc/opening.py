@@ -75,6 +75,7 @@ class Original:
         clustering: Of the training split.
         val_cluster_ids: Nearest cluster of each validation sample.
         val_margins: See `Clustering.measure_margins`.
+        val_final_ids: Cluster of each validation sample among those of the final network, where these were made.
     """
 
     model: nn.Module
@@ -83,6 +84,7 @@ class Original:
     clustering: Clustering
     val_cluster_ids: Tensor
     val_margins: Tensor
+    val_final_ids: Tensor | None
 
 
 def open_run(
@@ -160,7 +162,7 @@ def find_original(run: OpenRun) -> Original:
             untrained = epoch == 0
             clustered, which = early, f"a network of its kind after {epoch} epoch{'s' * (epoch != 1)} of training"
     with run.stages.stage("clustering"):
-        found = _cluster(run, clustered, head_name, which, untrained=untrained)
+        found = _cluster(run, model, clustered, head_name, which, untrained=untrained)
     return Original(model, head_name, clustered, *found)
 
 
@@ -294,17 +296,21 @@ def _train(
 
 
 def _cluster(
-    run: OpenRun, clustered: nn.Module, head_name: str, which: str, *, untrained: bool
-) -> tuple[Clustering, Tensor, Tensor]:
-    """Return the clustering of the training split, and nearest cluster and margin of each validation sample."""
+    run: OpenRun, model: nn.Module, clustered: nn.Module, head_name: str, which: str, *, untrained: bool
+) -> tuple[Clustering, Tensor, Tensor, Tensor | None]:
+    """Return the clustering of the training split, and what `Original` tells of the validation samples."""
     stored = run.stages.stored(read_clustering)
     if stored is not None:
         return stored
     config, data = run.config.clustering, run.data
-    train, val = (
-        extract_representations(clustered, head_name, split, run.transform, run.runtime).values
-        for split in (data.train, data.val)
-    )
+
+    def extract(network: nn.Module) -> tuple[Tensor, Tensor]:
+        splits = data.train, data.val
+        seen = (extract_representations(network, head_name, split, run.transform, run.runtime) for split in splits)
+        train, val = (found.values for found in seen)
+        return train, val
+
+    train, val = extract(clustered)
     if config.from_csv is not None:
         clustering = given_clustering(train, read_cluster_csv(config.from_csv, data.train.labels))
     else:
@@ -313,14 +319,27 @@ def _cluster(
         if untrained:
             clustering = replace(clustering, structure="untrained")
     val_cluster_ids = clustering.assign(val)
-    val_margins = clustering.measure_margins(val, val_cluster_ids)
+    val_margins, val_final_ids = clustering.measure_margins(val, val_cluster_ids), None
+    num_final = run.config.debiasing_set.final_clusters
+    if num_final:
+        final_train, final_val = extract(model)
+        final = cluster_representations(
+            final_train,
+            replace(config, num_clusters=num_final, candidates=(num_final,)),
+            num_classes=data.num_classes,
+            generator=stage_generator(run.config.seed, "clusters of the final network"),
+            option="debiasing_set.final_clusters",
+        )
+        clustering, val_final_ids = replace(clustering, final_ids=final.cluster_ids), final.assign(final_val)
     if run.folder is not None:
-        write_clustering(run.folder, clustering, val_cluster_ids, val_margins, data, train=train, val=val)
+        write_clustering(
+            run.folder, clustering, val_cluster_ids, val_margins, val_final_ids, data, train=train, val=val
+        )
     sizes = torch.bincount(clustering.cluster_ids, minlength=clustering.num_clusters).tolist()
     how = "given" if config.from_csv is not None else f"of the representations of {which}"
     structure = "" if clustering.untrained else f"; {clustering.structure} structure"
     run.say(f"clusters: {clustering.num_clusters} {how}, of {', '.join(map(str, sizes))} training samples{structure}")
-    return clustering, val_cluster_ids, val_margins
+    return clustering, val_cluster_ids, val_margins, val_final_ids
 
 
 def _stored_checkpoints(run: OpenRun) -> Mapping[int, Mapping[str, Tensor]]:

@@ -13,7 +13,7 @@ from prusc.choice import choose_networks, order_judges
 from prusc.cluster_audit import judge_clusters
 from prusc.config import RunConfig
 from prusc.data import Data
-from prusc.debiasing_set import build_debiasing_set, cell_ids
+from prusc.debiasing_set import build_debiasing_set
 from prusc.errors import ConfigError
 from prusc.evaluation import evaluate_groups, group_ids
 from prusc.held_out import hold_out
@@ -114,12 +114,15 @@ class _Debiasing:
         """Return the de-biasing set and the pseudo-groups that judge, which never share a sample."""
         config, data = self.config, self.data
         clustering, val_cluster_ids = original.clustering, original.val_cluster_ids
-        split, cluster_ids, margins = data.train, clustering.cluster_ids, clustering.margins
+        split, cluster_ids = data.train, clustering.cluster_ids
+        margins, final_ids = clustering.margins, clustering.final_ids
         judged = torch.arange(len(data.val))
         if config.debiasing_set.split == "val":
             order = torch.randperm(len(data.val), generator=stage_generator(config.seed, "halves of validation"))
             drawn, judged = order[: len(order) // 2].sort().values, order[len(order) // 2 :].sort().values
-            split, cluster_ids, margins = data.val.subset(drawn), val_cluster_ids[drawn], original.val_margins[drawn]
+            split, cluster_ids = data.val.subset(drawn), val_cluster_ids[drawn]
+            margins, final_ids = original.val_margins[drawn], original.val_final_ids
+            final_ids = None if final_ids is None else final_ids[drawn]
         debiasing_set = build_debiasing_set(
             split.labels,
             cluster_ids,
@@ -127,6 +130,7 @@ class _Debiasing:
             num_clusters=clustering.num_clusters,
             config=config.debiasing_set,
             margins=margins,
+            final_ids=final_ids,
         )
         if self.folder is not None:
             write_debiasing_set(self.folder, debiasing_set, data)
@@ -141,6 +145,7 @@ class _Debiasing:
                 num_folds=config.finetune.head_folds,
                 generator=stage_generator(config.seed, "folds of validation"),
                 margins=original.val_margins,
+                final_ids=original.val_final_ids,
             )
             self.say(
                 f"heads are fitted on {int((held_out.whole.weights > 0).sum())} validation samples, drawn in the same "
@@ -155,9 +160,12 @@ class _Debiasing:
             config=config.selection,
         )
         used = debiasing_set.weights > 0
-        num_cells = len(cell_ids(split.labels, cluster_ids, clustering.num_clusters)[used].unique())
+        cut_by = {"class": split.labels, "cluster": cluster_ids}
+        if debiasing_set.final_ids is not None:
+            cut_by["cluster of the final network"] = debiasing_set.final_ids
+        num_cells = torch.stack(list(cut_by.values()))[:, used].unique(dim=1).shape[1]
         self.say(
-            f"de-biasing set: {num_cells} cells (class x cluster) of {int(used.sum())} samples of the "
+            f"de-biasing set: {num_cells} cells ({' x '.join(cut_by)}) of {int(used.sum())} samples of the "
             f"{config.debiasing_set.split} split; {len(judges[0].sizes)} {judges[0].kind} of {len(judged)} validation "
             "samples may judge"
         )

@@ -119,8 +119,8 @@ PRESETS = {
     "celeba-mobilenet": _mobilenet(
         "celeba",
         DataConfig(image_size=96),
-        DebiasingSetConfig(border_share=0.5),
-        FinetuneConfig(head_l2=(1000.0, 100.0, 10.0, 1.0, 0.1, 0.01), head_folds=10),
+        DebiasingSetConfig(border_share=0.33, final_clusters=8),
+        FinetuneConfig(head_l2=(1000.0, 100.0, 10.0, 1.0, 0.1, 0.01)),
     ),
     "isic-mobilenet": _mobilenet(
         "isic",

@@ -4,6 +4,7 @@ import dataclasses
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -34,6 +35,7 @@ def write_clustering(
     clustering: Clustering,
     val_cluster_ids: Tensor,
     val_margins: Tensor,
+    val_final_ids: Tensor | None,
     data: Data,
     *,
     train: Tensor,
@@ -46,6 +48,7 @@ def write_clustering(
         clustering: Of the training split.
         val_cluster_ids: Cluster of each validation sample.
         val_margins: See `Clustering.measure_margins`.
+        val_final_ids: Cluster of each validation sample among those of the final network, where these were made.
         data: Labels and names.
         train: Representations of the training split that were clustered, shape [N, D].
         val: Those of the validation split.
@@ -60,11 +63,12 @@ def write_clustering(
                 "sample_id": split.sample_ids,
                 "similarity": clustering.similarities(representations, cluster_ids).numpy().round(4),
                 "margin": margins.numpy().round(4),
+                **({} if final_ids is None else {"final_cluster": final_ids.numpy()}),
             }
         )
-        for name, split, cluster_ids, margins, representations in (
-            ("train", data.train, clustering.cluster_ids, clustering.margins, train),
-            ("val", data.val, val_cluster_ids, val_margins, val),
+        for name, split, cluster_ids, margins, final_ids, representations in (
+            ("train", data.train, clustering.cluster_ids, clustering.margins, clustering.final_ids, train),
+            ("val", data.val, val_cluster_ids, val_margins, val_final_ids, val),
         )
     ]
     folder.write_csv("clusters.csv", pd.concat(tables))
@@ -75,13 +79,19 @@ def write_clustering(
         "val_margins": val_margins,
         "centres": clustering.centres,
     }
+    if clustering.final_ids is not None and val_final_ids is not None:
+        tensors |= {"train_final_ids": clustering.final_ids, "val_final_ids": val_final_ids}
     trials = [dataclasses.asdict(trial) for trial in clustering.trials]
     folder.write_json("stages/clustering.json", {"trials": trials, "structure": clustering.structure})
     folder.write_tensors("stages/clustering.safetensors", tensors)
 
 
-def read_clustering(folder: RunFolder) -> tuple[Clustering, Tensor, Tensor] | None:
-    """Read what `write_clustering` wrote, if it came to its end: clusters, and ids and margins of validation."""
+def read_clustering(folder: RunFolder) -> tuple[Clustering, Tensor, Tensor, Tensor | None] | None:
+    """Read what `write_clustering` wrote, if it came to its end.
+
+    Returns:
+        The clustering; of validation the clusters, the margins and, where they were made, the final network's clusters.
+    """
     if not folder.has("stages/clustering.safetensors"):
         return None
     tensors = folder.read_tensors("stages/clustering.safetensors")
@@ -89,25 +99,34 @@ def read_clustering(folder: RunFolder) -> tuple[Clustering, Tensor, Tensor] | No
         return None
     stored = folder.read_json("stages/clustering.json")
     trials = tuple(ClusterCountTrial(**trial) for trial in stored["trials"])
-    clustering = Clustering(tensors["train"], tensors["centres"], trials, stored["structure"], tensors["train_margins"])
-    return clustering, tensors["val"], tensors["val_margins"]
+    clustering = Clustering(
+        tensors["train"],
+        tensors["centres"],
+        trials,
+        stored["structure"],
+        tensors["train_margins"],
+        tensors.get("train_final_ids"),
+    )
+    return clustering, tensors["val"], tensors["val_margins"], tensors.get("val_final_ids")
 
 
 def write_debiasing_set(folder: RunFolder, debiasing_set: DebiasingSet, data: Data) -> None:
-    """Write ``debiasing_set.csv``: each cell's size, how many of it are drawn, and its share of the draws."""
-    rows = [
-        {
-            "label": label,
-            "class": data.class_names[label],
-            "cluster": cluster,
-            "num_samples": int(inside.sum()),
-            "num_drawn": int((debiasing_set.weights[inside] > 0).sum()),
-            "share": float(debiasing_set.weights[inside].sum()),
-        }
-        for label in range(data.num_classes)
-        for cluster in range(debiasing_set.num_clusters)
-        for inside in [(debiasing_set.labels == label) & (debiasing_set.cluster_ids == cluster)]
-    ]
+    """Write ``debiasing_set.csv``: each cell's size, how many of it are drawn, and its share of the draws.
+
+    Where clusters of the final network cut the cells, each piece has a row.
+    """
+    final_ids = debiasing_set.final_ids
+    pieces = [None] if final_ids is None else range(int(final_ids.max()) + 1)
+    rows = []
+    for label, cluster, piece in product(range(data.num_classes), range(debiasing_set.num_clusters), pieces):
+        inside = (debiasing_set.labels == label) & (debiasing_set.cluster_ids == cluster)
+        row = {"label": label, "class": data.class_names[label], "cluster": cluster}
+        if piece is not None:
+            inside &= final_ids == piece
+            row["final_cluster"] = piece
+        drawn = debiasing_set.weights[inside]
+        row |= {"num_samples": len(drawn), "num_drawn": int((drawn > 0).sum()), "share": float(drawn.sum())}
+        rows.append(row)
     folder.write_csv("debiasing_set.csv", pd.DataFrame(rows))
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 from prusc import RunConfig
 from prusc.config import ClusteringConfig, ERMConfig, RuntimeConfig
@@ -18,9 +19,9 @@ SMALL = RunConfig(
 )
 
 
-def make_inputs(method: str, data: Data | None = None) -> MethodInputs:
+def make_inputs(method: str, data: Data | None = None, **settings: Any) -> MethodInputs:
     """Return what the remedy is given after a short ERM training."""
-    config = replace(SMALL, method=method)
+    config = replace(SMALL, method=method, **settings)
     run = open_run(None, data or striped_data(), config, out=None, force=False, progress=None)
     untrained = copy.deepcopy(run.network)
     return _make_inputs(find_method(method), run, find_original(run), untrained)

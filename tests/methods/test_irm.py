@@ -20,6 +20,17 @@ def test_the_environments_are_the_minority_and_the_balanced_draw(seed: int) -> N
     minority = reference.minority(labels.tolist(), clusters.tolist())
     assert found[:, 0].tolist() == pytest.approx([is_one / sum(minority) for is_one in minority])
     assert found[:, 1].tolist() == pytest.approx(draw_weights(labels.tolist(), clusters.tolist(), 0.5, 1))
+    final_ids = torch.randint(0, 2, (60,), generator=source)
+    cut = environment_probabilities(
+        labels,
+        clusters,
+        num_classes=3,
+        num_clusters=4,
+        balanced=DebiasingSetConfig(final_clusters=2),
+        final_ids=final_ids,
+    )
+    pieces = list(zip(clusters.tolist(), final_ids.tolist(), strict=True))
+    assert cut[:, 1].tolist() == pytest.approx(draw_weights(labels.tolist(), pieces, 0.0, 1))
 
 
 def test_pure_clusters_have_no_minority() -> None:

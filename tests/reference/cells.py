@@ -1,12 +1,12 @@
 """Slow, obvious twin of prusc.debiasing_set: count and divide, one sample at a time."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 
 def draw_weights(
     labels: Sequence[int],
-    cluster_ids: Sequence[int],
+    cluster_ids: Sequence[Hashable],
     cell_exponent: float,
     min_cell_size: int,
     margins: Sequence[float] = (),

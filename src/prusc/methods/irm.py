@@ -40,6 +40,7 @@ def environment_probabilities(
     num_clusters: int,
     balanced: DebiasingSetConfig,
     margins: Float[Tensor, " samples"] | None = None,
+    final_ids: Int[Tensor, " samples"] | None = None,
 ) -> Float[Tensor, "samples 2"]:
     """Return the probability of each sample in one draw of each environment.
 
@@ -50,6 +51,7 @@ def environment_probabilities(
         num_clusters: Number of clusters.
         balanced: How the second environment is drawn.
         margins: Of each sample, see `Clustering.measure_margins`; needed where the draw leaves out a border.
+        final_ids: Cluster of each sample in the final network; needed where these cut the cells.
 
     Returns:
         For the samples that are not of their cluster's most frequent class, all alike; and for the class-balanced draw
@@ -71,7 +73,13 @@ def environment_probabilities(
             "environment of; set clustering.num_clusters lower, or choose a method that needs no clusters"
         )
     draw = build_debiasing_set(
-        labels, cluster_ids, num_classes=num_classes, num_clusters=num_clusters, config=balanced, margins=margins
+        labels,
+        cluster_ids,
+        num_classes=num_classes,
+        num_clusters=num_clusters,
+        config=balanced,
+        margins=margins,
+        final_ids=final_ids,
     )
     return torch.stack([minority / minority.sum(), draw.weights], dim=1).float()
 
@@ -86,6 +94,7 @@ def _train(inputs: MethodInputs, settings: IRMSettings) -> Trained:
         num_clusters=inputs.clustering.num_clusters,
         balanced=inputs.config.debiasing_set,
         margins=inputs.clustering.margins,
+        final_ids=inputs.clustering.final_ids,
     )
     mixture = probabilities.mean(dim=1)
     memberships = probabilities / probabilities.sum(dim=1, keepdim=True).clamp(min=1e-30)

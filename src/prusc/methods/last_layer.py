@@ -32,6 +32,7 @@ def _train(inputs: MethodInputs, settings: LastLayerSettings) -> Trained:
         num_clusters=inputs.clustering.num_clusters,
         config=inputs.config.debiasing_set,
         margins=inputs.clustering.margins,
+        final_ids=inputs.clustering.final_ids,
     )
     network = inputs.erm_network()
     weight, bias = fit_head(seen.values, seen.labels, balanced.weights, num_classes=inputs.num_classes, l2=settings.l2)
