@@ -72,8 +72,8 @@ def make_experiments(out: Path) -> dict[str, list[Experiment]]:
 
 def celeba_configs() -> list[RunConfig]:
     """Return the settings for real faces."""
-    # The test figures of seeds 0 to 12, 20 to 22, 50 to 52, 60 to 62, 75 and 76 were seen while settings and rule of the
-    # choice were being set.
+    # The test figures of seeds 0 to 12, 20 to 22, 50 to 52, 60 to 62, 75 and 76 were seen while settings and rule of
+    # the choice were being set.
     return on_real_images(get_preset("celeba-mobilenet"), "celeba", (*range(70, 75), *range(80, 85)))
 
 
