@@ -46,8 +46,6 @@ _UNTRAINED = (
     "towards what its cluster's effect on the other classes lets expect, and counts less the tolerance"
 )
 _WHOLE_FIRST = "; within the tolerance of each other the whole network then comes before a subnetwork"
-
-
 _HELD_OUT = "; heads are fitted on validation samples, each of which judges by what heads fitted without it say"
 
 

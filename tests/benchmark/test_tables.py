@@ -1,15 +1,20 @@
 """From rows to tables, against scipy and pandas and by eye."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import ttest_rel
 
+from prusc.benchmark.matrix import Cell
 from prusc.benchmark.output import write_output
-from prusc.benchmark.rows import COLUMNS, training_seconds
+from prusc.benchmark.rows import COLUMNS, read_row, training_seconds
 from prusc.benchmark.summary import average_over_panels, paired_interval, panels_table, summarise_rows
 from prusc.benchmark.tables import latex_tables, markdown_tables
+from prusc.config import FinetuneConfig, RunConfig
 from prusc.methods import find_method
+from tests.run_folders import make_run
 
 NEEDS = {"erm": "none", "prusc": "none", "group-dro": "training", "dfr": "validation"}
 
@@ -35,6 +40,13 @@ def make_rows(seeds: int = 3, *, data: tuple[str, ...] = ("birds", "faces_100%")
         for seed in range(seeds)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+@pytest.mark.parametrize("folds", [0, 4])
+def test_a_row_says_whether_prusc_trained_on_validation(folds: int, tmp_path: Path) -> None:
+    cell = Cell("made", "small-cnn", RunConfig(finetune=FinetuneConfig(head_folds=folds)))
+    make_run(tmp_path / cell.path)
+    assert read_row(cell, tmp_path)["trains_on_validation"] == (folds > 0)
 
 
 def test_means_deviations_and_differences_are_those_of_pandas_and_scipy() -> None:
