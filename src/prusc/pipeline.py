@@ -16,7 +16,7 @@ from prusc.data import Data
 from prusc.debiasing_set import build_debiasing_set
 from prusc.errors import ConfigError
 from prusc.evaluation import evaluate_groups, group_ids
-from prusc.held_out import hold_out
+from prusc.held_out import HeldOut, hold_out
 from prusc.mask_learning import LearnedMasks, learn_masks
 from prusc.masks import BinaryMask, whole_mask
 from prusc.opening import OpenRun, Original, find_original, open_run
@@ -134,23 +134,6 @@ class _Debiasing:
         )
         if self.folder is not None:
             write_debiasing_set(self.folder, debiasing_set, data)
-        held_out = None
-        if config.finetune.head_folds:
-            held_out = hold_out(
-                data.val.labels,
-                val_cluster_ids,
-                num_classes=data.num_classes,
-                num_clusters=clustering.num_clusters,
-                config=config.debiasing_set,
-                num_folds=config.finetune.head_folds,
-                generator=stage_generator(config.seed, "folds of validation"),
-                margins=original.val_margins,
-                final_ids=original.val_final_ids,
-            )
-            self.say(
-                f"heads are fitted on {int((held_out.whole.weights > 0).sum())} validation samples, drawn in the same "
-                f"way, and judged in {config.finetune.head_folds} folds"
-            )
         groups = group_ids(data.val, data) if config.selection.rule == "validation-groups" else None
         judges = make_judges(
             data.val.labels[judged],
@@ -178,13 +161,33 @@ class _Debiasing:
             judged=judged,
             judged_cluster_ids=val_cluster_ids[judged],
             untrained_clusters=clustering.untrained,
-            held_out=held_out,
+            held_out=self.hold_out(original),
             transform=self.transform,
             debiasing_transform=self.debiasing_transform,
             config=config,
             runtime=self.runtime,
             progress=self.progress,
         )
+
+    def hold_out(self, original: Original) -> HeldOut | None:
+        """Return how validation samples are drawn for heads, if heads are fitted on them."""
+        num_folds = self.config.finetune.head_folds
+        if not num_folds:
+            return None
+        held_out = hold_out(
+            self.data.val.labels,
+            original.val_cluster_ids,
+            num_classes=self.data.num_classes,
+            num_clusters=original.clustering.num_clusters,
+            config=self.config.debiasing_set,
+            num_folds=num_folds,
+            generator=stage_generator(self.config.seed, "folds of validation"),
+            margins=original.val_margins,
+            final_ids=original.val_final_ids,
+        )
+        num_drawn = int((held_out.whole.weights > 0).sum())
+        self.say(f"heads are fitted on {num_drawn} validation samples, drawn in the same way, in {num_folds} folds")
+        return held_out
 
     def learn(self, model: nn.Module, setting: Setting) -> LearnedMasks:
         """Return the masks along the path of mask learning."""
