@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from prusc.config import DebiasingSetConfig
-from prusc.debiasing_set import build_debiasing_set, cell_ids
+from prusc.debiasing_set import DebiasingSet, build_debiasing_set, cell_ids
 from prusc.heads import fit_head
 from prusc.held_out import HeldOut, hold_out
 from tests.networks import generator
@@ -21,17 +21,19 @@ def samples(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def make(labels: Tensor, cluster_ids: Tensor, config: DebiasingSetConfig | None = None) -> HeldOut:
-    return hold_out(
-        labels,
-        cluster_ids,
-        num_classes=3,
-        num_clusters=2,
-        config=config or DebiasingSetConfig(),
-        num_folds=NUM_FOLDS,
-        generator=generator(7),
-        margins=torch.arange(len(labels)).float(),
-        final_ids=torch.arange(len(labels)) % 2,
-    )
+    def draw(indices: Tensor) -> DebiasingSet:
+        return build_debiasing_set(
+            labels[indices],
+            cluster_ids[indices],
+            num_classes=3,
+            num_clusters=2,
+            config=config or DebiasingSetConfig(),
+            margins=indices.float(),
+            final_ids=indices % 2,
+        )
+
+    cells = cell_ids(labels, cluster_ids, 2)
+    return hold_out(labels, cells, draw, num_folds=NUM_FOLDS, generator=generator(7))
 
 
 def test_every_cell_is_divided_evenly_among_the_folds() -> None:

@@ -322,7 +322,7 @@ def _cluster(
     val_margins, val_final_ids = clustering.measure_margins(val, val_cluster_ids), None
     num_final = run.config.debiasing_set.final_clusters
     if num_final:
-        final_train, final_val = extract(model)
+        final_train, final_val = (train, val) if clustered is model else extract(model)
         final = cluster_representations(
             final_train,
             replace(config, num_clusters=num_final, candidates=(num_final,)),

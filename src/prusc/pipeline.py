@@ -6,14 +6,14 @@ from itertools import chain
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prusc.candidates import DENSE, Candidate, Setting, try_heads, try_training
 from prusc.choice import choose_networks, order_judges
 from prusc.cluster_audit import judge_clusters
 from prusc.config import RunConfig
 from prusc.data import Data
-from prusc.debiasing_set import build_debiasing_set
+from prusc.debiasing_set import DebiasingSet, build_debiasing_set, cell_ids
 from prusc.errors import ConfigError
 from prusc.evaluation import evaluate_groups, group_ids
 from prusc.held_out import HeldOut, hold_out
@@ -114,24 +114,22 @@ class _Debiasing:
         """Return the de-biasing set and the pseudo-groups that judge, which never share a sample."""
         config, data = self.config, self.data
         clustering, val_cluster_ids = original.clustering, original.val_cluster_ids
-        split, cluster_ids = data.train, clustering.cluster_ids
-        margins, final_ids = clustering.margins, clustering.final_ids
         judged = torch.arange(len(data.val))
         if config.debiasing_set.split == "val":
             order = torch.randperm(len(data.val), generator=stage_generator(config.seed, "halves of validation"))
             drawn, judged = order[: len(order) // 2].sort().values, order[len(order) // 2 :].sort().values
-            split, cluster_ids = data.val.subset(drawn), val_cluster_ids[drawn]
-            margins, final_ids = original.val_margins[drawn], original.val_final_ids
-            final_ids = None if final_ids is None else final_ids[drawn]
-        debiasing_set = build_debiasing_set(
-            split.labels,
-            cluster_ids,
-            num_classes=data.num_classes,
-            num_clusters=clustering.num_clusters,
-            config=config.debiasing_set,
-            margins=margins,
-            final_ids=final_ids,
-        )
+            split, debiasing_set = data.val.subset(drawn), self.draw_validation(original, drawn)
+        else:
+            split = data.train
+            debiasing_set = build_debiasing_set(
+                split.labels,
+                clustering.cluster_ids,
+                num_classes=data.num_classes,
+                num_clusters=clustering.num_clusters,
+                config=config.debiasing_set,
+                margins=clustering.margins,
+                final_ids=clustering.final_ids,
+            )
         if self.folder is not None:
             write_debiasing_set(self.folder, debiasing_set, data)
         groups = group_ids(data.val, data) if config.selection.rule == "validation-groups" else None
@@ -143,7 +141,7 @@ class _Debiasing:
             config=config.selection,
         )
         used = debiasing_set.weights > 0
-        cut_by = {"class": split.labels, "cluster": cluster_ids}
+        cut_by = {"class": debiasing_set.labels, "cluster": debiasing_set.cluster_ids}
         if debiasing_set.final_ids is not None:
             cut_by["cluster of the final network"] = debiasing_set.final_ids
         num_cells = torch.stack(list(cut_by.values()))[:, used].unique(dim=1).shape[1]
@@ -169,23 +167,33 @@ class _Debiasing:
             progress=self.progress,
         )
 
+    def draw_validation(self, original: Original, indices: Tensor) -> DebiasingSet:
+        """Return how some validation samples are drawn."""
+        final_ids = original.val_final_ids
+        return build_debiasing_set(
+            self.data.val.labels[indices],
+            original.val_cluster_ids[indices],
+            num_classes=self.data.num_classes,
+            num_clusters=original.clustering.num_clusters,
+            config=self.config.debiasing_set,
+            margins=original.val_margins[indices],
+            final_ids=None if final_ids is None else final_ids[indices],
+        )
+
     def hold_out(self, original: Original) -> HeldOut | None:
         """Return how validation samples are drawn for heads, if heads are fitted on them."""
         num_folds = self.config.finetune.head_folds
         if not num_folds:
             return None
+        labels = self.data.val.labels
         held_out = hold_out(
-            self.data.val.labels,
-            original.val_cluster_ids,
-            num_classes=self.data.num_classes,
-            num_clusters=original.clustering.num_clusters,
-            config=self.config.debiasing_set,
+            labels,
+            cell_ids(labels, original.val_cluster_ids, original.clustering.num_clusters),
+            partial(self.draw_validation, original),
             num_folds=num_folds,
             generator=stage_generator(self.config.seed, "folds of validation"),
-            margins=original.val_margins,
-            final_ids=original.val_final_ids,
         )
-        num_drawn = int((held_out.whole.weights > 0).sum())
+        num_drawn = int((held_out.weights[-1] > 0).sum())
         self.say(f"heads are fitted on {num_drawn} validation samples, drawn in the same way, in {num_folds} folds")
         return held_out
 
