@@ -26,8 +26,8 @@ from prusc.benchmark import Cell, narrow, read_suite
 from prusc.benchmark.work import cell_task, original_task, run_task
 from prusc.config import RunConfig
 from prusc.data import Data, load_data
-from prusc.models import build_model
-from prusc.training import one_cycle
+from prusc.engine.training import one_cycle
+from prusc.models.build import build_model
 
 
 def run_bare(data: Data, config: RunConfig) -> None:

@@ -1,7 +1,7 @@
 """How fast representations are extracted, against the bare forward pass of the same network.
 
 * bare: the network in evaluation and inference mode, called on float batches that lie ready in memory, results dropped.
-* extraction: `prusc.representations.extract_representations` on the stored images: taking the batches (uint8, in
+* extraction: `prusc.stages.representations.extract_representations` on the stored images: taking the batches (uint8, in
   memory), moving and normalising them, the network, the tap at the head, representations and logits of the whole split.
 
 Both see the same number of images in batches of the same size, in turn, round by round; `ratio_to_bare_forward` is the
@@ -30,10 +30,12 @@ from prusc.config import RuntimeConfig
 from prusc.data.images import ImageFiles
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
+from prusc.engine.runtime import Runtime
 from prusc.masks import module_modes
-from prusc.models import build_model, call_model, find_head, to_device
-from prusc.representations import extract_representations
-from prusc.runtime import Runtime
+from prusc.models.build import build_model
+from prusc.models.calls import call_model, to_device
+from prusc.models.head import find_head
+from prusc.stages.representations import extract_representations
 
 NUM_CLASSES = 2
 TRANSFORM = InputTransform(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

@@ -29,9 +29,9 @@ from mask_step import TRANSFORM, Setting, make_setting, mask_variant, peak_bytes
 from torch.utils.flop_counter import FlopCounterMode
 
 from prusc.config import RunConfig
+from prusc.config.presets import get_preset
 from prusc.masks import module_modes
-from prusc.models import call_model
-from prusc.presets import get_preset
+from prusc.models.calls import call_model
 
 # Samples for training, validation and test; those of ISIC are HAM10000's in docs/results.md.
 NUM_SAMPLES = {

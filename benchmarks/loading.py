@@ -30,7 +30,8 @@ from prusc.data import load_data
 from prusc.data.batches import iterate_batches, take_inputs
 from prusc.data.images import ImageFiles, load_images
 from prusc.data.transforms import InputTransform
-from prusc.models import build_model, call_model
+from prusc.models.build import build_model
+from prusc.models.calls import call_model
 
 
 def training_variant(

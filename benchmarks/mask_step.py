@@ -3,8 +3,9 @@ r"""What a step of mask learning costs: in plain training steps, in the public c
 Three variants of one step, on the same network, data, batch size and kind of optimiser (Adam, fused):
 
 * plain: an ordinary training step. Draw a batch, forward, cross-entropy, backward, Adam on all weights.
-* mask: `prusc.mask_learning.mask_step`, the code that `learn_masks` runs. Draw the same way, sample a mask for every
-  weight, forward, cross-entropy and contrastive loss over all pairs, backward, sparsity gradient, Adam on all logits.
+* mask: `prusc.stages.mask_learning.mask_step`, the code that `learn_masks` runs. Draw the same way, sample a mask for
+  every weight, forward, cross-entropy and contrastive loss over all pairs, backward, sparsity gradient, Adam on all
+  logits.
 * per anchor: the public code's scheme as it should have been. After the forward pass of the batch, two more for every
   anchor, one of its positives (its class, another cluster) and one of its negatives (its cluster, another class), with
   the gradient. Each forward pass samples masks anew, as any call of a masked network does. Every anchor's graph is
@@ -44,12 +45,14 @@ from prusc.config import DebiasingSetConfig, MaskConfig, RuntimeConfig
 from prusc.data.batches import take_inputs
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
-from prusc.debiasing_set import DebiasingSet, build_debiasing_set
-from prusc.mask_learning import mask_optimizer, mask_step, sparsity_gradient
+from prusc.engine.runtime import Runtime, keep_freed_memory
+from prusc.engine.training import check_finite
 from prusc.masks import MaskedModel, module_modes
-from prusc.models import RepresentationTap, build_model, call_model, find_head, to_device
-from prusc.runtime import Runtime, keep_freed_memory
-from prusc.training import check_finite
+from prusc.models.build import build_model
+from prusc.models.calls import call_model, to_device
+from prusc.models.head import RepresentationTap, find_head
+from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set
+from prusc.stages.mask_learning import mask_optimizer, mask_step, sparsity_gradient
 
 NUM_CLASSES, NUM_CLUSTERS, NUM_IMAGES = 2, 8, 512
 TRANSFORM = InputTransform(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 def make_report(folder: str, results: "multiprocessing.Queue[tuple[float, float]]") -> None:
     begin = time.perf_counter()
-    from prusc.cli import run_command_line
+    from prusc.cli.main import run_command_line
 
     if run_command_line(["report", folder]):
         raise SystemExit(1)

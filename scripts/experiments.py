@@ -16,9 +16,9 @@ import pandas as pd
 import tomli_w
 
 from prusc.config import RunConfig, config_to_dict
-from prusc.evaluation import GroupEvaluation
-from prusc.result import FAMILY_TITLES
-from prusc.run_files import evaluation_from_dict
+from prusc.runs.artifacts import evaluation_from_dict
+from prusc.runs.result import FAMILY_TITLES
+from prusc.stages.evaluation import GroupEvaluation
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -24,13 +24,13 @@ from safetensors.torch import load_file
 from prusc.config import RunConfig
 from prusc.data import Data, InputTransform
 from prusc.data.batches import take_inputs
-from prusc.models import find_head
-from prusc.progress import SilentProgress
-from prusc.representations import extract_representations
-from prusc.run_folder import RunFolder
-from prusc.run_inputs import build_run_model, load_run_data
-from prusc.runtime import Runtime
-from prusc.selection import Answers, make_pseudo_groups, score_answers
+from prusc.engine.progress import SilentProgress
+from prusc.engine.runtime import Runtime
+from prusc.models.head import find_head
+from prusc.runs.folder import RunFolder
+from prusc.runs.inputs import build_run_model, load_run_data
+from prusc.stages.representations import extract_representations
+from prusc.stages.selection.judges import Answers, make_pseudo_groups, score_answers
 
 ABLATIONS = ROOT / "docs" / "data" / "ablations.csv"
 SEEDS = (20, 21, 22)

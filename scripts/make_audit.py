@@ -20,7 +20,7 @@ from experiments import ROOT, insert, table
 
 from prusc import RunConfig, audit
 from prusc.config import ClusteringConfig, DataConfig, StickerConfig
-from prusc.presets import get_preset
+from prusc.config.presets import get_preset
 
 RESULTS = ROOT / "docs" / "data" / "audit.csv"
 FINAL = ClusteringConfig(checkpoint=None)

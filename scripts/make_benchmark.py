@@ -16,7 +16,7 @@ import pandas as pd
 from prusc.benchmark import average_over_panels, markdown_tables, paired_interval, summarise_rows
 from prusc.benchmark.output import FLOAT_FORMAT, ROWS
 from prusc.benchmark.tables import markdown_table
-from prusc.run_folder import write_file
+from prusc.runs.folder import write_file
 
 ROOT = Path(__file__).resolve().parents[1]
 CSV = Path("docs", "data", "benchmark.csv")

@@ -23,8 +23,8 @@ import pandas as pd
 from experiments import ROOT, Experiment, insert, percent, read_rows, run_all, seeds_table, table
 
 from prusc.config import ClusteringConfig, DataConfig, DebiasingSetConfig, FinetuneConfig, RunConfig
-from prusc.presets import get_preset
-from prusc.result import FAMILY_TITLES
+from prusc.config.presets import get_preset
+from prusc.runs.result import FAMILY_TITLES
 
 RESULTS = ROOT / "docs" / "data" / "results.csv"
 NO_SHORTCUT, ONLY_SHORTCUT = "fashion-stickers, correlation 0.25", "fashion-stickers, correlation 0.995"

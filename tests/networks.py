@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from prusc.data.table import Data, Split
 from prusc.data.transforms import InputTransform
-from prusc.models import SmallCNN, build_model
+from prusc.models.build import SmallCNN, build_model
 
 NUM_CLASSES = 3
 TRANSFORM = InputTransform((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

@@ -12,15 +12,15 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from prusc import RunConfig
-from prusc.attention import summarise_region
-from prusc.cluster_audit import AUDIT_TEXTS, ClusterAudit, judge_clusters
 from prusc.config import AuditConfig
-from prusc.contact_sheets import write_sheets
 from prusc.data.table import Data, Split
-from prusc.evaluation import evaluate_groups
-from prusc.run_files import evaluation_to_dict
-from prusc.run_folder import RunFolder
-from prusc.selection import measure_cells
+from prusc.runs.artifacts import evaluation_to_dict
+from prusc.runs.folder import RunFolder
+from prusc.runs.samples.attention import summarise_region
+from prusc.runs.samples.contact_sheets import write_sheets
+from prusc.stages.audit.clusters import AUDIT_TEXTS, ClusterAudit, judge_clusters
+from prusc.stages.evaluation import evaluate_groups
+from prusc.stages.selection.judges import measure_cells
 
 FAMILIES = {"erm": 0.5, "last_layer": 0.6, "finetune_all": 0.65, "subnetwork": 0.8}
 NUM_PICTURES, NUM_ATTENTION = 30, 8

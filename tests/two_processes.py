@@ -14,14 +14,14 @@ import prusc
 from prusc.config import DebiasingSetConfig, MaskConfig, RuntimeConfig
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
-from prusc.debiasing_set import DebiasingSet, build_debiasing_set
+from prusc.engine.batch_norm import synchronized_batch_norm
+from prusc.engine.runtime import Runtime
+from prusc.engine.training import epoch_batches, train_weights
 from prusc.errors import TrainingError
-from prusc.mask_learning import LearnedMasks, learn_masks
 from prusc.masks import BinaryMask
-from prusc.representations import extract_representations
-from prusc.runtime import Runtime
-from prusc.synchronized_batch_norm import synchronized_batch_norm
-from prusc.training import epoch_batches, train_weights
+from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set
+from prusc.stages.mask_learning import LearnedMasks, learn_masks
+from prusc.stages.representations import extract_representations
 from tests.networks import (
     NUM_CLASSES,
     TRANSFORM,

@@ -1,6 +1,6 @@
 """``python -m prusc``: the command line, also under ``torchrun``."""
 
-from prusc.cli import main
+from prusc.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -8,7 +8,7 @@ import pytest
 
 from prusc.benchmark import narrow, read_matrix, read_suite, suite_names
 from prusc.benchmark.matrix import matrix_to_dict, parse_matrix
-from prusc.cli import run_command_line
+from prusc.cli.main import run_command_line
 from prusc.methods import METHODS
 from tests.benchmark.matrices import tiny_matrix, write_matrix
 from tests.data.folders import write_class_folders

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from prusc.benchmark import Workers, parse_matrix, run_bench
-from prusc.cli import run_command_line
+from prusc.cli.main import run_command_line
 from prusc.methods import METHODS, Method, MethodInputs, Trained, run_method
 from prusc.report import write_report
 from tests.benchmark.matrices import tiny_matrix, write_matrix

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from prusc.cli import run_command_line
+from prusc.cli.main import run_command_line
 from prusc.data.check import check_data
 from prusc.errors import ConfigError
 from tests.data.folders import write_class_folders, write_image, write_waterbirds

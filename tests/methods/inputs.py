@@ -9,7 +9,7 @@ from prusc.config import ClusteringConfig, ERMConfig, RuntimeConfig
 from prusc.data import Data
 from prusc.methods import MethodInputs, find_method
 from prusc.methods.apply import _make_inputs
-from prusc.opening import find_original, open_run
+from prusc.runs.session import find_original, open_run
 from tests.networks import striped_data
 
 SMALL = RunConfig(

@@ -15,7 +15,7 @@ from prusc.data.table import Split
 from prusc.errors import ConfigError
 from prusc.methods import METHODS, Method, MethodResult, run_method
 from prusc.methods.apply import describe_settings, settings_to_try
-from prusc.run_folder import read_config
+from prusc.runs.folder import read_config
 
 SMALL = RunConfig(
     erm=ERMConfig(epochs=1, batch_size=64),

@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file
 
 from prusc import RunConfig, debias
-from prusc.cli import run_command_line
+from prusc.cli.main import run_command_line
 from prusc.config import SelectionConfig
 from prusc.data import Data, load_fashion_stickers
 from prusc.errors import ConfigError
 from prusc.methods import METHODS, Method, MethodInputs, Trained, find_method, run_method
 from prusc.methods.apply import choose_setting, settings_to_try
 from prusc.methods.jtt import JTTSettings
-from prusc.selection import Answers, make_pseudo_groups
+from prusc.stages.selection.judges import Answers, make_pseudo_groups
 from tests.methods.test_all import SMALL
 
 

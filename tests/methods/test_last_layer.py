@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from prusc.config import DebiasingSetConfig
-from prusc.heads import fit_head
 from prusc.methods.last_layer import LAST_LAYER, LastLayerSettings
+from prusc.stages.heads import fit_head
 from tests.methods.inputs import make_inputs
 
 

@@ -1,4 +1,4 @@
-"""Slow, obvious twin of prusc.cell_shifts."""
+"""Slow, obvious twin of prusc.stages.selection.expected_accuracy."""
 
 from torch import Tensor
 

@@ -8,7 +8,7 @@ import pytest
 
 from prusc.benchmark import Workers, parse_matrix, run_bench
 from prusc.benchmark.output import write_tables
-from prusc.cli import run_command_line
+from prusc.cli.main import run_command_line
 from prusc.errors import RunFolderError
 from prusc.report import write_report
 from tests.benchmark.matrices import tiny_matrix

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prusc.cli import run_command_line
+from prusc.cli.main import run_command_line
 from prusc.report import try_report, write_report
 from tests.run_folders import change_metrics, make_audit, make_run
 

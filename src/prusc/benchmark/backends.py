@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from prusc.engine.runtime import keep_freed_memory
 from prusc.errors import ConfigError, nearest_names
-from prusc.runtime import keep_freed_memory
 
 TaskT = TypeVar("TaskT")
 Function = Callable[[TaskT, int], str | None]

@@ -9,9 +9,9 @@ from prusc.config import RunConfig
 from prusc.data import Data
 from prusc.errors import ConfigError, PruscError
 from prusc.methods import check_groups, find_method, settings_to_try
-from prusc.opening import open_run
-from prusc.run_folder import RunFolder
-from prusc.user_models import is_function_name
+from prusc.models.user_models import is_function_name
+from prusc.runs.folder import RunFolder
+from prusc.runs.session import open_run
 
 
 def check_cells(cells: Sequence[Cell], out: Path, *, trust_models: bool = False) -> None:

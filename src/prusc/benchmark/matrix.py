@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from prusc.config import RunConfig, config_from_dict, config_to_dict
+from prusc.config.presets import get_preset
 from prusc.errors import ConfigError, PruscError, nearest_names
 from prusc.methods import METHODS, find_method
-from prusc.presets import get_preset
 
 ALL_METHODS = "all"
 REFERENCE = "erm"

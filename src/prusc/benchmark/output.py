@@ -9,7 +9,7 @@ import pandas as pd
 from prusc.benchmark.plot import draw_plot
 from prusc.benchmark.summary import average_over_panels, panels_table, summarise_rows
 from prusc.benchmark.tables import latex_tables, markdown_tables
-from prusc.run_folder import write_file
+from prusc.runs.folder import write_file
 
 ROWS = "rows.csv"
 # Two runs of the same cells give the same file, to the last digit that means something.

@@ -9,8 +9,8 @@ import pandas as pd
 
 from prusc.benchmark.matrix import Cell
 from prusc.methods import Method, family_of, find_method
-from prusc.run_files import evaluation_from_dict
-from prusc.run_folder import METRICS
+from prusc.runs.artifacts import evaluation_from_dict
+from prusc.runs.folder import METRICS
 
 COLUMNS = (
     "method",

@@ -14,8 +14,8 @@ from prusc.benchmark.matrix import Cell, Matrix, matrix_to_dict
 from prusc.benchmark.output import write_output, write_tables
 from prusc.benchmark.rows import read_row, read_rows
 from prusc.benchmark.work import Task, cell_task, is_done, original_task, record_error, run_task
-from prusc.progress import Progress, SilentProgress
-from prusc.run_folder import write_file
+from prusc.engine.progress import Progress, SilentProgress
+from prusc.runs.folder import write_file
 
 MATRIX = "bench.toml"
 

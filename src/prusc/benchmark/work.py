@@ -12,8 +12,8 @@ from prusc.benchmark.matrix import Cell
 from prusc.config import RunConfig
 from prusc.errors import PruscError
 from prusc.methods import run_method
-from prusc.opening import begin_from, find_original, has_original, open_run
-from prusc.run_folder import RunFolder
+from prusc.runs.folder import RunFolder
+from prusc.runs.session import begin_from, find_original, has_original, open_run
 
 ERROR = "error.json"
 

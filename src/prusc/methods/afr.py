@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prusc.heads import set_head
 from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
-from prusc.models import get_head
+from prusc.models.head import get_head
+from prusc.stages.heads import set_head
 
 _HELD_OUT_SHARE = 0.2
 

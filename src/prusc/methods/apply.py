@@ -12,23 +12,23 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
-from prusc.cell_shifts import expected_accuracies
-from prusc.clustering import Clustering
 from prusc.config import RunConfig, SelectionConfig, config_from_dict
 from prusc.data import Data
 from prusc.data.table import Split
+from prusc.engine.progress import Progress
 from prusc.errors import ConfigError
-from prusc.evaluation import GroupEvaluation, evaluate_groups, group_ids
 from prusc.methods.method import Method, MethodInputs, Trained
 from prusc.methods.registry import find_method
-from prusc.models import copy_state
-from prusc.opening import OpenRun, Original, find_original, make_untrained, open_run
-from prusc.pipeline import debias
-from prusc.progress import Progress
-from prusc.representations import predict
-from prusc.run_files import evaluation_to_dict, group_label_uses, run_to_dict
-from prusc.run_folder import METRICS, RunFolder
-from prusc.selection import (
+from prusc.models.weights import copy_state
+from prusc.runs.artifacts import evaluation_to_dict, group_label_uses, run_to_dict
+from prusc.runs.debias import debias
+from prusc.runs.folder import METRICS, RunFolder
+from prusc.runs.session import OpenRun, Original, find_original, make_untrained, open_run
+from prusc.stages.evaluation import GroupEvaluation, evaluate_groups, group_ids
+from prusc.stages.pseudo_attributes.clustering import Clustering
+from prusc.stages.representations import predict
+from prusc.stages.selection.expected_accuracy import expected_accuracies
+from prusc.stages.selection.judges import (
     Answers,
     PseudoGroups,
     SelectionScore,

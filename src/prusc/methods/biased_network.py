@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from prusc.losses import generalized_cross_entropy
 from prusc.methods.method import MethodInputs
-from prusc.models import call_model
+from prusc.models.calls import call_model
 
 
 def find_conflicting(inputs: MethodInputs, *, num_epochs: int, q: float) -> Bool[Tensor, " train"]:

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from prusc.losses import cluster_contrastive_loss
 from prusc.methods.method import Method, MethodInputs, Trained, require_positive, require_share
-from prusc.models import RepresentationTap, call_model
+from prusc.models.calls import call_model
+from prusc.models.head import RepresentationTap
 
 
 @dataclass(frozen=True)

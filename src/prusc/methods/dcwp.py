@@ -10,8 +10,9 @@ from prusc.masks import BinaryMask
 from prusc.methods.biased_network import upweight
 from prusc.methods.masking import MaskingSettings, conflicting_samples, learn_mask, masked_samples
 from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
-from prusc.models import RepresentationTap, call_model
-from prusc.subnetwork import extract_subnetwork
+from prusc.models.calls import call_model
+from prusc.models.head import RepresentationTap
+from prusc.stages.subnetwork import extract_subnetwork
 
 _NUM_STATISTICS_BATCHES = 20
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prusc.errors import ConfigError
-from prusc.heads import set_head
 from prusc.methods.method import Method, MethodInputs, Trained, require_positive
-from prusc.models import get_head
+from prusc.models.head import get_head
+from prusc.stages.heads import set_head
 
 Head = tuple[Tensor, Tensor]
 

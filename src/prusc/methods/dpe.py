@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prusc.engine.training import check_finite
 from prusc.losses import prototype_similarity
 from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
-from prusc.training import check_finite
 
 
 @dataclass(frozen=True)

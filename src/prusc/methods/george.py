@@ -9,7 +9,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_samples
 from torch import Tensor
 
-from prusc.config_checks import require
+from prusc.config.checks import require
 from prusc.methods.class_clusters import ClassClusters, cluster_each_class, draw_seed
 from prusc.methods.group_dro import fit_group_dro
 from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
-from prusc.models import call_model
+from prusc.models.calls import call_model
 
 
 @dataclass(frozen=True)

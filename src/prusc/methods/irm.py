@@ -7,11 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from prusc.config import DebiasingSetConfig
-from prusc.debiasing_set import build_debiasing_set
 from prusc.errors import DataError
 from prusc.losses import irm_loss
 from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_share
-from prusc.models import call_model
+from prusc.models.calls import call_model
+from prusc.stages.debiasing_set import build_debiasing_set
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from prusc.debiasing_set import build_debiasing_set
-from prusc.heads import fit_head, set_head
 from prusc.methods.method import Method, MethodInputs, Trained, require_positive
-from prusc.models import get_head
+from prusc.models.head import get_head
+from prusc.stages.debiasing_set import build_debiasing_set
+from prusc.stages.heads import fit_head, set_head
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class LastLayerSettings:
     """How the head is fitted.
 
     Attributes:
-        l2: Strength of its regularisation; see `prusc.heads.fit_head`.
+        l2: Strength of its regularisation; see `prusc.stages.heads.fit_head`.
     """
 
     l2: float = 1.0

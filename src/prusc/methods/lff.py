@@ -7,10 +7,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prusc.config_checks import require
+from prusc.config.checks import require
 from prusc.losses import generalized_cross_entropy
 from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive, require_share
-from prusc.models import call_model
+from prusc.models.calls import call_model
 
 
 @dataclass(frozen=True)

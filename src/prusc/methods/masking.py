@@ -7,13 +7,13 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from prusc.config import MaskConfig
-from prusc.config_checks import require
-from prusc.debiasing_set import DebiasingSet
+from prusc.config.checks import require
 from prusc.losses import ContrastiveTerms, debiased_contrastive_terms
-from prusc.mask_learning import learn_masks
 from prusc.masks import BinaryMask
 from prusc.methods.biased_network import find_conflicting, upweight
 from prusc.methods.method import MethodInputs, require_not_negative, require_positive, require_share
+from prusc.stages.debiasing_set import DebiasingSet
+from prusc.stages.mask_learning import learn_masks
 
 
 @dataclass(frozen=True)

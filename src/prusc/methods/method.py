@@ -10,17 +10,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from prusc.clustering import Clustering
 from prusc.config import RunConfig
-from prusc.config_checks import require
+from prusc.config.checks import require
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
-from prusc.debiasing_set import draw_indices
+from prusc.engine.progress import Progress
+from prusc.engine.runtime import Runtime, stage_generator
+from prusc.engine.training import LossFunction, epoch_batches, num_epoch_batches, train_weights
 from prusc.masks import BinaryMask
-from prusc.progress import Progress
-from prusc.representations import Representations, extract_representations
-from prusc.runtime import Runtime, stage_generator
-from prusc.training import LossFunction, epoch_batches, num_epoch_batches, train_weights
+from prusc.stages.debiasing_set import draw_indices
+from prusc.stages.pseudo_attributes.clustering import Clustering
+from prusc.stages.representations import Representations, extract_representations
 
 MadeT = TypeVar("MadeT")
 

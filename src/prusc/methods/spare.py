@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from prusc.config_checks import require
+from prusc.config.checks import require
 from prusc.methods.class_clusters import cluster_each_class
 from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
 

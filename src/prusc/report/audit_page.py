@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-from prusc.auditing import first_images
-from prusc.cluster_audit import AuditVerdict
-from prusc.evaluation import wilson_interval
 from prusc.report.clusters import view_attention, view_clusters
 from prusc.report.made import list_settings, repeat_command
 from prusc.report.page import render_page
@@ -12,6 +9,9 @@ from prusc.report.pictures import Judgement, address_of
 from prusc.report.record import RunRecord
 from prusc.report.run_page import NUM_OPEN_CLUSTERS, num_missing_pictures
 from prusc.report.sample_map import MapKind, make_map
+from prusc.runs.audit import first_images
+from prusc.stages.audit.clusters import AuditVerdict
+from prusc.stages.evaluation import wilson_interval
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from prusc.errors import RunFolderError
-from prusc.evaluation import GroupAccuracy, GroupEvaluation
 from prusc.report.charts import PALETTE, Rating, chart_ratings
 from prusc.report.page import render_page
 from prusc.report.text import group_name, groups_by_key
-from prusc.run_files import evaluation_from_dict
-from prusc.run_folder import METRICS
+from prusc.runs.artifacts import evaluation_from_dict
+from prusc.runs.folder import METRICS
+from prusc.stages.evaluation import GroupAccuracy, GroupEvaluation
 
 ROWS, TABLE, ERROR = "rows.csv", "table.csv", "error.json"
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")

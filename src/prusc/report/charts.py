@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pandas as pd
 import plotly.graph_objects as go
 
-from prusc.evaluation import GroupAccuracy, GroupEvaluation
 from prusc.report.text import group_key, group_name, groups_by_key, interval, percent, plain
-from prusc.result import FAMILY_TITLES
+from prusc.runs.result import FAMILY_TITLES
+from prusc.stages.evaluation import GroupAccuracy, GroupEvaluation
 
 # Okabe and Ito's, which colour-blind readers can tell apart; what they have to compare has its own symbol as well.
 BEFORE, AFTER, CONTROL = "#d55e00", "#0072b2", "#767676"

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from prusc.cluster_audit import ClusterAudit
-from prusc.evaluation import wilson_interval
 from prusc.report.pictures import Portrait, make_portrait
 from prusc.report.record import RunRecord
-from prusc.selection import CellAccuracy
+from prusc.stages.audit.clusters import ClusterAudit
+from prusc.stages.evaluation import wilson_interval
+from prusc.stages.selection.judges import CellAccuracy
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prusc.config import config_to_dict
-from prusc.evaluation import GroupAccuracy, GroupEvaluation
 from prusc.report.charts import NETWORK_STYLES, Rating, chart_ratings
 from prusc.report.page import render_page
 from prusc.report.record import RunRecord
 from prusc.report.text import group_name, groups_by_key
-from prusc.result import FAMILY_TITLES
+from prusc.runs.result import FAMILY_TITLES
+from prusc.stages.evaluation import GroupAccuracy, GroupEvaluation
 
 
 @dataclass(frozen=True)

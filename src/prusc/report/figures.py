@@ -12,7 +12,7 @@ from prusc.report.charts import MAX_CHART_GROUPS, MAX_CHART_LAYERS, NETWORK_STYL
 from prusc.report.record import RunRecord
 from prusc.report.sample_map import MapKind, make_map
 from prusc.report.text import group_key, group_name, groups_by_key, short
-from prusc.result import FAMILY_TITLES
+from prusc.runs.result import FAMILY_TITLES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

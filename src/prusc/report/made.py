@@ -6,7 +6,7 @@ from typing import Any
 
 from prusc.config import RunConfig
 from prusc.report.record import RunRecord
-from prusc.run_folder import CONFIG
+from prusc.runs.folder import CONFIG
 
 
 def list_settings(config: RunConfig) -> list[tuple[str, str, bool]]:

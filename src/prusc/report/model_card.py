@@ -3,11 +3,11 @@
 import json
 from collections.abc import Iterable, Sequence
 
-from prusc.evaluation import GroupEvaluation
 from prusc.report.record import RunRecord
 from prusc.report.text import TRAINED_ON_VALIDATION, group_name, interval, percent
-from prusc.result import FAMILY_TITLES
-from prusc.run_folder import CONFIG
+from prusc.runs.folder import CONFIG
+from prusc.runs.result import FAMILY_TITLES
+from prusc.stages.evaluation import GroupEvaluation
 
 _MAX_GROUPS = 40
 

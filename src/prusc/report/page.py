@@ -14,8 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from prusc.clustering import describe_structure
 from prusc.report import text
+from prusc.stages.pseudo_attributes.clustering import describe_structure
 
 
 def render_page(

@@ -9,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from prusc.contact_sheets import encode_picture
 from prusc.report.sample_record import Pictures, SampleRecord
-from prusc.run_samples import FAMILY_OF
+from prusc.runs.samples.contact_sheets import encode_picture
+from prusc.runs.samples.exhibit import FAMILY_OF
 
 # Dark to bright, so that it can be read without seeing colours: black, violet, red, orange, pale yellow.
 _HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=np.float32)

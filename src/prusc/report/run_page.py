@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prusc.evaluation import GroupAccuracy, GroupEvaluation
 from prusc.report.charts import (
     MAX_CHART_GROUPS,
     MAX_CHART_LAYERS,
@@ -20,7 +19,8 @@ from prusc.report.page import render_page
 from prusc.report.record import RunRecord
 from prusc.report.sample_map import MapKind, make_map
 from prusc.report.text import TRAINED_ON_VALIDATION, group_key, group_name, groups_by_key, percent
-from prusc.result import FAMILY_TITLES
+from prusc.runs.result import FAMILY_TITLES
+from prusc.stages.evaluation import GroupAccuracy, GroupEvaluation
 
 # Below this an interval spans some 25 points, and a difference between two networks is hardly to be seen.
 _FEW_SAMPLES = 50

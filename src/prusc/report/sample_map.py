@@ -11,7 +11,7 @@ from prusc.report.pictures import sheet_addresses
 from prusc.report.record import RunRecord
 from prusc.report.sample_record import SampleRecord
 from prusc.report.text import percent
-from prusc.run_samples import FAMILY_OF
+from prusc.runs.samples.exhibit import FAMILY_OF
 
 MapKind = Literal["pca", "tsne"]
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from prusc.attention import RegionAttention
-from prusc.contact_sheets import TILES_PER_SHEET, TileSize, cut_tile
+from prusc.runs.samples.attention import RegionAttention
+from prusc.runs.samples.contact_sheets import TILES_PER_SHEET, TileSize, cut_tile
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class SampleRecord:
     """What a run kept of single samples.
 
     Attributes:
-        table: One row per sample that was predicted, see `prusc.run_samples`.
+        table: One row per sample that was predicted, see `prusc.runs.samples.exhibit`.
         map_before: Principal components [samples on the map, components] by the original network; ``None`` if missing.
         map_after: By the network that was handed back; ``None`` of an audit too.
         explained_variance: Of each map's two axes.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from prusc.evaluation import GroupAccuracy, GroupEvaluation
+from prusc.stages.evaluation import GroupAccuracy, GroupEvaluation
 
 # Isolates, so that a name in right-to-left letters does not turn around what stands beside it.
 _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"

@@ -6,6 +6,7 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from prusc.engine.runtime import is_main_process
 from prusc.errors import ConfigError, RunFolderError
 from prusc.report.audit_page import render_audit
 from prusc.report.bench_page import is_bench, render_bench
@@ -15,8 +16,7 @@ from prusc.report.model_card import make_model_card
 from prusc.report.record import read_run
 from prusc.report.run_page import render_run
 from prusc.report.sample_map import MapKind
-from prusc.run_folder import write_file
-from prusc.runtime import is_main_process
+from prusc.runs.folder import write_file
 
 TaskP = ParamSpec("TaskP")
 ResultT = TypeVar("ResultT")

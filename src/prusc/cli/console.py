@@ -1,0 +1,199 @@
+"""What the terminal shows: progress and tables."""
+
+import sys
+from collections.abc import Mapping
+from itertools import groupby
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+from prusc.benchmark import BenchResult, summarise_rows
+from prusc.methods import MethodResult
+from prusc.runs.artifacts import group_label_uses
+from prusc.runs.audit import AUDIT_FILE, IMAGES_FILE, AuditResult
+from prusc.runs.result import FAMILY_TITLES, VERDICT_TEXTS, DebiasingResult
+from prusc.stages.audit.clusters import AUDIT_TEXTS
+from prusc.stages.evaluation import GroupEvaluation
+from prusc.stages.pseudo_attributes.clustering import describe_structure
+
+
+class ConsoleProgress:
+    """A line per stage and, on a terminal, a bar for the work in hand."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        columns = TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._bars = RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task: tuple[str, int] | None = None
+
+    def __enter__(self) -> "ConsoleProgress":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text, markup=False, highlight=False)
+
+    def advance(self, task: str, done: int, total: int) -> None:
+        """Move the bar."""
+        if self._bars.disable:
+            return
+        if self._task is None or self._task[0] != task:
+            if self._task is not None:
+                self._bars.remove_task(self._bars.task_ids[0])
+            self._task = (task, total)
+            self._bars.add_task(task, total=total)
+        self._bars.update(self._bars.task_ids[0], completed=done)
+
+
+def _print_clusters(result: DebiasingResult, console: Console) -> None:
+    """Show the clusters that gave the shortcut away: in each one, its main class and the samples of the others."""
+    table = Table(title="Clusters of the validation split; accuracies in %, before -> after")
+    for name in ("cluster", "main class", "samples", "accuracy", "other samples", "accuracy"):
+        table.add_column(name, justify="left" if name == "main class" else "right")
+    for cluster, (main, *others) in groupby(result.cells, key=lambda cell: cell.cluster):
+        row = [str(cluster), result.class_names[main.label]]
+        for cells in ([main], others):
+            num = sum(cell.num_samples for cell in cells)
+            before, after = (
+                100 * sum(cell.num_samples * value for cell, value in zip(cells, values, strict=True)) / max(num, 1)
+                for values in ([cell.before for cell in cells], [cell.after for cell in cells])
+            )
+            row += [str(num), f"{before:.1f} -> {after:.1f}" if num else "-"]
+        table.add_row(*row)
+    console.print(table)
+
+
+def print_method(result: MethodResult, out: Path) -> None:
+    """Show the networks before and after another remedy, on the test split."""
+    titles = {"erm": FAMILY_TITLES["erm"], result.method.name: f"after {result.method.title}"}
+    console = _output()
+    console.print(_networks_table(result.evaluations, titles, {result.method.name: result.chosen}))
+    needs = {
+        "none": "no group labels",
+        "validation": "the group labels of the validation split",
+        "training": "the group labels of the training split",
+    }[result.method.group_labels]
+    tuned = f"the {result.judged_by} of the validation split chose its setting"
+    console.print(
+        f"{result.method.title} ({result.method.paper}) was given {needs}; "
+        f"{'it has one setting' if result.judged_by == 'nothing' else tuned}. Run folder: {out}",
+        markup=False,
+        highlight=False,
+    )
+
+
+def print_bench(result: BenchResult, out: Path) -> None:
+    """Show what a benchmark found, a table for each data set and network, and what failed."""
+    console = _output()
+    for panel in summarise_rows(result.rows):
+        title = f"{panel.data}, {panel.network}: test split, means over seeds in %; chosen by {panel.rule}"
+        table = Table(title=escape(title))
+        for name in ("method", "group labels", "seeds", "average", "worst group", "cost (ERM: 1)"):
+            table.add_column(name, justify="left" if name in ("method", "group labels") else "right")
+        for method in panel.methods:
+            figures = (100 * method.average.mean, 100 * method.worst_group.mean, method.cost)
+            seeds = str(method.num_seeds)
+            table.add_row(escape(method.title), method.needs, seeds, *(f"{figure:.1f}" for figure in figures))
+        console.print(table)
+    lines = [f"failed: {cell}: {error}" for cell, error in result.failed]
+    lines += [f"missing: {line}" for line in result.missing]
+    lines += [f"Rows, tables and plot: {out}"]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_result(result: DebiasingResult, out: Path) -> None:
+    """Show the clusters before and after, the networks on the test split, and the verdict."""
+    console = _output()
+    _print_clusters(result, console)
+    console.print(_networks_table(result.evaluations, FAMILY_TITLES, result.chosen))
+    before, after = (result.evaluations[name]["test"].attributes for name in ("erm", "subnetwork"))
+    if len(before) > 1:
+        alone = "; ".join(
+            f"{old.name} {100 * old.worst_group_accuracy:.1f} -> {100 * new.worst_group_accuracy:.1f}"
+            for old, new in zip(before, after, strict=True)
+        )
+        console.print(f"worst group of each attribute alone, before -> after: {alone}", markup=False, highlight=False)
+    console.print(f"{result.verdict}: {VERDICT_TEXTS[result.verdict]}", markup=False, highlight=False)
+    console.print(
+        f"{100 * result.mask.density:.0f} % of the weights kept; chosen by the {result.judged_by} of the validation "
+        f"split; group labels were used for {' and '.join(group_label_uses(result.config))} only. Run folder: {out}",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _networks_table(
+    evaluations: Mapping[str, Mapping[str, GroupEvaluation]], titles: Mapping[str, str], chosen: Mapping[str, str]
+) -> Table:
+    num_samples = evaluations["erm"]["test"].num_samples
+    table = Table(title=f"Test split, {num_samples} samples; accuracies in %, 95 % intervals in brackets")
+    for name in ("network", "average", "group-balanced", "worst group", "n of it", "chosen candidate"):
+        table.add_column(name, justify="left" if name in ("network", "chosen candidate") else "right")
+    for name, splits in evaluations.items():
+        test = splits["test"]
+        table.add_row(
+            titles[name],
+            f"{100 * test.average_accuracy:.1f}",
+            f"{100 * test.balanced_accuracy:.1f}",
+            _with_interval(test.worst_group_accuracy, test.worst_group_ci95),
+            str(test.worst_group.num_samples),
+            chosen.get(name, ""),
+        )
+    return table
+
+
+def print_audit(result: AuditResult, out: Path) -> None:
+    """Show every cluster, suspects first, what the clusters follow, and the verdict."""
+    found = result.audit
+    table = Table(
+        title=f"Clusters of the validation split, {result.num_samples} samples, suspects first; accuracies in %, 95 % "
+        "intervals in brackets"
+    )
+    columns = ("cluster", "main class", "samples", "accuracy", "silhouette", "others", "their accuracy", "lost", "p")
+    for name in columns:
+        table.add_column(name, justify="left" if name == "main class" else "right")
+    for cluster in found.clusters:
+        row = [
+            f"{cluster.cluster}{' suspect' if cluster.is_suspect else ''}",
+            result.class_names[cluster.main_label],
+            str(sum(cluster.class_counts)),
+            f"{100 * cluster.accuracy:.1f}",
+            "-" if cluster.silhouette is None else f"{cluster.silhouette:.2f}",
+            str(cluster.num_others),
+            _with_interval(cluster.others_accuracy, cluster.others_ci95),
+            _with_interval(cluster.loss, cluster.loss_ci95),
+            f"{cluster.p_value:.3f}",
+        ]
+        table.add_row(*row)
+    console = _output()
+    console.print(table)
+    follows = "; ".join(
+        f"{agreement.name} {agreement.adjusted_mutual_information:.2f} (purity {100 * agreement.purity:.0f} %)"
+        for agreement in result.agreements
+    )
+    lines = (
+        f"The clusters follow (adjusted mutual information, 1 is the same): {follows}",
+        f"{found.verdict}, {describe_structure(found.structure)}: {AUDIT_TEXTS[found.verdict]}",
+        f"Images to look at first: {out / IMAGES_FILE}; all figures: {out / AUDIT_FILE}",
+    )
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None or interval is None:
+        return "-"
+    return f"{100 * value:.1f} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+
+
+def _output() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 120)

@@ -1,0 +1,1 @@
+"""What every stage works with: the device, the training loop, BatchNorm, progress."""

@@ -1,0 +1,119 @@
+"""BatchNorm: statistics over the batches of all processes, and statistics gathered anew."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from prusc.data.batches import take_inputs
+from prusc.data.table import Split
+from prusc.data.transforms import InputTransform
+from prusc.engine.runtime import Runtime
+from prusc.masks import module_modes
+from prusc.models.calls import call_model, to_device
+
+
+@contextmanager
+def synchronized_batch_norm(model: nn.Module, runtime: Runtime) -> Iterator[None]:
+    """Let every BatchNorm use the statistics of the whole batch, across processes, while the ``with`` block lasts.
+
+    PyTorch's own works on GPUs alone. With one process nothing changes.
+
+    Args:
+        model: Its BatchNorm modules are given another ``forward`` for the time being.
+        runtime: Tells how many processes there are.
+    """
+    modules = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    if runtime.num_processes == 1:
+        modules = []
+    own = {module: module.__dict__["forward"] for module in modules if "forward" in module.__dict__}
+    for module in modules:
+        # On the instance, so that the class and other networks keep theirs.
+        module.__dict__["forward"] = partial(_global_forward, module)
+    try:
+        yield
+    finally:
+        for module in modules:
+            del module.__dict__["forward"]
+            if module in own:
+                module.__dict__["forward"] = own[module]
+
+
+def _global_forward(module: Any, inputs: Tensor) -> Tensor:
+    normalised = _normalise(module, inputs)
+    # timm's BatchNorms hold the dropout and the activation that follow them.
+    for follower in ("drop", "act"):
+        if hasattr(module, follower):
+            normalised = getattr(module, follower)(normalised)
+    return normalised
+
+
+def _normalise(module: Any, inputs: Tensor) -> Tensor:
+    use_batch = module.training or module.running_mean is None
+    if not use_batch:
+        return torch.nn.functional.batch_norm(
+            inputs, module.running_mean, module.running_var, module.weight, module.bias, False, 0.0, module.eps
+        )
+    dims = [dim for dim in range(inputs.ndim) if dim != 1]
+    values = inputs.float()
+    count = values.new_tensor([values.numel() / values.shape[1]])
+    # Two passes, like the single-process kernel: the sum of squares alone would cancel in 32 bits.
+    mean_and_count = all_reduce(torch.cat([values.sum(dims), count]))
+    total = mean_and_count[-1].detach()
+    mean = mean_and_count[:-1] / total
+    shape = [1, -1] + [1] * (inputs.ndim - 2)
+    centred = values - mean.view(shape)
+    variance = all_reduce(centred.square().sum(dims)) / total
+    if module.training and module.track_running_stats and module.running_mean is not None:
+        with torch.no_grad():
+            module.num_batches_tracked.add_(1)
+            momentum = module.momentum if module.momentum is not None else 1 / module.num_batches_tracked.item()
+            module.running_mean.lerp_(mean.detach().to(module.running_mean.dtype), momentum)
+            unbiased = variance.detach() * total / (total - 1).clamp(min=1)
+            module.running_var.lerp_(unbiased.to(module.running_var.dtype), momentum)
+    normalised = centred * (variance + module.eps).rsqrt().view(shape)
+    if module.affine:
+        normalised = normalised * module.weight.view(shape) + module.bias.view(shape)
+    result: Tensor = normalised.to(inputs.dtype)
+    return result
+
+
+def reestimate_batch_norm(
+    model: nn.Module, split: Split, batches: Iterable[Tensor], transform: InputTransform, runtime: Runtime
+) -> None:
+    """Replace the running statistics of every BatchNorm by their mean over batches, in place.
+
+    Statistics gathered under sampled masks, or under none, are wrong for a fixed mask.
+
+    Args:
+        model: On the runtime's device.
+        split: Where the batches index into.
+        batches: Index batches; none changes nothing.
+        transform: Normalisation.
+        runtime: Where to compute.
+    """
+    layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    batches = list(batches)
+    if not layers or not batches:
+        return
+    momenta = [layer.momentum for layer in layers]
+    try:
+        with torch.no_grad(), module_modes(model, False):
+            for layer in layers:
+                layer.reset_running_stats()
+                layer.momentum = None  # A plain mean over the batches instead of a moving one.
+                layer.train()
+            for batch in batches:
+                inputs = to_device(
+                    take_inputs(split.inputs, batch), runtime.device, channels_last=runtime.config.channels_last
+                )
+                with runtime.autocast():
+                    call_model(model, transform(inputs))
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum

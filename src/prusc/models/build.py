@@ -1,0 +1,140 @@
+"""Networks by name: our own small one, timm's, torchvision's and the user's."""
+
+from collections.abc import Callable
+
+import timm
+import torch
+import torchvision
+from jaxtyping import Float
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch import Tensor, nn
+
+from prusc.errors import ConfigError, ModelError, nearest_names
+from prusc.models.user_models import build_by_function, import_function, is_function_name
+from prusc.models.weights import load_weights
+
+
+class SmallCNN(nn.Module):
+    """Three convolutions of 32, 64 and 128 channels with BatchNorm, two of stride 2, then a linear head.
+
+    For images of about 28 to 64 pixels.
+
+    Args:
+        num_classes: Outputs of the head.
+        in_channels: Channels of the images.
+    """
+
+    def __init__(self, num_classes: int, in_channels: int = 3) -> None:
+        super().__init__()
+        channels = (in_channels, 32, 64, 128)
+        layers: list[nn.Module] = []
+        for index in range(3):
+            layers += [
+                nn.Conv2d(channels[index], channels[index + 1], 3, stride=2 if index < 2 else 1, padding=1, bias=False),
+                nn.BatchNorm2d(channels[index + 1]),
+                nn.ReLU(),
+            ]
+        self.encoder = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(channels[-1], num_classes)
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Return the logits of a batch of images."""
+        logits: Tensor = self.head(self.encoder(images))
+        return logits
+
+
+_OWN_MODELS: dict[str, Callable[[int], nn.Module]] = {"small-cnn": SmallCNN}
+# timm and torchvision have networks of the same name with other weights.
+_TORCHVISION = "torchvision/"
+
+
+def build_model(name: str, num_classes: int, *, generator: torch.Generator, pretrained: bool = False) -> nn.Module:
+    """Build a network with random weights, or with those that were published for it and a random head.
+
+    Args:
+        name: ``"small-cnn"``, any name that timm knows, ``"torchvision/NAME"``, or ``"module:function"``, a function
+            of the user's that is given the number of classes and returns the network. Importing it runs its code.
+        num_classes: Outputs of the head.
+        generator: Decides the random weights; the global generators are left as they were.
+        pretrained: Take the weights that timm or torchvision publish, ImageNet's as a rule. They are downloaded unless
+            that was done before.
+
+    Returns:
+        The network on the CPU.
+
+    Raises:
+        ConfigError: If the name is unknown, or there are no published weights.
+        ModelError: If the user's function fails or returns something else, or the weights cannot be downloaded.
+    """
+    check_model_name(name)
+    if pretrained and not has_published_weights(name):
+        raise ConfigError(f"model {name!r} has no published weights; leave pretrained out, or give a file with weights")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        if is_function_name(name):
+            return build_by_function(name, num_classes)
+        if name in _OWN_MODELS:
+            return _OWN_MODELS[name](num_classes)
+        try:
+            return _build_published(name, num_classes, pretrained=pretrained)
+        except OSError as error:  # Whatever can go wrong on the way to a server.
+            raise ModelError(
+                f"the published weights of {name!r} cannot be downloaded ({type(error).__name__}: "
+                f"{str(error).splitlines()[0][:200]}); download them elsewhere and give the file with --weights"
+            ) from error
+
+
+def _build_published(name: str, num_classes: int, *, pretrained: bool) -> nn.Module:
+    """Build a network of timm's or torchvision's."""
+    if not name.startswith(_TORCHVISION):
+        return timm.create_model(name, num_classes=num_classes, pretrained=pretrained)
+    own_name = name.removeprefix(_TORCHVISION)
+    model: nn.Module = torchvision.models.get_model(own_name, num_classes=num_classes)
+    if pretrained:
+        published = torchvision.models.get_model(own_name, weights="DEFAULT")
+        load_weights(model, published.state_dict(), source=f"what torchvision publishes for {own_name}", new_head=True)
+    return model
+
+
+def has_published_weights(name: str) -> bool:
+    """Whether timm or torchvision publish weights for a network."""
+    if name.startswith(_TORCHVISION):
+        return len(torchvision.models.get_model_weights(name.removeprefix(_TORCHVISION))) > 0
+    return timm.is_model_pretrained(name)
+
+
+def check_model_name(name: str) -> None:
+    """Refuse a name that `build_model` does not know, without building anything.
+
+    Raises:
+        ConfigError: If the name is unknown.
+    """
+    if is_function_name(name):
+        import_function(name)
+        return
+    if name in _OWN_MODELS or name in _torchvision_names() or timm.is_model(name):
+        return
+    known = [*_OWN_MODELS, *_torchvision_names(), *timm.list_models()]
+    raise ConfigError(
+        f"unknown model {name!r}{nearest_names(name, known)}; known are 'small-cnn', timm's names (list them with "
+        "python -c \"import timm; print(timm.list_models())\"), 'torchvision/' before torchvision's, and "
+        "'module:function' for one of your own"
+    )
+
+
+def _torchvision_names() -> list[str]:
+    return [_TORCHVISION + name for name in torchvision.models.list_models(module=torchvision.models)]
+
+
+def model_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Return the mean and standard deviation that a network's published weights want, or ``None`` for our own."""
+    if name.startswith(_TORCHVISION):
+        return IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    return (tuple(config.mean), tuple(config.std)) if config is not None else None
+
+
+def model_image_size(name: str) -> int | None:
+    """Return the side of the square images that a network of timm's was made for, or ``None`` where none is named."""
+    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    return None if config is None or config.input_size is None else int(min(config.input_size[1:]))

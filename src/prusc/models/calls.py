@@ -1,0 +1,38 @@
+"""Call any network: batches on its device, logits back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prusc.errors import ModelError
+
+
+def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False) -> Any:
+    """Move a batch of inputs, a tensor or a dict of tensors, to a device."""
+    if isinstance(inputs, Mapping):
+        return {name: value.to(device) for name, value in inputs.items()}
+    if channels_last and inputs.ndim == 4:
+        return inputs.to(device, non_blocking=True, memory_format=torch.channels_last)
+    return inputs.to(device, non_blocking=True)
+
+
+def call_model(model: nn.Module, inputs: Any) -> Tensor:
+    """Call a network on a batch, a dict as keyword arguments, and return its logits.
+
+    Args:
+        model: Any network.
+        inputs: A tensor, or a dict of tensors.
+
+    Returns:
+        Logits, shape [N, classes].
+
+    Raises:
+        ModelError: If the network returns anything but one such tensor.
+    """
+    output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise ModelError(f"{type(model).__name__} must return logits of shape [batch, classes]; it returned {found}")
+    return output

@@ -1,0 +1,1 @@
+"""Whole tasks with a run folder: open it, go through the stages, resume, write what was found."""

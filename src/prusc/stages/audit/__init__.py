@@ -1,0 +1,1 @@
+"""Is there a shortcut: tests of the clusters on held-out samples."""

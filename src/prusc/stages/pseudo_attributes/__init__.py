@@ -1,0 +1,1 @@
+"""What stands in for the spurious attribute that nobody labelled."""

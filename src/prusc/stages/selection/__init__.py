@@ -1,0 +1,1 @@
+"""Who judges candidates, and what is chosen."""

@@ -1,0 +1,88 @@
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from prusc.cli.main import run_command_line
+from prusc.errors import ConfigError, ModelError
+from prusc.models.build import build_model, check_model_name, model_image_size, model_normalisation
+from prusc.models.user_models import is_function_name
+from tests.networks import generator
+
+MODULE = """
+from pathlib import Path
+from torch import nn
+
+Path("imported").touch()
+
+def build(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 28 * 28, 8), nn.ReLU(), nn.Linear(8, num_classes))
+
+def fails(num_classes):
+    raise RuntimeError("no such luck")
+
+def text(num_classes):
+    return "a network"
+
+number = 3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "my_nets.py").write_text(MODULE)
+    (tmp_path / "broken_nets.py").write_text("import nothing_of_this_name")
+    monkeypatch.chdir(tmp_path)
+    path = list(sys.path)
+    yield tmp_path
+    assert sys.path == path
+    sys.modules.pop("my_nets", None)
+
+
+def test_a_function_of_the_users_builds_the_network_and_the_seed_its_weights(folder: Path) -> None:
+    state = torch.get_rng_state()
+    first, again, other = (build_model("my_nets:build", 5, generator=generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert first(torch.zeros(2, 3, 28, 28)).shape == (2, 5)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert not torch.equal(next(first.parameters()), next(other.parameters()))
+    assert model_normalisation("my_nets:build") is None
+    assert model_image_size("my_nets:build") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("nowhere:build", ConfigError, "module 'nowhere' cannot be imported .ModuleNotFoundError"),
+        ("broken_nets:build", ConfigError, "cannot be imported .*nothing_of_this_name"),
+        ("my_nets:biuld", ConfigError, "no function 'biuld'; did you mean build"),
+        ("my_nets:number", ConfigError, "no function 'number'"),
+        (":build", ConfigError, "module '' cannot be imported"),
+        ("my_nets:fails", ModelError, "cannot be built for 5 classes .RuntimeError: no such luck"),
+        ("my_nets:text", ModelError, "returned a str; expected a torch.nn.Module"),
+    ],
+)
+def test_what_is_wrong_is_named(folder: Path, name: str, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        build_model(name, 5, generator=generator())
+
+
+def test_names_of_timms_hub_are_no_functions() -> None:
+    assert not is_function_name("hf-hub:timm/resnet18.a1_in1k")
+    assert not is_function_name("torchvision/resnet18")
+    with pytest.raises(ConfigError, match="'module:function' for one of your own"):
+        check_model_name("small_cn")
+
+
+def test_code_runs_on_the_users_own_word_only(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A settings file may come from somebody else."""
+    (folder / "foreign.toml").write_text('model = "my_nets:build"\nweights = "nowhere.pt"\n')
+    assert run_command_line(["run", "--config", "foreign.toml"]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "foreign.toml names the model 'my_nets:build', whose code would be run; if you trust it, give it" in error
+    assert not (folder / "imported").exists()
+    assert run_command_line(["run", "--config", "foreign.toml", "--model", "my_nets:build"]) == 2
+    assert "nowhere.pt does not exist" in capsys.readouterr().err
+    assert (folder / "imported").exists()

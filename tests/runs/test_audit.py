@@ -1,0 +1,82 @@
+"""The audit of a small network on real images: its files, its blindness, and the run that goes on with it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from tests.test_pipeline import SMALL
+
+from prusc import audit, debias
+from prusc.cli.main import run_command_line
+from prusc.config import AuditConfig
+from prusc.data import Data, load_fashion_stickers
+from prusc.errors import RunFolderError
+
+CONFIG = replace(SMALL, audit=AuditConfig(num_permutations=99))
+
+
+def small_data() -> Data:
+    return load_fashion_stickers(num_train_per_class=1000, num_val_per_class=200, num_test_per_class=20)
+
+
+def test_an_audit_says_what_it_saw_and_the_run_goes_on_with_it(tmp_path: Path) -> None:
+    data, out = small_data(), tmp_path / "run"
+    result = audit(data=data, config=CONFIG, out=out)
+    # After one epoch the network sees little but the colour of the sticker.
+    assert result.audit.verdict == "suspected"
+    by_name = {agreement.name: agreement for agreement in result.agreements}
+    assert by_name["colour"].purity > by_name["class"].purity
+    written = json.loads((out / "audit.json").read_text())
+    assert written["verdict"] == "suspected"
+    assert sum(sum(cluster["class_counts"].values()) for cluster in written["clusters"]) == len(data.val)
+    assert [cluster["cluster"] for cluster in written["clusters"]] == [c.cluster for c in result.audit.clusters]
+    images = pd.read_csv(out / "look_at.csv")
+    assert len(images) == sum(cluster.num_others for cluster in result.audit.clusters)
+    assert (images.label != images.main_class).all()
+    assert set(images.sample_id) <= set(data.val.sample_ids)
+    assert images["rank"].is_monotonic_increasing
+    assert not (out / "metrics.json").exists()
+    seconds = written["seconds"]["erm"]
+    debias(data=data, config=CONFIG, out=out)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["seconds"]["erm"] == seconds  # Not trained again.
+    with pytest.raises(RunFolderError, match="holds a finished run"):
+        audit(data=data, config=CONFIG, out=out)
+
+
+def test_group_attributes_decide_nothing() -> None:
+    data = small_data()
+    val = data.val
+    assert val.attributes is not None
+    shuffled = replace(val, attributes=val.attributes[torch.randperm(len(val), generator=torch.Generator())])
+    first, second = (audit(data=replace(data, val=split), config=CONFIG) for split in (val, shuffled))
+    assert first.audit.clusters == second.audit.clusters
+    assert first.images.equals(second.images)
+    assert first.agreements[0] == second.agreements[0]
+    assert first.agreements[1] != second.agreements[1]
+    without = {name: replace(split, attributes=None) for name, split in data.splits.items()}
+    third = audit(data=replace(data, **without, attribute_names=(), attribute_values=()), config=CONFIG)
+    assert [agreement.name for agreement in third.agreements] == ["class"]
+    assert third.audit.clusters == first.audit.clusters
+
+
+def test_the_command_prints_suspects_and_refuses_bad_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prusc.runs.session.load_run_data", lambda config, progress: small_data())
+    out = tmp_path / "run"
+    command = ["audit", "--out", str(out), "--erm.epochs", "1", "--audit.num-permutations", "99"]
+    assert run_command_line(command) == 0
+    printed = capsys.readouterr().out
+    assert "suspect" in printed
+    assert "The clusters follow" in printed
+    assert str(out / "look_at.csv") in printed.replace("\n", "")
+    assert f"Report: {out / 'report.html'}" in printed
+    assert (out / "report.html").is_file()
+    assert run_command_line([*command[:3], "--force", "--audit.significance", "2"]) == 2
+    assert "audit.significance must be in (0, 1)" in capsys.readouterr().err
+    assert run_command_line(["audti"]) == 2
+    assert "did you mean audit" in capsys.readouterr().err

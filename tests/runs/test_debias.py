@@ -1,0 +1,284 @@
+"""The whole job on a small real data set: run folder, resume, blindness to group attributes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from prusc import RunConfig, debias
+from prusc.config import (
+    ClusteringConfig,
+    DebiasingSetConfig,
+    ERMConfig,
+    FinetuneConfig,
+    MaskConfig,
+    RuntimeConfig,
+)
+from prusc.data import Data, InputTransform, load_fashion_stickers
+from prusc.engine.runtime import Runtime, stage_generator
+from prusc.models.build import SmallCNN
+from prusc.runs.folder import read_config
+from prusc.stages.debiasing_set import build_debiasing_set
+from prusc.stages.heads import fit_head
+from prusc.stages.representations import extract_representations
+
+SMALL = RunConfig(
+    erm=ERMConfig(epochs=1),
+    masks=MaskConfig(steps=6, snapshots=2, batch_size=64),
+    finetune=FinetuneConfig(steps=3, batch_size=64, head_l2=(0.1,)),
+    runtime=RuntimeConfig(device="cpu"),
+)
+
+
+def small_data() -> Data:
+    return load_fashion_stickers(num_train_per_class=150, num_val_per_class=100, num_test_per_class=40)
+
+
+def test_shuffled_group_attributes_change_nothing_but_the_evaluation(tmp_path: Path) -> None:
+    data = small_data()
+    shuffled = {
+        name: replace(split, attributes=split.attributes[torch.randperm(len(split))])  # type: ignore[index]
+        for name, split in data.splits.items()
+    }
+    first = debias(data=data, config=SMALL, out=tmp_path / "run")
+    second = debias(data=replace(data, **shuffled), config=SMALL)
+    assert first.chosen == second.chosen
+    for key, value in first.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[key])
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["format"] == 1
+    assert set(metrics["results"]) == {"erm", "last_layer", "finetune_all", "subnetwork"}
+    assert read_config(tmp_path / "run" / "config.toml") == SMALL
+    assert not (tmp_path / "run" / "stages").exists()
+
+
+_SCRIPT = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tests.test_pipeline import SMALL, small_data
+from prusc import debias
+out, *trained = sys.argv[1:]
+debias(data=small_data(), config=replace(SMALL, trained=Path(trained[0])) if trained else SMALL, out=out)
+"""
+
+
+_WHERE: dict[str, Any] = {"cwd": Path(__file__).parents[2], "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+_TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python")
+
+
+def kill_when(ready: Callable[[], bool], *arguments: str) -> None:
+    """Run the script above in a process of its own, and kill that once it has come so far."""
+    process = subprocess.Popen([sys.executable, "-c", _SCRIPT, *arguments], **_WHERE)
+    while not ready() and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.parametrize(
+    "stage_file", ["config.toml", "erm.safetensors", "stages/clustering.safetensors", "stages/masks.safetensors"]
+)
+def test_a_killed_run_is_resumed_with_the_same_result(tmp_path: Path, stage_file: str) -> None:
+    torch.set_num_threads(1)
+    whole = debias(data=small_data(), config=SMALL)
+    out = tmp_path / "run"
+    kill_when((out / stage_file).exists, str(out))
+    assert not (out / "metrics.json").exists(), "the run was over before it could be killed"
+    resumed = debias(data=small_data(), config=SMALL, out=out)
+    assert resumed.chosen == whole.chosen
+    for key, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[key])
+
+
+def test_a_run_killed_while_an_early_network_trains_is_resumed_and_two_processes_train_one(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    trained = tmp_path / "trained.safetensors"
+    save_file(SmallCNN(4).state_dict(), trained)
+    config = replace(SMALL, trained=trained)
+    whole = debias(data=small_data(), config=config)
+    out, log = tmp_path / "run", tmp_path / "run" / "log.txt"
+    kill_when(lambda: log.exists() and "early network" in log.read_text(), str(out), str(trained))
+    assert "early network" in log.read_text()
+    assert not (out / "checkpoints").exists(), "the early network was trained before the run could be killed"
+    resumed = debias(data=small_data(), config=config, out=out)
+    assert resumed.chosen == whole.chosen
+    assert torch.equal(resumed.clustering.cluster_ids, whole.clustering.cluster_ids)
+    command = [*_TORCHRUN, sys.executable, "-c", _SCRIPT, str(tmp_path / "two"), str(trained)]
+    finished = subprocess.run(command, **_WHERE, timeout=120, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    early = [load_file(folder / "checkpoints" / "epoch-001.safetensors") for folder in (out, tmp_path / "two")]
+    for key, value in early[0].items():
+        torch.testing.assert_close(early[1][key], value, rtol=0, atol=1e-3)
+
+
+def test_two_processes_resume_a_killed_run(tmp_path: Path) -> None:
+    out, log = tmp_path / "run", tmp_path / "log"
+    command = [*_TORCHRUN, sys.executable, "-c", _SCRIPT, str(out)]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, **_WHERE, stdout=file, stderr=file, start_new_session=True)
+        while not (out / "erm.safetensors").exists() and process.poll() is None:
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        # The workers are in sessions of their own: the run is over once nobody writes any more.
+        kill_workers(out)
+    assert not (out / "metrics.json").exists(), log.read_text()
+    finished = subprocess.run(command, **_WHERE, timeout=120, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert (out / "metrics.json").exists()
+
+
+def kill_workers(out: Path) -> None:
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            mine = str(out) in entry.read_text()
+        except OSError:
+            continue
+        if mine:
+            os.kill(int(entry.parent.name), signal.SIGKILL)
+
+
+def test_a_given_network_is_not_changed() -> None:
+    model = SmallCNN(4)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    result = debias(model, small_data(), SMALL)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert type(result.model) is SmallCNN
+
+
+def test_a_trained_network_is_clustered_by_one_of_its_kind_in_its_first_epoch(tmp_path: Path) -> None:
+    config = replace(SMALL, erm=ERMConfig(epochs=2), controls=False)
+    first = debias(data=small_data(), config=config, out=tmp_path / "first")
+    config = replace(config, trained=tmp_path / "first" / "erm.safetensors")
+    second = debias(data=small_data(), config=config, out=tmp_path / "second")
+    # The network that training began with is known by its name, and so is what its first epoch was.
+    assert torch.equal(first.clustering.cluster_ids, second.clustering.cluster_ids)
+    assert first.chosen == second.chosen
+    log = (tmp_path / "second" / "log.txt").read_text()
+    assert "of the representations of a network of its kind after 1 epoch of training" in log
+    assert [file.name for file in (tmp_path / "second" / "checkpoints").iterdir()] == ["epoch-001.safetensors"]
+
+
+def test_a_network_given_in_python_too_unless_its_own_representations_are_asked_for(tmp_path: Path) -> None:
+    trained = debias(data=small_data(), config=SMALL).erm
+    debias(trained, small_data(), SMALL, out=tmp_path / "run")
+    assert "a network of its kind after 1 epoch of training" in (tmp_path / "run" / "log.txt").read_text()
+    config = replace(
+        SMALL,
+        clustering=ClusteringConfig(checkpoint=None),
+        debiasing_set=DebiasingSetConfig(split="val", border_share=0.2, final_clusters=3),
+    )
+    result = debias(trained, small_data(), config, out=tmp_path / "own")
+    halves = torch.randperm(400, generator=stage_generator(config.seed, "halves of validation"))
+    check_border(tmp_path / "own", "val", halves[:200].sort().values, 0.2)
+    assert sum(cell.num_samples for cell in result.cells) == 200
+    assert "the final network" in (tmp_path / "own" / "log.txt").read_text()
+    assert not (tmp_path / "own" / "checkpoints").exists()
+
+
+def check_border(run: Path, split: str, members: torch.Tensor, share: float) -> None:
+    """What is drawn of each cell of these samples are those that lie farthest from the border."""
+    clusters = pd.read_csv(run / "clusters.csv").query("split == @split").set_index("index").loc[members.tolist()]
+    core = clusters[clusters.margin >= clusters.margin.sort_values().iloc[int(share * len(clusters))]]
+    expected = core.groupby(["label", "cluster_assign", "final_cluster"]).size()
+    cells = pd.read_csv(run / "debiasing_set.csv").set_index(["label", "cluster", "final_cluster"])
+    drawn = cells[cells.num_drawn > 0]
+    assert drawn.num_drawn.to_dict() == expected.to_dict()
+    assert f"{len(drawn)} cells (class x cluster x cluster of the final network)" in (run / "log.txt").read_text()
+    # What is drawn of a class comes from each of them as often.
+    per_class = drawn.groupby("label").share.transform("size")
+    assert drawn.share.tolist() == pytest.approx((1 / drawn.index.levshape[0] / per_class).tolist())
+
+
+def test_clusters_of_the_untrained_network_judge_and_a_run_that_has_them_is_resumed(tmp_path: Path) -> None:
+    config = replace(
+        SMALL,
+        clustering=ClusteringConfig(num_clusters=2, checkpoint=0),
+        debiasing_set=DebiasingSetConfig(border_share=0.25, final_clusters=3, flip=True, min_crop_scale=0.5),
+        finetune=replace(SMALL.finetune, head_views=2),
+    )
+    out = tmp_path / "run"
+    whole = debias(data=small_data(), config=config, out=out)
+    assert (whole.clustering.structure, whole.judged_by) == ("untrained", "cells")
+    log = (out / "log.txt").read_text()
+    assert "of the representations of the untrained network" in log
+    assert "cells judge first" in log
+    # Those that are left out can be found among the clusters.
+    drawn = pd.read_csv(out / "debiasing_set.csv")
+    margins = pd.read_csv(out / "clusters.csv").query("split == 'train'").margin
+    assert drawn.num_drawn.sum() == len(margins) - int(0.25 * len(margins))
+    check_border(out, "train", torch.arange(len(margins)), 0.25)
+    # Without a folder nothing is read back.
+    again = debias(data=small_data(), config=config)
+    assert [(c.name, c.score) for c in again.candidates] == [(c.name, c.score) for c in whole.candidates]
+    # The same with the last stage done anew, from what the folder kept.
+    metrics = out / "metrics.json"
+    assert "so the cells are asked first" in json.loads(metrics.read_text())["selection"]
+    metrics.unlink()
+    resumed = debias(data=small_data(), config=config, out=out)
+    assert metrics.exists()
+    assert [(c.name, c.score) for c in resumed.candidates] == [(c.name, c.score) for c in whole.candidates]
+    # Heads of random views are others than those of the images as they are.
+    config = replace(config, finetune=SMALL.finetune)
+    plain = {c.name: c.score for c in debias(data=small_data(), config=config).candidates}
+    assert any(plain[c.name] != c.score for c in whole.candidates if "head" in c.name)
+
+
+def test_heads_of_validation_samples_are_judged_without_them(tmp_path: Path) -> None:
+    data, out = small_data(), tmp_path / "run"
+    config = replace(SMALL, finetune=replace(SMALL.finetune, head_l2=(1e-4,), head_folds=4), evaluate_candidates=True)
+    result = debias(data=data, config=config, out=out)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["trains_on_validation"]
+    assert "heads are fitted on validation samples" in metrics["selection"]
+    assert "heads are fitted on 400 validation samples" in (out / "log.txt").read_text()
+    # The head that is kept knows the validation samples; what is said of it does not come from them.
+    found = {c.name: c for c in result.candidates}["dense/head(l2=0.0001)"]
+    assert result.chosen["last_layer"] == found.name
+    said = metrics["results"]["last_layer"]["val"]["average_accuracy"]
+    assert said == pytest.approx(found.val_average_accuracy)
+    seen = extract_representations(
+        result.erm, "head", data.val, InputTransform(data.mean, data.std), Runtime(config.runtime)
+    )
+    cells = pd.read_csv(out / "clusters.csv").query("split == 'val'").cluster_assign
+    drawn = build_debiasing_set(
+        data.val.labels,
+        torch.tensor(cells.to_numpy()),
+        num_classes=4,
+        num_clusters=result.clustering.num_clusters,
+        config=config.debiasing_set,
+    )
+    weight, bias = fit_head(seen.values, data.val.labels, drawn.weights, num_classes=4, l2=1e-4)
+    known = ((seen.values @ weight.T + bias).argmax(dim=1) == data.val.labels).double().mean().item()
+    assert said < known - 0.05
+    test = extract_representations(
+        result.erm, "head", data.test, InputTransform(data.mean, data.std), Runtime(config.runtime)
+    )
+    right = (test.values @ weight.T + bias).argmax(dim=1) == data.test.labels
+    assert found.test is not None
+    assert found.test.average_accuracy == pytest.approx(right.double().mean().item(), abs=0.01)
+    # A run that is resumed divides the samples in the same way.
+    (out / "metrics.json").unlink()
+    resumed = debias(data=data, config=config, out=out)
+    assert [(c.name, c.score) for c in resumed.candidates] == [(c.name, c.score) for c in result.candidates]
+
+
+def test_where_the_structure_is_weak_the_classes_judge_alone(tmp_path: Path) -> None:
+    config = replace(SMALL, clustering=ClusteringConfig(strong_silhouette=1.0, weak_silhouette=1.0))
+    out = tmp_path / "run"
+    result = debias(data=small_data(), config=config, out=out)
+    assert (result.clustering.structure, result.judged_by) == ("weak", "classes")
+    assert "4 classes of 400 validation samples may judge" in (out / "log.txt").read_text()
+    assert json.loads((out / "metrics.json").read_text())["cluster_structure"] == "weak"

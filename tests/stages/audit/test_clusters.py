@@ -1,0 +1,158 @@
+"""Suspects among clusters that are laid out by hand."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from prusc.config import AuditConfig
+from prusc.stages.audit.clusters import audit_clusters, measure_agreement, permutation_p_values
+from prusc.stages.pseudo_attributes.clustering import Clustering, Structure
+from tests.reference.permutation_test import permutation_p_value
+
+CONFIG = AuditConfig(num_permutations=199)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def lay_out(cluster_ids: Tensor, structure: Structure = "strong", *, spread: float = 0.1) -> tuple[Tensor, Clustering]:
+    """Representations near the axis of their cluster."""
+    centres = torch.eye(int(cluster_ids.max()) + 1)
+    noise = spread * torch.randn(len(cluster_ids), len(centres), generator=generator(1))
+    margins = torch.ones(len(cluster_ids))  # No audit reads them.
+    return centres[cluster_ids] + noise, Clustering(cluster_ids, centres, (), structure, margins)
+
+
+def shortcut() -> tuple[Tensor, Tensor, Tensor]:
+    """Two classes, and a cluster for each that holds 20 samples of the other class, which are taken for its own.
+
+    A third cluster has both classes and serves both.
+    """
+    labels = torch.tensor([0] * 200 + [1] * 20 + [1] * 200 + [0] * 20 + [0] * 30 + [1] * 30)
+    cluster_ids = torch.tensor([0] * 220 + [1] * 220 + [2] * 60)
+    predictions = torch.where(cluster_ids < 2, cluster_ids, labels)
+    return labels, cluster_ids, predictions
+
+
+@pytest.mark.parametrize(("structure", "verdict"), [("strong", "suspected"), ("reasonable", "unclear")])
+def test_a_shortcut_is_suspected_by_how_far_its_clusters_stand_apart(structure: Structure, verdict: str) -> None:
+    labels, cluster_ids, predictions = shortcut()
+    representations, clustering = lay_out(cluster_ids, structure)
+    found = audit_clusters(
+        representations, predictions, labels, clustering, CONFIG, num_classes=2, generator=generator()
+    )
+    assert found.verdict == verdict
+    assert [(c.cluster, c.is_suspect) for c in found.clusters] == [(0, True), (1, True), (2, False)]
+    first, _, last = found.clusters
+    assert (first.main_label, first.class_counts, first.num_others) == (0, (200, 20), 20)
+    assert (first.accuracy, first.others_accuracy, first.loss) == (pytest.approx(200 / 220), 0.0, 1.0)
+    assert first.loss_ci95 is not None
+    assert 0.7 < first.loss_ci95[0] < 1 == first.loss_ci95[1]
+    assert first.p_value == 1 / 200
+    assert first.silhouette is not None
+    assert first.silhouette > 0.9
+    assert last.loss == 0.0
+    assert torch.equal(found.cluster_ids, cluster_ids)
+    assert torch.allclose(found.similarities, F.normalize(representations, dim=1)[torch.arange(500), cluster_ids])
+
+
+def test_hard_samples_without_structure_are_no_shortcut() -> None:
+    labels, cluster_ids, predictions = shortcut()
+    representations, clustering = lay_out(cluster_ids, "weak")
+    found = audit_clusters(
+        representations, predictions, labels, clustering, CONFIG, num_classes=2, generator=generator()
+    )
+    assert found.verdict == "not-found"
+    assert found.clusters[0].is_suspect  # It is listed all the same.
+
+
+def test_a_network_that_serves_all_samples_of_a_class_alike_has_no_suspects() -> None:
+    labels, cluster_ids, _ = shortcut()
+    representations, clustering = lay_out(cluster_ids)
+    wrong = torch.rand(len(labels), generator=generator(3)) < 0.2
+    predictions = torch.where(wrong, 1 - labels, labels)
+    found = audit_clusters(
+        representations, predictions, labels, clustering, CONFIG, num_classes=2, generator=generator()
+    )
+    assert found.verdict == "not-found"
+    assert not any(cluster.is_suspect for cluster in found.clusters)
+
+
+def test_a_handful_of_others_is_no_suspect() -> None:
+    labels = torch.tensor([0] * 100 + [1] * 4 + [1] * 100)
+    cluster_ids = torch.tensor([0] * 104 + [1] * 100)
+    representations, clustering = lay_out(cluster_ids)
+    found = audit_clusters(
+        representations, cluster_ids, labels, clustering, CONFIG, num_classes=2, generator=generator()
+    )
+    assert found.clusters[0].p_value < 0.05
+    assert not found.clusters[0].is_suspect
+
+
+def test_a_class_that_is_nowhere_the_main_one_has_no_loss() -> None:
+    labels = torch.tensor([0] * 50 + [1] * 10)
+    cluster_ids = torch.tensor([0] * 30 + [1] * 20 + [0] * 10)
+    representations, clustering = lay_out(cluster_ids)
+    found = audit_clusters(
+        representations, torch.zeros_like(labels), labels, clustering, CONFIG, num_classes=2, generator=generator()
+    )
+    mixed = next(cluster for cluster in found.clusters if cluster.cluster == 0)
+    assert (mixed.loss, mixed.loss_ci95, mixed.others_accuracy) == (None, None, 0.0)
+
+
+def test_p_values_equal_those_of_a_slow_twin() -> None:
+    source = generator(5)
+    labels = torch.randint(2, (120,), generator=source)
+    cluster_ids = torch.randint(3, (120,), generator=source)
+    main_labels = torch.tensor([0, 1, 0])
+    is_other = main_labels[cluster_ids] != labels
+    right = torch.rand(120, generator=source) < torch.where(is_other & (cluster_ids == 0), 0.55, 0.8)
+    found = permutation_p_values(right, labels, cluster_ids, is_other, 3, 4000, generator())
+    for cluster in range(3):
+        expected = permutation_p_value(right, labels, cluster_ids, is_other, cluster, 3, 400, generator(9))
+        assert found[cluster].item() == pytest.approx(expected, abs=0.04)
+
+
+def test_p_values_are_uniform_where_nothing_is_wrong() -> None:
+    labels = torch.arange(200) % 2
+    cluster_ids = torch.arange(200) // 20 % 5
+    is_other = (cluster_ids % 2) != labels
+    smallest = []
+    for seed in range(100):
+        right = torch.rand(200, generator=generator(seed)) < 0.7
+        p_values = permutation_p_values(right, labels, cluster_ids, is_other, 5, 99, generator(seed))
+        smallest.append(p_values.min().item())
+    # Of 100 data sets 5 are expected below 0.05; with more than 12 the test would be wrong (binomial, 0.15 %).
+    assert sum(p <= 0.05 for p in smallest) <= 12
+
+
+def test_agreement_is_that_of_the_same_partition_and_of_chance() -> None:
+    values = torch.arange(400) % 4
+    same = measure_agreement("colour", values, (values + 1) % 4)
+    assert (same.adjusted_mutual_information, same.purity) == (pytest.approx(1.0), 1.0)
+    other = measure_agreement("shape", torch.arange(400) // 4 % 2, values)
+    assert other.adjusted_mutual_information == pytest.approx(0.0, abs=0.01)
+    assert other.purity == pytest.approx(0.5)
+    counted = measure_agreement("mixed", torch.tensor([0, 0, 1, 1, 1, 0]), torch.tensor([0, 0, 0, 1, 1, 1]))
+    assert counted.purity == pytest.approx(4 / 6)
+
+
+def test_clusters_of_an_untrained_network_cut_across_a_rare_class() -> None:
+    # One sample in five is of class 1; the network takes what lies in cluster 1 for class 0.
+    labels = torch.tensor([0] * 200 + [1] * 80 + [0] * 200 + [1] * 20)
+    cluster_ids = torch.tensor([0] * 280 + [1] * 220)
+    predictions = torch.where(cluster_ids == 1, 0, labels)
+    representations, clustering = lay_out(cluster_ids, "untrained")
+    found = audit_clusters(
+        representations, predictions, labels, clustering, CONFIG, num_classes=2, generator=generator()
+    )
+    assert found.verdict == "suspected"
+    first = found.clusters[0]
+    assert (first.cluster, first.main_label, first.is_suspect) == (1, 0, True)
+    # Class 0 is the larger one in both clusters, but most of class 1 lies in cluster 0.
+    assert (first.num_others, first.loss) == (20, 1.0)
+    assert (found.clusters[1].main_label, found.clusters[1].is_suspect) == (1, False)
+    honest = audit_clusters(representations, labels, labels, clustering, CONFIG, num_classes=2, generator=generator())
+    assert honest.verdict == "not-found"
