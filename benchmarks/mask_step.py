@@ -45,7 +45,8 @@ from prusc.config import DebiasingSetConfig, MaskConfig, RuntimeConfig
 from prusc.data.batches import take_inputs
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
-from prusc.engine.runtime import Runtime, keep_freed_memory
+from prusc.engine.process import keep_freed_memory
+from prusc.engine.runtime import Runtime
 from prusc.engine.training import check_finite
 from prusc.masks import MaskedModel, module_modes
 from prusc.models.build import build_model

@@ -1,17 +1,44 @@
 """Small networks of every kind that masks have to work on, and what goes into them."""
 
+from dataclasses import dataclass, field
+
 import timm
 import torch
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prusc.config import RuntimeConfig
 from prusc.data.table import Data, Split
 from prusc.data.transforms import InputTransform
+from prusc.engine.feed import Feed
+from prusc.engine.runtime import Runtime
 from prusc.models.build import SmallCNN, build_model
 
 NUM_CLASSES = 3
 TRANSFORM = InputTransform((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+
+@dataclass
+class Listener:
+    """Remembers what is reported; fails at a step, where one is named."""
+
+    fails_at: int | None = None
+    lines: list[str] = field(default_factory=list)
+    steps: list[tuple[str, int, int]] = field(default_factory=list)
+
+    def log(self, text: str) -> None:
+        self.lines.append(text)
+
+    def advance(self, task: str, done: int, total: int) -> None:
+        if done == self.fails_at:
+            raise ZeroDivisionError
+        self.steps.append((task, done, total))
+
+
+def feed_of(split: Split, transform: InputTransform = TRANSFORM, runtime: Runtime | None = None) -> Feed:
+    """The split on the CPU."""
+    return Feed(split, transform, runtime or Runtime(RuntimeConfig(device="cpu")))
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 import prusc
-from prusc.config import DebiasingSetConfig, MaskConfig, RuntimeConfig
+from prusc.config import MaskConfig, RuntimeConfig
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
 from prusc.engine.batch_norm import synchronized_batch_norm
 from prusc.engine.runtime import Runtime
-from prusc.engine.training import epoch_batches, train_weights
+from prusc.engine.training import Schedule, epoch_batches, train_weights
 from prusc.errors import TrainingError
 from prusc.masks import BinaryMask
+from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set
 from prusc.stages.mask_learning import LearnedMasks, learn_masks
 from prusc.stages.representations import extract_representations
@@ -26,6 +27,7 @@ from tests.networks import (
     NUM_CLASSES,
     TRANSFORM,
     WithActivatedNorm,
+    feed_of,
     generator,
     make_split,
     random_images,
@@ -118,19 +120,12 @@ def masks(runtime: Runtime) -> dict[str, Tensor]:
 
 
 def learn(model: nn.Module, head_name: str, split: Split, config: MaskConfig, runtime: Runtime) -> LearnedMasks:
-    return learn_masks(
-        model, head_name, split, debiasing_set(split), TRANSFORM, config, runtime, generator=generator(3)
-    )
+    feed = feed_of(split, runtime=runtime)
+    return learn_masks(model, feed, debiasing_set(split), config, head_name=head_name, generator=generator(3))
 
 
 def debiasing_set(split: Split) -> DebiasingSet:
-    return build_debiasing_set(
-        split.labels,
-        torch.arange(len(split)) // 4 % 3,
-        num_classes=NUM_CLASSES,
-        num_clusters=3,
-        config=DebiasingSetConfig(),
-    )
+    return build_debiasing_set(Cells(split.labels, torch.arange(len(split)) // 4 % 3, num_classes=NUM_CLASSES))
 
 
 def weights(runtime: Runtime) -> dict[str, Tensor]:
@@ -157,22 +152,17 @@ def train(
     mask = BinaryMask({"head.weight": torch.rand(model.head.weight.shape, generator=generator()) < 0.7})
     train_weights(
         model,
-        split,
-        batches,
-        9,
-        learning_rate=1e-3,
-        weight_decay=1e-4,
-        transform=transform,
-        runtime=runtime,
+        feed_of(split, transform, runtime),
+        Schedule(batches, 9, learning_rate=1e-3, weight_decay=1e-4),
         generator=source,
-        stage="training",
+        name="training",
         mask=mask,
         after_step=lambda step, loss: after_step.append(loss),
     )
 
 
 def representations(runtime: Runtime) -> dict[str, Tensor]:
-    found = extract_representations(small_cnn(), "head", striped_split(NUM_SAMPLES), TRANSFORM, runtime)
+    found = extract_representations(small_cnn(), feed_of(striped_split(NUM_SAMPLES), runtime=runtime), head_name="head")
     return {"representations/values": found.values, "representations/logits": found.logits}
 
 
@@ -189,15 +179,10 @@ def lost_training(runtime: Runtime) -> dict[str, Tensor]:
         lambda: learn(model, "1", spoiled, MaskConfig(steps=80, batch_size=2, beta=0.0, snapshots=1), runtime),
         lambda: train_weights(
             model,
-            spoiled,
-            iter([torch.arange(8)]),
-            1,
-            learning_rate=1e-3,
-            weight_decay=0.0,
-            transform=TRANSFORM,
-            runtime=runtime,
+            feed_of(spoiled, runtime=runtime),
+            Schedule([torch.arange(8)], 1, learning_rate=1e-3, weight_decay=0.0),
             generator=generator(),
-            stage="training",
+            name="training",
         ),
     ):
         try:

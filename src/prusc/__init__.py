@@ -1,23 +1,55 @@
-"""Find the subnetwork of a trained classifier that does not use the shortcut, without group labels."""
+"""Find the subnetwork of a trained classifier that does without its shortcuts, without group labels.
+
+The names come in four groups: whole tasks, the stages of the method, its parts, results and errors. Each is imported
+once it is used, so ``import prusc`` takes no time.
+"""
 
 from importlib.metadata import version
 
-from prusc.config import RunConfig as RunConfig
-from prusc.data import Data as Data
-from prusc.data import Split as Split
-from prusc.data import load_data as load_data
-from prusc.errors import PruscError as PruscError
-from prusc.losses import cluster_contrastive_loss as cluster_contrastive_loss
-from prusc.masks import BinaryMask as BinaryMask
-from prusc.masks import MaskedModel as MaskedModel
-from prusc.report import with_report
-from prusc.runs.audit import AuditResult as AuditResult
-from prusc.runs.audit import audit as _audit
-from prusc.runs.debias import debias as _debias
-from prusc.runs.result import DebiasingResult as DebiasingResult
-from prusc.stages.evaluation import evaluate_groups as evaluate_groups
+import lazy_loader
 
-# Every run folder holds a report. The stages know nothing of reports, so it is here that they come together.
-audit, debias = with_report(_audit), with_report(_debias)
+# Where each name comes from stands in __init__.pyi.
+__getattr__, __dir__, _ = lazy_loader.attach_stub(__name__, __file__)
+
+__all__ = [  # noqa: RUF022 -- in the order in which one needs them
+    # Tasks
+    "debias",
+    "audit",
+    "load_data",
+    "Data",
+    "Split",
+    "RunConfig",
+    # Stages
+    "extract_representations",
+    "cluster_representations",
+    "build_debiasing_set",
+    "learn_masks",
+    "extract_subnetwork",
+    "fit_head",
+    "evaluate_groups",
+    # Parts
+    "MaskedModel",
+    "BinaryMask",
+    "apply_mask",
+    "keep_zeros",
+    "Cells",
+    "cluster_contrastive_loss",
+    # Results and errors
+    "DebiasingResult",
+    "AuditResult",
+    "MethodResult",
+    "GroupEvaluation",
+    "Representations",
+    "Clustering",
+    "DebiasingSet",
+    "LearnedMasks",
+    "Head",
+    "PruscError",
+    "ConfigError",
+    "DataError",
+    "ModelError",
+    "TrainingError",
+    "RunFolderError",
+]
 
 __version__ = version("prusc")

@@ -44,7 +44,7 @@ class Listener:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         self.lines.append(text)
 
     def advance(self, task: str, done: int, total: int) -> None:
@@ -111,7 +111,7 @@ def test_without_its_erm_no_cell_runs(monkeypatch: pytest.MonkeyPatch, tmp_path:
     def fail(*_: Any) -> None:
         raise RuntimeError("no power")
 
-    monkeypatch.setattr("prusc.benchmark.work.find_original", fail)
+    monkeypatch.setattr("prusc.benchmark.work.start_run", fail)
     out = tmp_path / "bench"
     result = run_bench(parse_matrix(tiny_matrix(tmp_path), "tiny"), out, workers=HERE)
     assert [error for _, error in result.failed] == ["the shared ERM failed: RuntimeError: no power"] * 3

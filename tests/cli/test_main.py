@@ -22,9 +22,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from prusc.cli.main import main, run_command_line
+from prusc.config import read_config
 from prusc.config.presets import get_preset
 from prusc.models.build import SmallCNN
-from prusc.runs.folder import read_config
 
 Capture = pytest.CaptureFixture[str]
 Change = Callable[[Path], object]

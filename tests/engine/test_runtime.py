@@ -140,7 +140,7 @@ def test_global_randomness_is_seeded_within_and_restored_afterwards() -> None:
 def test_kept_memory_is_not_taken_from_the_system_again() -> None:
     code = """
 import resource, sys, torch
-from prusc.engine.runtime import keep_freed_memory
+from prusc.engine.process import keep_freed_memory
 print(keep_freed_memory() if sys.argv[1] == "keep" else None)
 def take():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

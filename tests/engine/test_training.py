@@ -11,10 +11,20 @@ from prusc.config import RuntimeConfig
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
 from prusc.engine.runtime import Runtime
-from prusc.engine.training import check_finite, epoch_batches, num_epoch_batches, one_cycle, train_weights
+from prusc.engine.training import Schedule, check_finite, epoch_batches, num_epoch_batches, one_cycle, train_weights
 from prusc.errors import TrainingError
 from prusc.masks import BinaryMask, apply_mask
-from tests.networks import NUM_CLASSES, TRANSFORM, Recurrent, generator, make_split, randomise, small_cnn, striped_split
+from tests.networks import (
+    NUM_CLASSES,
+    TRANSFORM,
+    Recurrent,
+    feed_of,
+    generator,
+    make_split,
+    randomise,
+    small_cnn,
+    striped_split,
+)
 from tests.traces import no_trace
 
 
@@ -35,14 +45,9 @@ def train(
     split = split or striped_split()
     source = generator(seed)
     batches = [torch.randint(0, len(split), (batch_size,), generator=source) for _ in range(steps)]
-    arguments = {
-        "learning_rate": 1e-2,
-        "weight_decay": 1e-2,
-        "transform": TRANSFORM,
-        "stage": "fine-tuning",
-        **settings,
-    }
-    train_weights(model, split, batches, steps, runtime=runtime or cpu(), generator=source, **arguments)
+    rates = {name: settings.pop(name, 1e-2) for name in ("learning_rate", "weight_decay")}
+    feed = feed_of(split, settings.pop("transform", TRANSFORM), runtime)
+    train_weights(model, feed, Schedule(batches, steps, **rates), generator=source, name="fine-tuning", **settings)
     return model
 
 
@@ -197,19 +202,9 @@ def test_a_loss_that_is_no_number_names_the_stage_and_the_step_and_is_not_learne
     split = nan_split(40)
     batches = [torch.arange(0, 20), torch.arange(20, 40), torch.arange(40, 60), torch.arange(0, 20)]
     state = torch.get_rng_state()
+    schedule = Schedule(iter(batches), 4, learning_rate=1e-3, weight_decay=0.0)
     with pytest.raises(TrainingError, match=r"ERM: the loss is nan at step 3; try a lower learning rate, .* 32-true"):
-        train_weights(
-            model,
-            split,
-            iter(batches),
-            4,
-            learning_rate=1e-3,
-            weight_decay=0.0,
-            transform=TRANSFORM,
-            runtime=cpu(),
-            generator=generator(),
-            stage="ERM",
-        )
+        train_weights(model, feed_of(split), schedule, generator=generator(), name="ERM")
     assert model[1].weight.isfinite().all()
     assert torch.equal(torch.get_rng_state(), state)
     assert not any(module.training for module in model.modules())

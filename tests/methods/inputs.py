@@ -8,8 +8,9 @@ from prusc import RunConfig
 from prusc.config import ClusteringConfig, ERMConfig, RuntimeConfig
 from prusc.data import Data
 from prusc.methods import MethodInputs, find_method
-from prusc.methods.apply import _make_inputs
-from prusc.runs.session import find_original, open_run
+from prusc.methods.trained import make_inputs as make_method_inputs
+from prusc.runs.session import open_session
+from prusc.runs.start import start_run
 from tests.networks import striped_data
 
 SMALL = RunConfig(
@@ -22,6 +23,6 @@ SMALL = RunConfig(
 def make_inputs(method: str, data: Data | None = None, **settings: Any) -> MethodInputs:
     """Return what the remedy is given after a short ERM training."""
     config = replace(SMALL, method=method, **settings)
-    run = open_run(None, data or striped_data(), config, out=None, force=False, progress=None)
-    untrained = copy.deepcopy(run.network)
-    return _make_inputs(find_method(method), run, find_original(run), untrained)
+    session = open_session(None, data or striped_data(), config, out=None, force=False, progress=None)
+    untrained = copy.deepcopy(session.network)
+    return make_method_inputs(find_method(method), session, start_run(session), untrained)

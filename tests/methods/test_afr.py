@@ -30,7 +30,6 @@ def test_the_head_equals_its_slow_twin(l2: float) -> None:
 
 def test_its_first_stage_is_shared_by_the_settings_and_only_the_head_differs() -> None:
     inputs = make_inputs("afr")
-    assert AFR.train is not None
     networks = [AFR.train(inputs, AFRSettings(l2=l2)).network.state_dict() for l2 in (0.2, 0.001)]
     first, held_out = inputs.made["first stage"]
     assert len(held_out) == round(0.2 * len(inputs.train))

@@ -9,13 +9,12 @@ import pytest
 import torch
 
 from prusc import RunConfig
-from prusc.config import ClusteringConfig, ERMConfig, FinetuneConfig, MaskConfig, RuntimeConfig
+from prusc.config import ClusteringConfig, ERMConfig, FinetuneConfig, MaskConfig, RuntimeConfig, read_config
 from prusc.data import Data, load_fashion_stickers
 from prusc.data.table import Split
 from prusc.errors import ConfigError
-from prusc.methods import METHODS, Method, MethodResult, run_method
-from prusc.methods.apply import describe_settings, settings_to_try
-from prusc.runs.folder import read_config
+from prusc.methods import METHODS, Method, MethodResult, TrainedMethod, run_method
+from prusc.methods.settings import describe_settings
 
 SMALL = RunConfig(
     erm=ERMConfig(epochs=1, batch_size=64),
@@ -25,7 +24,7 @@ SMALL = RunConfig(
     runtime=RuntimeConfig(device="cpu"),
     tuning_budget=1,
 )
-OTHERS = [method for method in METHODS.values() if method.train is not None]
+OTHERS = [method for method in METHODS.values() if isinstance(method, TrainedMethod)]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +74,7 @@ def test_its_settings_have_defaults_and_names_of_their_own(method: Method) -> No
     assert len(set(names)) == len(names)
     assert method.paper
     assert method.title
-    assert settings_to_try(method, replace(SMALL, tuning_budget=2)) == method.settings[:2]
+    assert method.settings_to_try(replace(SMALL, tuning_budget=2)) == method.settings[:2]
 
 
 NUMBERS = [

@@ -57,7 +57,6 @@ def test_the_worst_accuracy_is_a_mean_over_heads() -> None:
 
 def test_it_fits_the_head_alone_and_says_which_c() -> None:
     inputs = make_inputs("dfr")
-    assert DFR.train is not None
     trained = DFR.train(inputs, DFRSettings(inverse_strengths=(1.0, 0.1), num_retrains=2))
     assert trained.facts["c"] in (1.0, 0.1)
     for key, value in inputs.trained.state_dict().items():

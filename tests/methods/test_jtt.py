@@ -17,7 +17,6 @@ def test_mistakes_are_drawn_so_many_times_as_often_in_fewer_steps(monkeypatch: p
         return draws(self, name, num_steps, weights)
 
     monkeypatch.setattr(MethodInputs, "draws", spy)
-    assert JTT.train is not None
     for settings in (JTTSettings(upweight=7, share=0.5), JTTSettings()):
         trained = JTT.train(inputs, settings)
     (half, weights), (whole, _) = asked

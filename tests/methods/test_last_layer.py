@@ -10,7 +10,6 @@ from tests.methods.inputs import make_inputs
 @pytest.mark.parametrize("final_clusters", [0, 2])
 def test_it_is_the_head_of_the_cells_balanced(final_clusters: int) -> None:
     inputs = make_inputs("last-layer", debiasing_set=DebiasingSetConfig(final_clusters=final_clusters))
-    assert LAST_LAYER.train is not None
     network = LAST_LAYER.train(inputs, LastLayerSettings(l2=1.0)).network
     for key, value in inputs.trained.state_dict().items():
         assert torch.equal(network.state_dict()[key], value) == (not key.startswith("head.")), key

@@ -28,7 +28,6 @@ def test_a_sample_is_difficult_where_the_biased_network_alone_fails() -> None:
 
 def test_the_losses_of_one_network_do_not_move_the_other() -> None:
     inputs = make_inputs("lff")
-    assert LFF.train is not None
     plain, other = (LFF.train(inputs, LfFSettings(q=q)).network for q in (0.7, 1.0))
     # Another biased network, other weights, so another debiased network.
     assert not torch.equal(plain.head.weight, other.head.weight)

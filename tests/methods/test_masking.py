@@ -39,7 +39,6 @@ def test_conflicting_samples_are_drawn_so_many_times_as_often(inputs: MethodInpu
 
 def test_dcwp_trains_what_its_mask_leaves(inputs: MethodInputs) -> None:
     settings = DCWPSettings(**FAST)
-    assert DCWP.train is not None
     trained = DCWP.train(inputs, settings)
     assert 0.1 < trained.density < 0.9
     assert pruned(trained.network, inputs, settings, contrast=0.05) == 0
@@ -62,7 +61,6 @@ def test_its_contrast_has_a_say_in_the_mask(inputs: MethodInputs) -> None:
 def test_mrm_goes_back_to_the_start_under_its_mask(inputs: MethodInputs, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = MRMSettings(**FAST)
     monkeypatch.setattr(MethodInputs, "fit", lambda _self, model, *_, **__: model)
-    assert MRM.train is not None
     trained = MRM.train(inputs, settings)
     assert trained.facts["num_conflicting"] == 0
     start = dict(inputs.untrained.named_parameters())

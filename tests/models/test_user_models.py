@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from prusc.cli.main import run_command_line
+from prusc.config import is_function_name
 from prusc.errors import ConfigError, ModelError
 from prusc.models.build import build_model, check_model_name, model_image_size, model_normalisation
-from prusc.models.user_models import is_function_name
 from tests.networks import generator
 
 MODULE = """

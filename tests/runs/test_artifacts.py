@@ -5,68 +5,77 @@ import torch
 
 from prusc import RunConfig
 from prusc.masks import BinaryMask
-from prusc.runs.artifacts import read_candidates, read_clustering, write_candidates, write_clustering
+from prusc.runs.artifacts import read_attribute, read_candidates, write_attribute, write_candidates
 from prusc.runs.folder import RunFolder
 from prusc.stages.candidates import Candidate
-from prusc.stages.pseudo_attributes.clustering import given_clustering
+from prusc.stages.heads import Head
+from prusc.stages.pseudo_attributes.infer import take_given_attribute
 from tests.networks import generator, striped_data
 
 
-def test_candidates_come_back_and_what_they_share_is_written_once(tmp_path: Path) -> None:
-    body, mask = torch.randn(1000, 10), BinaryMask({"body": torch.rand(1000, 10) > 0.5})
-    right, wrong = torch.ones(5, dtype=torch.long), torch.zeros(5, dtype=torch.long)
-    expected, first = torch.rand(5, dtype=torch.float64), {"body": body, "head": torch.zeros(3)}
+def test_candidates_come_back_and_a_mask_they_share_is_written_once(tmp_path: Path) -> None:
+    kept = BinaryMask({"body": torch.rand(1000, 10, generator=generator()) > 0.5})
+    whole = BinaryMask({"body": torch.ones(1000, 10, dtype=torch.bool)})
+    logits = [torch.randn(5, 2, generator=generator(seed)) for seed in range(4)]
+    heads = [Head(torch.randn(2, 3, generator=generator(seed)), torch.zeros(2)) for seed in range(2)]
     written = [
-        Candidate("dense", "as-is", mask, 0.5, wrong, expected, 0.6, None, first),
-        Candidate("dense/head", "head", mask, 0.7, right, None, 0.8, None, {"body": body, "head": torch.ones(3)}),
-        Candidate("dense/weights", "weights", mask, 0.4, wrong.clone(), None, 0.5, None, {}),
+        Candidate("mask@3", "as-is", kept, logits[0]),
+        Candidate("mask@3/head(l2=1)", "head", whole, logits[1], head=heads[0]),
+        Candidate("mask@3/head(l2=2)", "head", whole, logits[2], head=heads[1]),
+        Candidate("mask@3/weights", "weights", kept, logits[3], learning_rate=0.1, state={"body": torch.ones(3)}),
     ]
     folder = RunFolder(tmp_path / "run")
     folder.open(RunConfig(), force=False)
-    write_candidates(folder, "dense", written)
-    found = read_candidates(folder, "dense")
+    assert read_candidates(folder, "mask-3") is None
+    write_candidates(folder, written, "mask-3")
+    found = read_candidates(folder, "mask-3")
     assert found is not None
     for before, after in zip(written, found, strict=True):
-        assert (before.name, before.kind, before.score) == (after.name, after.kind, after.score)
-        assert before.val_average_accuracy == after.val_average_accuracy
-        assert torch.equal(before.val_predictions, after.val_predictions)
-        assert (before.expected is None) == (after.expected is None)
-        assert before.expected is None or after.expected is None or torch.equal(before.expected, after.expected)
+        assert (before.name, before.kind, before.learning_rate) == (after.name, after.kind, after.learning_rate)
+        assert torch.equal(before.val_logits, after.val_logits)
         assert torch.equal(before.mask.tensors["body"], after.mask.tensors["body"])
+        assert (before.head is None) == (after.head is None)
+        if before.head is not None and after.head is not None:
+            assert torch.equal(before.head.weight, after.head.weight)
+            assert torch.equal(before.head.bias, after.head.bias)
         assert before.state.keys() == after.state.keys()
-        for key, value in before.state.items():
-            assert torch.equal(value, after.state[key])
-    # 40,000 bytes of the body and 10,000 of the mask, once each.
-    assert (tmp_path / "run" / "stages" / "dense.safetensors").stat().st_size < 60_000
+    assert torch.equal(found[3].state["body"], torch.ones(3))
+    # 10,000 bytes for each of the two masks.
+    assert (tmp_path / "run" / "stages" / "mask-3.safetensors").stat().st_size < 25_000
 
 
-def test_clusters_come_back_and_those_without_margins_are_made_anew(tmp_path: Path) -> None:
-    data, values = striped_data(12), torch.randn(12, 4, generator=generator())
-    clustering = given_clustering(values, torch.arange(12) % 3)
-    ids, margins = clustering.cluster_ids.flip(0), clustering.margins.flip(0)
+def test_the_pseudo_attribute_comes_back_and_that_of_an_older_prusc_is_inferred_anew(tmp_path: Path) -> None:
+    data = striped_data(12)
+    seen = {name: torch.randn(12, 4, generator=generator(seed)) for seed, name in enumerate(("train", "val"))}
+    attribute = take_given_attribute(seen, torch.arange(12) % 3)
     folder = RunFolder(tmp_path / "run")
     folder.open(RunConfig(), force=False)
-    assert read_clustering(folder) is None
-    write_clustering(folder, clustering, ids, margins, None, data, train=values, val=values)
+    assert read_attribute(folder) is None
+    write_attribute(folder, attribute, data)
     assert "final_cluster" not in folder.read_csv("clusters.csv")
-    found = read_clustering(folder)
+    found = read_attribute(folder)
     assert found is not None
-    assert (found[0].final_ids, found[3]) == (None, None)
     for name in ("cluster_ids", "centres", "margins"):
-        assert torch.equal(getattr(found[0], name), getattr(clustering, name))
-    assert torch.equal(found[1], ids)
-    assert torch.equal(found[2], margins)
-    cut = replace(clustering, final_ids=torch.arange(12) % 5)
-    write_clustering(folder, cut, ids, margins, ids.flip(0), data, train=values, val=values)
-    found = read_clustering(folder)
+        assert torch.equal(getattr(found.clustering, name), getattr(attribute.clustering, name))
+    for split, values in attribute.splits.items():
+        assert found.splits[split].finer_ids is None
+        for name in ("ids", "margins", "similarities"):
+            assert torch.equal(getattr(found.splits[split], name), getattr(values, name))
+    finer = {
+        name: replace(values, finer_ids=torch.arange(12) % number)
+        for number, (name, values) in enumerate(attribute.splits.items(), start=4)
+    }
+    write_attribute(folder, replace(attribute, splits=finer), data)
+    found = read_attribute(folder)
     assert found is not None
-    assert found[0].final_ids is not None
-    assert found[3] is not None
-    assert found[0].final_ids.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
-    assert torch.equal(found[3], ids.flip(0))
+    ids = [found.splits[name].finer_ids for name in ("train", "val")]
+    assert [own.tolist() for own in ids if own is not None] == [
+        [0, 1, 2, 3] * 3,
+        [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1],
+    ]
     table = folder.read_csv("clusters.csv")
-    assert table.final_cluster.astype(int).tolist() == found[0].final_ids.tolist() + found[3].tolist()
+    assert table.final_cluster.astype(int).tolist() == [*([0, 1, 2, 3] * 3), 0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
     # As an older prusc left them.
     stored = folder.read_tensors("stages/clustering.safetensors")
-    folder.write_tensors("stages/clustering.safetensors", {k: v for k, v in stored.items() if "margins" not in k})
-    assert read_clustering(folder) is None
+    folder.write_tensors("stages/clustering.safetensors", {k: v for k, v in stored.items() if "/" not in k})
+    assert read_attribute(folder) is None

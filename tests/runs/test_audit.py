@@ -7,13 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from tests.test_pipeline import SMALL
 
 from prusc import audit, debias
 from prusc.cli.main import run_command_line
 from prusc.config import AuditConfig
 from prusc.data import Data, load_fashion_stickers
 from prusc.errors import RunFolderError
+from tests.runs.test_debias import SMALL
 
 CONFIG = replace(SMALL, audit=AuditConfig(num_permutations=99))
 

@@ -24,11 +24,12 @@ from prusc.config import (
     FinetuneConfig,
     MaskConfig,
     RuntimeConfig,
+    read_config,
 )
-from prusc.data import Data, InputTransform, load_fashion_stickers
-from prusc.engine.runtime import Runtime, stage_generator
+from prusc.data import Data, load_fashion_stickers
+from prusc.engine.runtime import stage_generator
 from prusc.models.build import SmallCNN
-from prusc.runs.folder import read_config
+from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import build_debiasing_set
 from prusc.stages.heads import fit_head
 from prusc.stages.representations import extract_representations
@@ -249,23 +250,13 @@ def test_heads_of_validation_samples_are_judged_without_them(tmp_path: Path) -> 
     assert result.chosen["last_layer"] == found.name
     said = metrics["results"]["last_layer"]["val"]["average_accuracy"]
     assert said == pytest.approx(found.val_average_accuracy)
-    seen = extract_representations(
-        result.erm, "head", data.val, InputTransform(data.mean, data.std), Runtime(config.runtime)
-    )
+    seen = extract_representations(result.erm, data.val)
     cells = pd.read_csv(out / "clusters.csv").query("split == 'val'").cluster_assign
-    drawn = build_debiasing_set(
-        data.val.labels,
-        torch.tensor(cells.to_numpy()),
-        num_classes=4,
-        num_clusters=result.clustering.num_clusters,
-        config=config.debiasing_set,
-    )
+    drawn = build_debiasing_set(Cells(data.val.labels, torch.tensor(cells.to_numpy())), config.debiasing_set)
     weight, bias = fit_head(seen.values, data.val.labels, drawn.weights, num_classes=4, l2=1e-4)
     known = ((seen.values @ weight.T + bias).argmax(dim=1) == data.val.labels).double().mean().item()
     assert said < known - 0.05
-    test = extract_representations(
-        result.erm, "head", data.test, InputTransform(data.mean, data.std), Runtime(config.runtime)
-    )
+    test = extract_representations(result.erm, data.test)
     right = (test.values @ weight.T + bias).argmax(dim=1) == data.test.labels
     assert found.test is not None
     assert found.test.average_accuracy == pytest.approx(right.double().mean().item(), abs=0.01)

@@ -3,8 +3,9 @@ import torch
 from torch import Tensor
 
 from prusc.config import DebiasingSetConfig
-from prusc.stages.cross_fitting import HeldOut, hold_out
-from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set, cell_ids
+from prusc.stages.cells import Cells
+from prusc.stages.cross_fitting import Folds, make_folds
+from prusc.stages.debiasing_set import build_debiasing_set
 from prusc.stages.heads import fit_head
 from tests.networks import generator
 
@@ -20,66 +21,51 @@ def samples(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     return values, labels, cluster_ids
 
 
-def make(labels: Tensor, cluster_ids: Tensor, config: DebiasingSetConfig | None = None) -> HeldOut:
-    def draw(indices: Tensor) -> DebiasingSet:
-        return build_debiasing_set(
-            labels[indices],
-            cluster_ids[indices],
-            num_classes=3,
-            num_clusters=2,
-            config=config or DebiasingSetConfig(),
-            margins=indices.float(),
-            final_ids=indices % 2,
-        )
+def cells_of(labels: Tensor, cluster_ids: Tensor) -> Cells:
+    margins, finer_ids = torch.arange(len(labels)).float(), torch.arange(len(labels)) % 2
+    return Cells(labels, cluster_ids, num_classes=3, num_values=2, margins=margins, finer_ids=finer_ids)
 
-    cells = cell_ids(labels, cluster_ids, 2)
-    return hold_out(labels, cells, draw, num_folds=NUM_FOLDS, generator=generator(7))
+
+def make(labels: Tensor, cluster_ids: Tensor, config: DebiasingSetConfig | None = None) -> Folds:
+    cells = cells_of(labels, cluster_ids)
+    return make_folds(cells, config or DebiasingSetConfig(), num_folds=NUM_FOLDS, generator=generator(7))
 
 
 def test_every_cell_is_divided_evenly_among_the_folds() -> None:
     _, labels, cluster_ids = samples()
-    held_out = make(labels, cluster_ids)
-    cells = cell_ids(labels, cluster_ids, 2)
-    counts = torch.bincount(cells * NUM_FOLDS + held_out.fold_ids, minlength=6 * NUM_FOLDS).view(6, NUM_FOLDS)
+    folds = make(labels, cluster_ids)
+    cells = cells_of(labels, cluster_ids).ids
+    counts = torch.bincount(cells * NUM_FOLDS + folds.fold_ids, minlength=6 * NUM_FOLDS).view(6, NUM_FOLDS)
     assert counts.sum() == 90
     assert (counts.max(dim=1).values - counts.min(dim=1).values).max() <= 1
-    assert torch.equal(held_out.fold_ids, make(labels, cluster_ids).fold_ids)
+    assert torch.equal(folds.fold_ids, make(labels, cluster_ids).fold_ids)
 
 
 @pytest.mark.parametrize("settings", [{}, {"border_share": 0.3}, {"final_clusters": 2, "cell_exponent": 0.5}])
 def test_each_fold_is_answered_by_a_head_of_the_others_alone(settings: dict[str, float]) -> None:
     values, labels, cluster_ids = samples()
     config = DebiasingSetConfig(**settings)  # type: ignore[arg-type]
-    held_out = make(labels, cluster_ids, config)
-    weight, bias, logits = held_out.fit(values, num_classes=3, l2=0.1)
-    margins, final_ids = torch.arange(90).float(), torch.arange(90) % 2
+    folds = make(labels, cluster_ids, config)
+    head, logits = folds.fit(values, num_classes=3, l2=0.1)
     for fold in range(NUM_FOLDS + 1):
         # The last is no fold: the head that is kept is fitted on all.
-        seen = held_out.fold_ids != fold
-        drawn = build_debiasing_set(
-            labels[seen],
-            cluster_ids[seen],
-            num_classes=3,
-            num_clusters=2,
-            config=config,
-            margins=margins[seen],
-            final_ids=final_ids[seen],
-        )
+        seen = folds.fold_ids != fold
+        drawn = build_debiasing_set(cells_of(labels, cluster_ids).subset(seen.nonzero()[:, 0]), config)
         expected = fit_head(values[seen], labels[seen], drawn.weights, num_classes=3, l2=0.1)
         if fold == NUM_FOLDS:
-            torch.testing.assert_close((weight, bias), expected)
+            torch.testing.assert_close(tuple(head), tuple(expected))
         else:
             torch.testing.assert_close(logits[~seen], values[~seen] @ expected[0].T + expected[1])
 
 
 def test_no_sample_has_a_say_in_its_own_answer() -> None:
     values, labels, cluster_ids = samples()
-    held_out = make(labels, cluster_ids)
-    before = held_out.fit(values, num_classes=3, l2=0.1)[2]
+    folds = make(labels, cluster_ids)
+    before = folds.fit(values, num_classes=3, l2=0.1)[1]
     changed = values.clone()
     changed[4] *= 100
-    after = held_out.fit(changed, num_classes=3, l2=0.1)[2]
-    same_fold = held_out.fold_ids == held_out.fold_ids[4]
+    after = folds.fit(changed, num_classes=3, l2=0.1)[1]
+    same_fold = folds.fold_ids == folds.fold_ids[4]
     same_fold[4] = False
     assert torch.equal(before[same_fold], after[same_fold])
     assert not torch.equal(before[~same_fold], after[~same_fold])
@@ -88,22 +74,22 @@ def test_no_sample_has_a_say_in_its_own_answer() -> None:
 def test_what_is_learned_by_heart_judges_no_head() -> None:
     source = generator(1)
     values, labels = torch.randn(90, 200, generator=source), torch.randint(0, 3, (90,), generator=source)
-    held_out = make(labels, torch.arange(90) % 2)
-    weight, bias, logits = held_out.fit(values, num_classes=3, l2=1e-3)
-    assert ((values @ weight.T + bias).argmax(dim=1) == labels).all()
+    folds = make(labels, torch.arange(90) % 2)
+    head, logits = folds.fit(values, num_classes=3, l2=1e-3)
+    assert (head.logits(values).argmax(dim=1) == labels).all()
     assert (logits.argmax(dim=1) == labels).float().mean() < 0.5
 
 
 def test_a_layer_without_a_bias_is_judged_without_one() -> None:
     values, labels, cluster_ids = samples()
-    held_out = make(labels, cluster_ids)
-    weight, bias, logits = held_out.fit(values, num_classes=3, l2=0.1)
-    same_weight, zero, other = held_out.fit(values, num_classes=3, l2=0.1, has_bias=False)
+    folds = make(labels, cluster_ids)
+    (weight, bias), logits = folds.fit(values, num_classes=3, l2=0.1)
+    (same_weight, zero), other = folds.fit(values, num_classes=3, l2=0.1, has_bias=False)
     assert torch.equal(weight, same_weight)
     assert bias.abs().min() > 0
     assert (zero == 0).all()
     # The same answers but for one constant a fold.
     for fold in range(NUM_FOLDS):
-        difference = (logits - other)[held_out.fold_ids == fold]
+        difference = (logits - other)[folds.fold_ids == fold]
         torch.testing.assert_close(difference, difference[:1].expand_as(difference))
         assert difference.abs().max() > 0

@@ -1,12 +1,11 @@
-from functools import partial
-
 import pytest
 import torch
 from torch import Tensor
 
 from prusc.config import DebiasingSetConfig
 from prusc.errors import ConfigError, DataError
-from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set, cell_ids
+from prusc.stages.cells import Cells
+from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set
 from tests.networks import generator
 from tests.reference import cells as reference
 
@@ -24,33 +23,29 @@ def samples(sizes: Tensor = SIZES, seed: int = 0) -> tuple[Tensor, Tensor]:
 def build(sizes: Tensor = SIZES, **settings: object) -> DebiasingSet:
     labels, cluster_ids = samples(sizes)
     config = DebiasingSetConfig(**settings)  # type: ignore[arg-type]
-    return build_debiasing_set(
+    cells = Cells(
         labels,
         cluster_ids,
         num_classes=len(sizes),
-        num_clusters=sizes.shape[1],
-        config=config,
+        num_values=sizes.shape[1],
         margins=margins_of(labels),
-        final_ids=final_ids_of(labels, config.final_clusters),
+        finer_ids=finer_ids_of(labels, config.final_clusters),
     )
+    return build_debiasing_set(cells, config)
 
 
 def margins_of(labels: Tensor) -> Tensor:
     return torch.randperm(len(labels), generator=generator(3)).float()
 
 
-def final_ids_of(labels: Tensor, num_clusters: int) -> Tensor | None:
+def finer_ids_of(labels: Tensor, num_clusters: int) -> Tensor | None:
     return torch.randint(num_clusters, labels.shape, generator=generator(4)) if num_clusters else None
 
 
 def cell_shares(chosen: DebiasingSet, num_classes: int = 3) -> Tensor:
-    ids = cell_ids(chosen.labels, chosen.cluster_ids, chosen.num_clusters)
-    shares = torch.zeros(num_classes * chosen.num_clusters, dtype=torch.float64)
-    return shares.index_add_(0, ids, chosen.weights.double()).view(num_classes, chosen.num_clusters)
-
-
-def test_cells_are_numbered_row_by_row() -> None:
-    assert cell_ids(torch.tensor([0, 0, 1, 2]), torch.tensor([0, 2, 1, 0]), 3).tolist() == [0, 2, 4, 6]
+    num_values = chosen.cells.num_values
+    shares = torch.zeros(num_classes * num_values, dtype=torch.float64)
+    return shares.index_add_(0, chosen.cells.ids, chosen.weights.double()).view(num_classes, num_values)
 
 
 @pytest.mark.parametrize("min_cell_size", [1, 3, 6])
@@ -66,15 +61,15 @@ def test_weights_equal_their_slow_twin(
         cell_exponent=cell_exponent,
         min_cell_size=min_cell_size,
     )
-    final_ids = final_ids_of(chosen.labels, final_clusters)
-    assert (chosen.final_ids is None) == (final_ids is None)
-    clusters = [chosen.cluster_ids] if final_ids is None else [chosen.cluster_ids, final_ids]
+    finer_ids = finer_ids_of(chosen.cells.labels, final_clusters)
+    assert (chosen.cells.finer_ids is None) == (finer_ids is None)
+    clusters = [chosen.cells.attribute_ids] if finer_ids is None else [chosen.cells.attribute_ids, finer_ids]
     expected = reference.draw_weights(
-        chosen.labels.tolist(),
+        chosen.cells.labels.tolist(),
         list(zip(*(ids.tolist() for ids in clusters), strict=True)),
         cell_exponent,
         min_cell_size,
-        margins_of(chosen.labels).tolist(),
+        margins_of(chosen.cells.labels).tolist(),
         border_share,
     )
     torch.testing.assert_close(chosen.weights.double(), torch.tensor(expected, dtype=torch.float64))
@@ -100,7 +95,7 @@ def test_the_exponent_goes_from_equal_cells_to_the_class_as_it_is() -> None:
 
 def test_cells_below_the_smallest_size_are_never_drawn() -> None:
     chosen = build(min_cell_size=5)
-    small = (SIZES < 5)[chosen.labels, chosen.cluster_ids]
+    small = (SIZES < 5)[chosen.cells.labels, chosen.cells.attribute_ids]
     assert (chosen.weights[small] == 0).all()
     assert (chosen.weights[~small] > 0).all()
     drawn = chosen.draw(20_000, generator())
@@ -122,7 +117,7 @@ def test_no_cell_of_the_smallest_size_is_an_error() -> None:
 
 def test_samples_at_the_border_are_never_drawn() -> None:
     chosen = build(border_share=0.3)
-    margins = margins_of(chosen.labels)
+    margins = margins_of(chosen.cells.labels)
     assert ((chosen.weights == 0) == (margins < 30)).all()
     drawn = chosen.draw(20_000, generator())
     assert margins[drawn].min() >= 30
@@ -131,30 +126,36 @@ def test_samples_at_the_border_are_never_drawn() -> None:
 
 def test_a_border_needs_margins_and_leaves_every_class_something_to_draw() -> None:
     labels, cluster_ids = torch.tensor([0] * 8 + [1] * 2), torch.tensor([0, 1] * 5)
-    build_it = partial(build_debiasing_set, labels, cluster_ids, num_classes=3, num_clusters=2)
     config = DebiasingSetConfig(border_share=0.2)
+
+    def build_it(margins: Tensor | None = None) -> DebiasingSet:
+        return build_debiasing_set(Cells(labels, cluster_ids, num_classes=3, margins=margins), config)
+
     with pytest.raises(ConfigError, match=r"debiasing_set.border_share 0.2 needs the margin of each sample"):
-        build_it(config=config)
+        build_it()
     with pytest.raises(DataError, match=r"all samples of class 1 are among the 2 .* lower debiasing_set.border_share"):
-        build_it(config=config, margins=torch.arange(10).flip(0).float())
-    assert build_it(config=config, margins=torch.arange(10).float()).weights.count_nonzero() == 8
+        build_it(margins=torch.arange(10).flip(0).float())
+    assert build_it(margins=torch.arange(10).float()).weights.count_nonzero() == 8
     # Where all are as far away, none lies nearer to the border than the others.
-    assert build_it(config=config, margins=torch.zeros(10)).weights.count_nonzero() == 10
+    assert build_it(margins=torch.zeros(10)).weights.count_nonzero() == 10
 
 
 def test_cells_are_cut_by_the_final_network_only_where_its_clusters_are_known() -> None:
     labels, cluster_ids = torch.tensor([0, 0, 0, 0, 1]), torch.tensor([0, 0, 0, 1, 0])
-    build_it = partial(build_debiasing_set, labels, cluster_ids, num_classes=2, num_clusters=2)
     config = DebiasingSetConfig(final_clusters=3)
+
+    def build_it(finer_ids: Tensor | None, config: DebiasingSetConfig = config) -> DebiasingSet:
+        return build_debiasing_set(Cells(labels, cluster_ids, finer_ids=finer_ids), config)
+
     with pytest.raises(ConfigError, match=r"debiasing_set.final_clusters 3 needs the cluster of each sample"):
-        build_it(config=config)
+        build_it(None)
     # The first cell falls into two pieces; of the class, each piece and the other cell get a third.
-    cut = build_it(config=config, final_ids=torch.tensor([0, 2, 2, 2, 1]))
+    cut = build_it(torch.tensor([0, 2, 2, 2, 1]))
     torch.testing.assert_close(cut.weights, torch.tensor([2, 1, 1, 2, 6], dtype=torch.float64) / 12)
     # What is contrasted are the clusters as they are.
-    assert (cut.num_clusters, cut.cluster_ids.tolist()) == (2, [0, 0, 0, 1, 0])
-    whole = build_it(config=DebiasingSetConfig(), final_ids=torch.tensor([0, 2, 2, 2, 1]))
-    assert whole.final_ids is None
+    assert (cut.cells.num_values, cut.cells.attribute_ids.tolist()) == (2, [0, 0, 0, 1, 0])
+    whole = build_it(torch.tensor([0, 2, 2, 2, 1]), DebiasingSetConfig())
+    assert whole.cells.finer_ids is None
     torch.testing.assert_close(whole.weights, torch.tensor([1, 1, 1, 3, 6], dtype=torch.float64) / 12)
 
 
@@ -182,13 +183,13 @@ def test_draws_are_in_range_and_decided_by_the_generator() -> None:
 
 def test_samples_without_weight_are_not_drawn_at_the_ends_either() -> None:
     weights = torch.tensor([0.0, 0.0, 0.5, 0.0, 0.5, 0.0])
-    chosen = DebiasingSet(torch.zeros(6, dtype=torch.long), torch.zeros(6, dtype=torch.long), weights, 1)
+    chosen = DebiasingSet(Cells(*torch.zeros(2, 6, dtype=torch.long)), weights)
     assert set(chosen.draw(10_000, generator()).tolist()) == {2, 4}
 
 
 def test_not_even_a_draw_of_zero_finds_a_sample_without_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = torch.tensor([0.0, 0.5, 0.0, 0.5])
-    chosen = DebiasingSet(torch.zeros(4, dtype=torch.long), torch.zeros(4, dtype=torch.long), weights, 1)
+    chosen = DebiasingSet(Cells(*torch.zeros(2, 4, dtype=torch.long)), weights)
     monkeypatch.setattr(torch, "rand", lambda *_, dtype, **__: torch.tensor([0.0, 0.5], dtype=dtype))
     assert chosen.draw(2, generator()).tolist() == [1, 3]
 
@@ -197,5 +198,5 @@ def test_the_class_says_nothing_about_the_cluster_in_a_draw() -> None:
     # The point of the whole stage: 95 % agreement in the data, none in what is drawn.
     chosen = build(torch.tensor([[950, 50], [50, 950]]))
     drawn = chosen.draw(20_000, generator())
-    agreement = (chosen.labels == chosen.cluster_ids)[drawn].double().mean().item()
+    agreement = (chosen.cells.labels == chosen.cells.attribute_ids)[drawn].double().mean().item()
     assert agreement == pytest.approx(0.5, abs=0.02)

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prusc.errors import DataError
-from prusc.stages.heads import fit_head, set_head
+from prusc.stages.heads import Head, fit_head
 from tests.networks import generator
 from tests.reference import head_fit as reference
 
@@ -129,11 +129,11 @@ def test_it_is_quiet_and_draws_nothing() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_set_head_writes_weight_and_bias() -> None:
+def test_a_head_is_written_into_a_layer_with_and_without_a_bias() -> None:
     weight, bias = torch.randn(3, 4, generator=generator()), torch.randn(3, generator=generator())
     with_bias, without = nn.Linear(4, 3), nn.Linear(4, 3, bias=False)
-    set_head(with_bias, weight, bias)
-    set_head(without, weight, bias)
+    Head(weight, bias).write(with_bias)
+    Head(weight, bias).write(without)
     assert torch.equal(with_bias.weight, weight)
     assert torch.equal(with_bias.bias, bias)
     assert torch.equal(without.weight, weight)

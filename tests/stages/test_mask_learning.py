@@ -7,22 +7,25 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from prusc.config import DebiasingSetConfig, MaskConfig, RuntimeConfig
+from prusc.config import MaskConfig, RuntimeConfig
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
 from prusc.engine.runtime import Runtime
 from prusc.errors import ConfigError, DataError, ModelError, TrainingError
 from prusc.masks import BinaryMask, MaskedModel
 from prusc.masks.gumbel_sigmoid import _uniform_like
+from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set
-from prusc.stages.mask_learning import LearnedMasks, learn_masks, sparsity_gradient, sparsity_term
+from prusc.stages.mask_learning import LearnedMasks, learn_masks, mask_step, sparsity_gradient, sparsity_term
 from tests.networks import (
     NUM_CLASSES,
     TRANSFORM,
     Attentive,
     ConvNet,
+    Listener,
     Recurrent,
     Tied,
+    feed_of,
     generator,
     make_split,
     random_images,
@@ -44,13 +47,8 @@ def clusters_of(split: Split) -> Tensor:
 
 
 def debiasing_set(split: Split, cluster_ids: Tensor | None = None) -> DebiasingSet:
-    return build_debiasing_set(
-        split.labels,
-        clusters_of(split) if cluster_ids is None else cluster_ids,
-        num_classes=NUM_CLASSES,
-        num_clusters=4,
-        config=DebiasingSetConfig(),
-    )
+    own = clusters_of(split) if cluster_ids is None else cluster_ids
+    return build_debiasing_set(Cells(split.labels, own, num_classes=NUM_CLASSES, num_values=4))
 
 
 def config(**settings: Any) -> MaskConfig:
@@ -65,20 +63,18 @@ def learn(
     runtime: Runtime | None = None,
     cluster_ids: Tensor | None = None,
     transform: InputTransform = TRANSFORM,
-    after_step: Any = None,
+    progress: Any = None,
     **settings: Any,
 ) -> LearnedMasks:
     split = split or striped_split()
     return learn_masks(
         small_cnn() if model is None else model,
-        "head",
-        split,
+        feed_of(split, transform, runtime),
         debiasing_set(split, cluster_ids),
-        transform,
         config(**settings),
-        runtime or cpu(),
+        head_name="head",
         generator=generator(seed),
-        after_step=after_step,
+        progress=progress,
     )
 
 
@@ -261,11 +257,19 @@ def test_patterns_choose_the_masked_layers() -> None:
     assert len(learned.final.tensors) == 2
 
 
-def test_each_step_is_told_with_its_loss() -> None:
-    told: list[tuple[int, float]] = []
-    learned = learn(after_step=lambda step, loss: told.append((step, loss)), beta=0.5)
-    assert [step for step, _ in told] == [1, 2, 3, 4]
-    for (_, loss), entry in zip(told, learned.history, strict=True):
+def test_each_step_is_reported_and_minimises_the_weighted_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses: list[float] = []
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        terms = mask_step(*args, **kwargs)
+        losses.append(terms.loss.item())
+        return terms
+
+    monkeypatch.setattr("prusc.stages.mask_learning.mask_step", watched)
+    listener = Listener()
+    learned = learn(progress=listener, beta=0.5)
+    assert listener.steps == [("mask learning", step, 4) for step in (1, 2, 3, 4)]
+    for loss, entry in zip(losses, learned.history, strict=True):
         assert loss == pytest.approx(entry.cross_entropy + 0.5 * entry.contrastive, rel=1e-5)
 
 
@@ -347,10 +351,10 @@ def test_a_data_set_that_fails_in_the_middle_leaves_no_trace() -> None:
         learn(model, lazy, steps=50)
 
 
-def test_a_callback_that_fails_leaves_no_trace() -> None:
+def test_a_listener_that_fails_leaves_no_trace() -> None:
     model = small_cnn().train()
     with no_trace(model), pytest.raises(ZeroDivisionError):
-        learn(model, after_step=lambda step, loss: 1 / (step - 2))
+        learn(model, progress=Listener(fails_at=2))
 
 
 def test_wrong_settings_leave_no_trace() -> None:
@@ -359,7 +363,7 @@ def test_wrong_settings_leave_no_trace() -> None:
         with pytest.raises(ConfigError, match="'nothing' matches no weight"):
             learn(model, include=("nothing",))
         with pytest.raises(ModelError, match="no linear layer 'headd'"):
-            learn_masks(model, "headd", split, debiasing_set(split), TRANSFORM, config(), cpu(), generator=generator())
+            learn_masks(model, feed_of(split), debiasing_set(split), config(), head_name="headd")
 
 
 def test_a_batch_that_cannot_be_shared_is_an_error() -> None:

@@ -16,6 +16,7 @@ from tests.networks import (
     TRANSFORM,
     Recurrent,
     Tied,
+    feed_of,
     generator,
     make_split,
     random_sequences,
@@ -31,7 +32,7 @@ def runtime(**settings: Any) -> Runtime:
 
 
 def extract(model: nn.Module, split: Split, **settings: Any) -> Representations:
-    return extract_representations(model, "head", split, TRANSFORM, runtime(**settings))
+    return extract_representations(model, feed_of(split, runtime=runtime(**settings)), head_name="head")
 
 
 def one_by_one(model: nn.Module, split: Split) -> Tensor:
@@ -55,7 +56,9 @@ def test_they_are_what_enters_the_head_in_the_order_of_the_data(batch_size: int)
 def test_with_a_generator_they_are_of_augmented_images() -> None:
     model, split = small_cnn(), striped_split(30)
     transform = replace(TRANSFORM, flip=True, min_crop_scale=0.5)
-    found = extract_representations(model, "head", split, transform, runtime(), generator=generator(5))
+    found = extract_representations(
+        model, feed_of(split, transform, runtime()), head_name="head", generator=generator(5)
+    )
     source = generator(5)
     with torch.no_grad():
         parts = [model.encoder(transform(images, generator=source)) for images in split.inputs.split(16)]

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from prusc.config import RuntimeConfig
 from prusc.data.table import Split
+from prusc.engine.batch_norm import reestimate_batch_norm
 from prusc.engine.runtime import Runtime
 from prusc.errors import ModelError
 from prusc.masks import BinaryMask, MaskedModel
 from prusc.models.build import SmallCNN, build_model
-from prusc.stages.subnetwork import extract_subnetwork, reestimate_batch_norm
+from prusc.stages.subnetwork import extract_subnetwork
 from tests.networks import (
     NUM_CLASSES,
     TRANSFORM,
@@ -22,6 +23,7 @@ from tests.networks import (
     Recurrent,
     Tied,
     WithActivatedNorm,
+    feed_of,
     generator,
     make_split,
     random_images,
@@ -53,7 +55,7 @@ def masked_in_evaluation(model: nn.Module, mask: BinaryMask) -> MaskedModel:
 
 
 def extract(model: nn.Module, mask: BinaryMask, split: Split, batches: list[Tensor] | None = None) -> nn.Module:
-    return extract_subnetwork(model, mask, split, batches or [], TRANSFORM, CPU)
+    return extract_subnetwork(model, mask, feed_of(split), batches or [])
 
 
 KINDS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
@@ -143,7 +145,7 @@ BATCHES = [torch.arange(0, 20), torch.arange(20, 29), torch.tensor([3, 3, 40, 50
 
 def test_statistics_are_the_plain_mean_over_the_batches() -> None:
     model, split = small_cnn(), striped_split()
-    reestimate_batch_norm(model, split, BATCHES, TRANSFORM, CPU)
+    reestimate_batch_norm(model, feed_of(split), BATCHES)
     # Directly: the first BatchNorm of its inputs' moments, the second one of what comes through the first in batches.
     means: list[list[Tensor]] = [[], []]
     variances: list[list[Tensor]] = [[], []]
@@ -181,7 +183,7 @@ def test_any_kind_of_batch_norm_is_estimated_anew_and_nothing_else_changes(build
     modes = [m.training for m in model.modules()]
     momenta = [m.momentum for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     before = copy.deepcopy(model.state_dict())
-    reestimate_batch_norm(model, split, BATCHES, TRANSFORM, CPU)
+    reestimate_batch_norm(model, feed_of(split), BATCHES)
     for name, value in model.state_dict().items():
         changes = name.endswith(("running_mean", "running_var", "num_batches_tracked"))
         assert torch.equal(value, before[name]) != changes, name
@@ -217,7 +219,7 @@ def test_dropout_is_off_and_no_random_number_is_drawn() -> None:
 def test_a_network_without_batch_norm_is_not_run() -> None:
     model = randomise(Recurrent())
     model.lstm.register_forward_hook(lambda *_: 1 / 0)
-    reestimate_batch_norm(model, striped_split(), BATCHES, TRANSFORM, CPU)
+    reestimate_batch_norm(model, feed_of(striped_split()), BATCHES)
 
 
 class Stumbles(nn.Module):
@@ -238,7 +240,7 @@ def test_an_exception_in_the_middle_leaves_the_users_network_alone() -> None:
         extract(model, random_mask(model), striped_split(), BATCHES)
     momenta = [m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     with pytest.raises(RuntimeError, match="on purpose"):
-        reestimate_batch_norm(model, striped_split(), BATCHES, TRANSFORM, CPU)
+        reestimate_batch_norm(model, feed_of(striped_split()), BATCHES)
     assert [m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d)] == momenta
     assert all(m.training for m in model.modules())
 
@@ -249,7 +251,7 @@ def test_precision_and_layout_change_the_digits_only(settings: dict[str, Any]) -
     mask = random_mask(model)
     base = extract(model, mask, split, BATCHES)
     runtime = Runtime(RuntimeConfig(device="cpu", **settings))
-    found = extract_subnetwork(runtime.place(small_cnn()), mask, split, BATCHES, TRANSFORM, runtime)
+    found = extract_subnetwork(runtime.place(small_cnn()), mask, feed_of(split, runtime=runtime), BATCHES)
     tolerance = 0.1 if "precision" in settings else 1e-4
     for name, buffer in base.named_buffers():
         torch.testing.assert_close(dict(found.named_buffers())[name], buffer, rtol=tolerance, atol=tolerance)

@@ -1,16 +1,8 @@
-"""All methods on equal terms: a matrix of methods, data, networks and seeds, run cell by cell."""
+"""All methods on equal terms: a matrix of methods, data, networks and seeds, run cell by cell.
 
-from prusc.benchmark.backends import Workers as Workers
-from prusc.benchmark.matrix import Cell as Cell
-from prusc.benchmark.matrix import Matrix as Matrix
-from prusc.benchmark.matrix import narrow as narrow
-from prusc.benchmark.matrix import parse_matrix as parse_matrix
-from prusc.benchmark.matrix import read_matrix as read_matrix
-from prusc.benchmark.matrix import read_suite as read_suite
-from prusc.benchmark.matrix import suite_names as suite_names
-from prusc.benchmark.runner import BenchResult as BenchResult
-from prusc.benchmark.runner import run_bench as run_bench
-from prusc.benchmark.summary import average_over_panels as average_over_panels
-from prusc.benchmark.summary import paired_interval as paired_interval
-from prusc.benchmark.summary import summarise_rows as summarise_rows
-from prusc.benchmark.tables import markdown_tables as markdown_tables
+Each name is imported once it is used; where it comes from stands in __init__.pyi.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from prusc.engine.runtime import keep_freed_memory
+from prusc.engine.process import keep_freed_memory
 from prusc.errors import ConfigError, nearest_names
 
 TaskT = TypeVar("TaskT")

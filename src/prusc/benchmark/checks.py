@@ -5,13 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from prusc.benchmark.matrix import Cell
-from prusc.config import RunConfig
+from prusc.config import RunConfig, is_function_name
 from prusc.data import Data
 from prusc.errors import ConfigError, PruscError
-from prusc.methods import check_groups, find_method, settings_to_try
-from prusc.models.user_models import is_function_name
+from prusc.methods import find_method
 from prusc.runs.folder import RunFolder
-from prusc.runs.session import open_run
+from prusc.runs.session import open_session
 
 
 def check_cells(cells: Sequence[Cell], out: Path, *, trust_models: bool = False) -> None:
@@ -64,12 +63,12 @@ def _check_inputs(cells: Sequence[Cell]) -> None:
 
     def check(data: Data) -> None:
         for method in dict.fromkeys(cell.method for cell in cells):
-            check_groups(find_method(method), data)
+            find_method(method).check_groups(data)
 
     try:
         for cell in cells:
-            settings_to_try(find_method(cell.method), cell.config)
+            find_method(cell.method).settings_to_try(cell.config)
         config = replace(first.config, data_options=options)
-        open_run(None, None, config, out=None, force=False, progress=None, check=check)
+        open_session(None, None, config, out=None, force=False, progress=None, check=check)
     except PruscError as error:
         raise ConfigError(f"data {first.data} with network {first.network}: {error}") from error

@@ -6,10 +6,10 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from prusc.benchmark.suites import FOLDER, suite_names
 from prusc.config import RunConfig, config_from_dict, config_to_dict
 from prusc.config.presets import get_preset
 from prusc.errors import ConfigError, PruscError, nearest_names
@@ -146,11 +146,6 @@ class Matrix:
         return config
 
 
-def suite_names() -> tuple[str, ...]:
-    """Return the names of the suites in the package."""
-    return tuple(sorted(item.name.removesuffix(".toml") for item in _suites().iterdir() if item.name.endswith(".toml")))
-
-
 def read_suite(name: str) -> Matrix:
     """Read a suite of the package.
 
@@ -160,7 +155,7 @@ def read_suite(name: str) -> Matrix:
     known = suite_names()
     if name not in known:
         raise ConfigError(f"unknown suite {name!r}{nearest_names(name, known)}; the suites are {', '.join(known)}")
-    return parse_matrix((_suites() / f"{name}.toml").read_text("utf-8"), name)
+    return parse_matrix((FOLDER / f"{name}.toml").read_text("utf-8"), name)
 
 
 def read_matrix(path: Path) -> Matrix:
@@ -232,10 +227,6 @@ def matrix_to_dict(matrix: Matrix) -> dict[str, Any]:
         "data": {name: dict(table) for name, table in matrix.data.items()},
         "network": {name: dict(table) for name, table in matrix.network.items()},
     }
-
-
-def _suites() -> Any:
-    return resources.files("prusc.benchmark") / "suites"
 
 
 def _file_name(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from prusc.benchmark.matrix import Cell
-from prusc.methods import Method, family_of, find_method
+from prusc.methods import Method, find_method
 from prusc.runs.artifacts import evaluation_from_dict
 from prusc.runs.folder import METRICS
 
@@ -52,15 +52,14 @@ def read_row(cell: Cell, out: Path) -> dict[str, Any]:
     """Return the row of a finished cell."""
     metrics = json.loads((out / cell.path / METRICS).read_text("utf-8"))
     method = find_method(cell.method)
-    family = family_of(method)
+    family = method.family
     test = evaluation_from_dict(metrics["results"][family]["test"])
     seconds = training_seconds(method, metrics["seconds"])
     return {
         "method": cell.method,
         "title": method.title,
         "needs": method.group_labels,
-        "trains_on_validation": method.trains_on_validation
-        or (method.train is None and cell.config.trains_on_validation),
+        "trains_on_validation": method.fits_validation(cell.config),
         "data": cell.data,
         "network": cell.network,
         "seed": cell.config.seed,
@@ -92,11 +91,6 @@ def training_seconds(method: Method, seconds: Mapping[str, float]) -> float:
     Returns:
         Seconds, without the evaluation.
     """
-    shared = {"erm", "clustering", "evaluation"}
-    if method.starts_from_erm:
-        shared.remove("erm")
-    if method.train is None:
-        shared.remove("clustering")
     if method.name == "erm":
         return seconds["erm"]
-    return sum(value for stage, value in seconds.items() if stage not in shared)
+    return sum(value for stage, value in seconds.items() if stage not in method.shared_stages)

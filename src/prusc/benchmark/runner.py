@@ -73,7 +73,7 @@ def run_bench(
 def _run_cells(cells: Sequence[Cell], out: Path, workers: Workers, progress: Progress) -> tuple[tuple[Cell, str], ...]:
     """Run the originals that are missing, then the cells whose original is there."""
     unfinished = {task.path: cell for cell in cells for task in [cell_task(cell, out)] if not is_done(task)}
-    progress.say(f"{len(cells)} cells, {len(cells) - len(unfinished)} finished before")
+    progress.log(f"{len(cells)} cells, {len(cells) - len(unfinished)} finished before")
     originals = {task.path: task for cell in unfinished.values() for task in [original_task(cell, out)]}
     missing = [task for task in originals.values() if not is_done(task)]
     clock = _Clock(len(unfinished), len(missing), progress)
@@ -130,7 +130,7 @@ class _Clock:
         seconds = (time.monotonic() - self.begin) / self.done * (self.total - self.done)
         outcome = what if error is None else f"FAILED {what}: {error}"
         left = f"; about {_duration(seconds)} left" if self.done < self.total else ""
-        self.progress.say(f"[{self.done}/{self.total}] {outcome}{left}")
+        self.progress.log(f"[{self.done}/{self.total}] {outcome}{left}")
         self.progress.advance("cells", self.done, self.total)
 
 

@@ -11,9 +11,10 @@ import torch
 from prusc.benchmark.matrix import Cell
 from prusc.config import RunConfig
 from prusc.errors import PruscError
-from prusc.methods import run_method
+from prusc.methods import apply_method
 from prusc.runs.folder import RunFolder
-from prusc.runs.session import begin_from, find_original, has_original, open_run
+from prusc.runs.session import open_session
+from prusc.runs.start import begin_from, has_start, start_run
 
 ERROR = "error.json"
 
@@ -47,7 +48,7 @@ def cell_task(cell: Cell, out: Path) -> Task:
 def is_done(task: Task) -> bool:
     """Whether a run has come to its end."""
     folder = RunFolder(task.path)
-    return has_original(folder) if task.original is None else folder.is_finished
+    return has_start(folder) if task.original is None else folder.is_finished
 
 
 def run_task(task: Task, num_threads: int) -> str | None:
@@ -69,10 +70,10 @@ def run_task(task: Task, num_threads: int) -> str | None:
     try:
         with limited_threads(num_threads):
             if task.original is None:
-                find_original(open_run(None, None, task.config, out=task.path, force=False, progress=None))
+                start_run(open_session(None, None, task.config, out=task.path, force=False, progress=None))
             else:
                 begin_from(RunFolder(task.original), folder, task.config)
-                run_method(config=task.config, out=task.path)
+                apply_method(config=task.config, out=task.path)
     except Exception as error:  # noqa: BLE001 -- whatever it is, the other cells go on
         return record_error(task, describe_error(error), traceback.format_exc())
     return None

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from prusc.benchmark import BenchResult, summarise_rows
@@ -19,38 +17,6 @@ from prusc.runs.result import FAMILY_TITLES, VERDICT_TEXTS, DebiasingResult
 from prusc.stages.audit.clusters import AUDIT_TEXTS
 from prusc.stages.evaluation import GroupEvaluation
 from prusc.stages.pseudo_attributes.clustering import describe_structure
-
-
-class ConsoleProgress:
-    """A line per stage and, on a terminal, a bar for the work in hand."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        columns = TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        self._bars = RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task: tuple[str, int] | None = None
-
-    def __enter__(self) -> "ConsoleProgress":
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def say(self, text: str) -> None:
-        """Print a line."""
-        self._console.print(text, markup=False, highlight=False)
-
-    def advance(self, task: str, done: int, total: int) -> None:
-        """Move the bar."""
-        if self._bars.disable:
-            return
-        if self._task is None or self._task[0] != task:
-            if self._task is not None:
-                self._bars.remove_task(self._bars.task_ids[0])
-            self._task = (task, total)
-            self._bars.add_task(task, total=total)
-        self._bars.update(self._bars.task_ids[0], completed=done)
 
 
 def _print_clusters(result: DebiasingResult, console: Console) -> None:
@@ -72,7 +38,10 @@ def _print_clusters(result: DebiasingResult, console: Console) -> None:
 
 
 def print_method(result: MethodResult, out: Path) -> None:
-    """Show the networks before and after another remedy, on the test split."""
+    """Show the networks before and after a remedy, on the test split."""
+    if result.debiasing is not None:
+        print_result(result.debiasing, out)
+        return
     titles = {"erm": FAMILY_TITLES["erm"], result.method.name: f"after {result.method.title}"}
     console = _output()
     console.print(_networks_table(result.evaluations, titles, {result.method.name: result.chosen}))

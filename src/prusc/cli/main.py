@@ -1,135 +1,33 @@
-"""The command line: parses, calls, prints; no logic."""
+"""The command line: parses, calls, prints; no logic.
+
+What a command needs is imported once its options are parsed, so that help, version and usage errors come at once.
+"""
 
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import tyro
 from rich.console import Console
 
-from prusc.benchmark import Matrix, Workers, narrow, read_matrix, read_suite, run_bench, suite_names
-from prusc.cli.console import ConsoleProgress, print_audit, print_bench, print_method, print_result
-from prusc.config import DataConfig, RunConfig
+from prusc.cli.commands import AuditCommand, BenchCommand, CheckCommand, CompareCommand, ReportCommand, RunCommand
+from prusc.config import RunConfig, is_function_name, read_config
 from prusc.config.presets import get_preset
-from prusc.data.check import check_data, describe_report
-from prusc.engine.runtime import is_main_process, keep_freed_memory
+from prusc.engine.process import is_main_process, keep_freed_memory
+from prusc.engine.progress import ConsoleProgress
 from prusc.errors import ConfigError, PruscError, nearest_names
-from prusc.methods import run_method
-from prusc.models.user_models import is_function_name
-from prusc.report import compare_runs, try_report, write_report
-from prusc.runs.audit import audit
-from prusc.runs.debias import debias
-from prusc.runs.folder import read_config
+from prusc.methods.registry import check_method_name
 
+if TYPE_CHECKING:
+    from prusc.benchmark import Matrix
+
+CommandT = TypeVar("CommandT", bound=RunCommand)
 ResultT = TypeVar("ResultT")
-
-
-@dataclass(frozen=True)
-class _RunCommand:
-    """From a classifier that takes shortcuts to a subnetwork that does without them, without group labels.
-
-    Attributes:
-        out: Run folder; an unfinished run of the same settings is resumed.
-        force: Throw away what the run folder holds.
-        config: Take the settings from this file, such as another run's config.toml; options given here replace them.
-        preset: Take the settings of this name, such as celeba, waterbirds or isic; options given here replace them.
-    """
-
-    out: Path
-    force: bool
-    config: Path | None
-    preset: str | None
-    run: Annotated[RunConfig, tyro.conf.arg(name="")]
-
-
-@dataclass(frozen=True)
-class _AuditCommand(_RunCommand):
-    """Is there a shortcut: clusters of a classifier that cut across its classes and fail, and the images to look at.
-
-    These are the first stages of run, which goes on with them in the same run folder.
-    """
-
-
-@dataclass(frozen=True)
-class _CheckCommand:
-    """Read a data set once and say what is in it and what is wrong with it; the exit code is 1 if anything is.
-
-    Attributes:
-        data: A folder or table of images.
-        layout: Name of the layout; recognised if not given.
-        format: Text to read, or JSON.
-        data_options: As for run.
-    """
-
-    data: tyro.conf.Positional[str]
-    layout: str | None = None
-    format: Literal["text", "json"] = "text"
-    data_options: DataConfig = field(default_factory=DataConfig)
-
-
-@dataclass(frozen=True)
-class _ReportCommand:
-    """Write the report of a run or an audit anew, from its folder alone: report.html, of a run model-card.md too.
-
-    Attributes:
-        folder: The folder of a run, finished or not, of an audit, or of a benchmark.
-        figures: Also write the figures as PNG and SVG, into its folder figures.
-        map: How the map of the representations is made: principal components, or t-SNE, which takes up to a minute.
-    """
-
-    folder: tyro.conf.Positional[Path]
-    figures: bool = False
-    map: Literal["pca", "tsne"] = "pca"
-
-
-@dataclass(frozen=True)
-class _CompareCommand:
-    """Write a page that shows two or more finished runs side by side.
-
-    Attributes:
-        folders: Run folders.
-        out: The page.
-    """
-
-    folders: tyro.conf.Positional[tuple[Path, ...]]
-    out: Path = Path("comparison.html")
-
-
-@dataclass(frozen=True)
-class _BenchCommand:
-    """Run methods on data, networks and seeds, on equal terms; the exit code is 1 if a cell failed.
-
-    Finished cells are not run again: the same command goes on where it was stopped.
-
-    Attributes:
-        suite: Name of a suite of the package: small or real.
-        matrix: TOML file of the form of the suites (docs/bench.md).
-        out: Folder of the benchmark; every cell is a run folder in it.
-        methods: Only these of the matrix's methods, or others; all for every one.
-        seeds: Instead of the matrix's seeds.
-        workers: How many cells run at once; one a core here, and on a cluster as many as it has room for, if not given.
-        threads: Threads of each.
-        backend: loky for processes of this machine; dask or ray for a cluster.
-        address: Of the cluster; what its own environment variable says if not given. local starts one here.
-        gpus_per_cell: Share of a GPU that Ray reserves for each cell.
-        trust_models: Build networks of the form module:function that the matrix names, which runs their code.
-    """
-
-    suite: str | None = None
-    matrix: Path | None = None
-    out: Path = Path("runs/bench")
-    methods: tuple[str, ...] | None = None
-    seeds: tuple[int, ...] | None = None
-    workers: int | None = None
-    threads: int = 1
-    backend: str = "loky"
-    address: str | None = None
-    gpus_per_cell: float = 0.0
-    trust_models: bool = False
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -169,33 +67,23 @@ def run_command_line(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    if arguments and arguments[0] not in (*_COMMANDS, "-h", "--help"):
+    first = arguments[0] if arguments else ""
+    if first == "--version":
+        print(f"prusc {version('prusc')}")
+        return 0
+    if first in _COMMANDS:
+        return _COMMANDS[first][1](list(arguments[1:]))
+    if first not in ("", "-h", "--help"):
         raise ConfigError(
-            f"unknown command {arguments[0]!r}{nearest_names(arguments[0], _COMMANDS)}; "
-            f"commands: {', '.join(_COMMANDS)}"
+            f"unknown command {first!r}{nearest_names(first, _COMMANDS)}; commands: {', '.join(_COMMANDS)}"
         )
-    if not arguments or arguments[0] not in _COMMANDS:
-        print(f"usage: prusc {{{','.join(_COMMANDS)}}} [OPTIONS]; prusc run --help lists the options")
-        return 0 if arguments else 2
-    return _COMMANDS[arguments[0]](list(arguments[1:]))
+    print("usage: prusc COMMAND [OPTIONS]\n")
+    print("\n".join(f"  {name:<8} {text}" for name, (text, _) in _COMMANDS.items()))
+    print("\nprusc COMMAND --help lists the options of a command; prusc --version tells the version.")
+    return 0 if first else 2
 
 
-def _run_report(arguments: list[str]) -> int:
-    command = tyro.cli(_ReportCommand, prog="prusc report", args=arguments)
-    for line in write_report(command.folder, figures=command.figures, map_kind=command.map):
-        print(f"missing: {line}")
-    print(f"Report: {command.folder / 'report.html'}")
-    return 0
-
-
-def _run_compare(arguments: list[str]) -> int:
-    command = tyro.cli(_CompareCommand, prog="prusc compare", args=arguments)
-    compare_runs(command.folders, command.out)
-    print(f"Comparison: {command.out}")
-    return 0
-
-
-def _read_settings(kind: type[_RunCommand], name: str, arguments: list[str]) -> _RunCommand:
+def _read_settings(kind: type[CommandT], name: str, arguments: list[str]) -> CommandT:
     base, preset = _base_option(arguments, "--config"), _base_option(arguments, "--preset")
     if base is not None and preset is not None:
         raise ConfigError(
@@ -218,22 +106,39 @@ def _read_settings(kind: type[_RunCommand], name: str, arguments: list[str]) -> 
     default = kind(
         out=Path("runs/prusc"), force=False, config=None if base is None else Path(base), preset=preset, run=run
     )
-    return tyro.cli(kind, prog=f"prusc {name}", args=arguments, default=default)
+    command = tyro.cli(kind, prog=f"prusc {name}", args=arguments, default=default)
+    check_method_name(command.run.method)
+    return command
+
+
+def _base_option(arguments: Sequence[str], name: str) -> str | None:
+    """Return the value of an option that decides what the defaults of the others are."""
+    for index, argument in enumerate(arguments):
+        if argument == name and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if argument.startswith(f"{name}="):
+            return argument.partition("=")[2]
+    return None
 
 
 def _run_audit(arguments: list[str]) -> int:
-    return _go(_read_settings(_AuditCommand, "audit", arguments), audit, print_audit)
+    command = _read_settings(AuditCommand, "audit", arguments)
+    from prusc.cli.console import print_audit
+    from prusc.runs.audit import audit
+
+    return _go(command, audit, print_audit)
 
 
 def _run_run(arguments: list[str]) -> int:
-    command = _read_settings(_RunCommand, "run", arguments)
-    if command.run.method == "prusc":
-        return _go(command, debias, print_result)
-    return _go(command, run_method, print_method)
+    command = _read_settings(RunCommand, "run", arguments)
+    from prusc.cli.console import print_method
+    from prusc.methods import apply_method
+
+    return _go(command, apply_method, print_method)
 
 
-def _go(command: _RunCommand, task: Callable[..., ResultT], show: Callable[[ResultT, Path], None]) -> int:
-    with ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:
+def _go(command: RunCommand, task: Callable[..., ResultT], show: Callable[[ResultT, Path], None]) -> int:
+    with ConsoleProgress() as progress:
         result = task(config=command.run, out=command.out, force=command.force, progress=progress)
     if is_main_process():
         show(result, command.out)
@@ -242,13 +147,36 @@ def _go(command: _RunCommand, task: Callable[..., ResultT], show: Callable[[Resu
 
 
 def _report(out: Path) -> None:
+    from prusc.report import try_report
+
     problem = try_report(out)
     print(f"Report: {out / 'report.html'}" if problem is None else f"No report: {problem}")
 
 
+def _run_report(arguments: list[str]) -> int:
+    command = tyro.cli(ReportCommand, prog="prusc report", args=arguments)
+    from prusc.report import write_report
+
+    for line in write_report(command.folder, figures=command.figures, map_kind=command.map):
+        print(f"missing: {line}")
+    print(f"Report: {command.folder / 'report.html'}")
+    return 0
+
+
+def _run_compare(arguments: list[str]) -> int:
+    command = tyro.cli(CompareCommand, prog="prusc compare", args=arguments)
+    from prusc.report import compare_runs
+
+    compare_runs(command.folders, command.out)
+    print(f"Comparison: {command.out}")
+    return 0
+
+
 def _run_check(arguments: list[str]) -> int:
-    command = tyro.cli(_CheckCommand, prog="prusc check", args=arguments)
-    with ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:
+    command = tyro.cli(CheckCommand, prog="prusc check", args=arguments)
+    from prusc.data.check import check_data, describe_report
+
+    with ConsoleProgress() as progress:
         report = check_data(
             command.data,
             layout=command.layout,
@@ -263,43 +191,40 @@ def _run_check(arguments: list[str]) -> int:
 
 
 def _run_bench(arguments: list[str]) -> int:
-    command = tyro.cli(_BenchCommand, prog="prusc bench", args=arguments)
+    command = tyro.cli(BenchCommand, prog="prusc bench", args=arguments)
+    from prusc.benchmark.suites import suite_names
+
+    if (command.suite is None) == (command.matrix is None):
+        raise ConfigError(
+            f"prusc bench takes either --suite or --matrix; the suites are {', '.join(suite_names())}, and a matrix is "
+            "a TOML file of their form"
+        )
+    from prusc.benchmark import Workers, narrow, run_bench
+    from prusc.cli.console import print_bench
+
     matrix = narrow(_read_matrix(command), methods=command.methods, seeds=command.seeds)
     workers = Workers(command.backend, command.workers, command.threads, command.address, command.gpus_per_cell)
-    with ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:
+    with ConsoleProgress() as progress:
         result = run_bench(matrix, command.out, workers=workers, trust_models=command.trust_models, progress=progress)
     print_bench(result, command.out)
     _report(command.out)
     return 1 if result.failed else 0
 
 
-def _read_matrix(command: _BenchCommand) -> Matrix:
-    if (command.suite is None) == (command.matrix is None):
-        raise ConfigError(
-            f"prusc bench takes either --suite or --matrix; the suites are {', '.join(suite_names())}, and a matrix is "
-            "a TOML file of their form"
-        )
-    if command.suite is not None:
+def _read_matrix(command: BenchCommand) -> "Matrix":
+    from prusc.benchmark import read_matrix, read_suite
+
+    if command.matrix is None:
+        assert command.suite is not None, "one of the two is given"
         return read_suite(command.suite)
-    assert command.matrix is not None
     return read_matrix(command.matrix)
 
 
-def _base_option(arguments: Sequence[str], name: str) -> str | None:
-    """Return the value of an option that decides what the defaults of the others are."""
-    for index, argument in enumerate(arguments):
-        if argument == name and index + 1 < len(arguments):
-            return arguments[index + 1]
-        if argument.startswith(f"{name}="):
-            return argument.partition("=")[2]
-    return None
-
-
-_COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "check": _run_check,
-    "audit": _run_audit,
-    "run": _run_run,
-    "report": _run_report,
-    "compare": _run_compare,
-    "bench": _run_bench,
+_COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
+    "check": ("read a data set once and say what is wrong with it", _run_check),
+    "audit": ("find the shortcuts of a classifier", _run_audit),
+    "run": ("extract a network without the shortcuts, or apply another remedy", _run_run),
+    "report": ("write the report of a run folder anew", _run_report),
+    "compare": ("show runs side by side", _run_compare),
+    "bench": ("compare remedies on data sets, networks and seeds", _run_bench),
 }

@@ -3,10 +3,12 @@
 from prusc.config.data import USE_OPTIONS as USE_OPTIONS
 from prusc.config.data import DataConfig as DataConfig
 from prusc.config.data import StickerConfig as StickerConfig
+from prusc.config.files import read_config as read_config
 from prusc.config.plain import config_from_dict as config_from_dict
 from prusc.config.plain import config_to_dict as config_to_dict
 from prusc.config.run import RunConfig as RunConfig
 from prusc.config.run import RuntimeConfig as RuntimeConfig
+from prusc.config.run import is_function_name as is_function_name
 from prusc.config.stages import AuditConfig as AuditConfig
 from prusc.config.stages import ClusteringConfig as ClusteringConfig
 from prusc.config.stages import DebiasingSetConfig as DebiasingSetConfig

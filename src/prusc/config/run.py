@@ -114,3 +114,9 @@ class RunConfig:
     def trains_on_validation(self) -> bool:
         """Whether PruSC fits weights to validation samples, which is an advantage over what does not."""
         return self.finetune.head_folds > 0 or self.debiasing_set.split == "val"
+
+
+def is_function_name(name: str) -> bool:
+    """Whether a model's name is that of a function of the user's, and not of a network that we know."""
+    # timm's own names may begin with hf-hub: or local-dir:.
+    return ":" in name and not name.startswith(("hf-hub:", "hf_hub:", "local-dir:"))

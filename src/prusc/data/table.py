@@ -1,7 +1,7 @@
 """Samples, labels, splits and attributes: what every reader returns and every stage takes."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
+from prusc.data.transforms import InputTransform
 from prusc.errors import DataError
 
 SPLIT_NAMES = ("train", "val", "test")
@@ -32,6 +33,7 @@ class Split:
         sample_ids: A name for each sample, such as its file name; unique within the split.
         regions: Where things are in each image, such as its sticker; only looked at to say how much of a network's
             attention falls inside. ``None`` where unknown.
+        transform: Normalisation of its images; a `Data` gives its own to its splits.
     """
 
     inputs: Tensor | Dataset[Any]
@@ -39,6 +41,7 @@ class Split:
     attributes: Int[Tensor, "samples attributes"] | None
     sample_ids: tuple[str, ...]
     regions: Regions | None = None
+    transform: InputTransform | None = None
 
     def __post_init__(self) -> None:
         num_inputs = len(self.inputs)  # type: ignore[arg-type]
@@ -51,8 +54,9 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def subset(self, indices: Int[Tensor, " chosen"]) -> "Split":
+    def subset(self, indices: Int[Tensor, " chosen"] | Sequence[int]) -> "Split":
         """Return the samples of these indices, in this order."""
+        indices = torch.as_tensor(indices)
         inputs = self.inputs[indices] if isinstance(self.inputs, Tensor) else Subset(self.inputs, indices.tolist())
         return Split(
             inputs,
@@ -60,6 +64,7 @@ class Split:
             None if self.attributes is None else self.attributes[indices],
             tuple(self.sample_ids[index] for index in indices.tolist()),
             None if self.regions is None else _ChosenRegions(self.regions, tuple(indices.tolist())),
+            self.transform,
         )
 
 
@@ -117,6 +122,9 @@ class Data:
     skipped: tuple[SkippedSample, ...] = ()
 
     def __post_init__(self) -> None:
+        transform = InputTransform(self.mean, self.std)
+        for name, split in self.splits.items():
+            object.__setattr__(self, name, replace(split, transform=transform))
         num_classes = len(self.class_names)
         if num_classes < 2:
             raise DataError(f"data set {self.name!r} has {num_classes} class; a classifier needs at least two")

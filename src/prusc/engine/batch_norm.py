@@ -10,12 +10,10 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from prusc.data.batches import take_inputs
-from prusc.data.table import Split
-from prusc.data.transforms import InputTransform
+from prusc.engine.feed import Feed
 from prusc.engine.runtime import Runtime
 from prusc.masks import module_modes
-from prusc.models.calls import call_model, to_device
+from prusc.models.calls import call_model
 
 
 @contextmanager
@@ -83,19 +81,15 @@ def _normalise(module: Any, inputs: Tensor) -> Tensor:
     return result
 
 
-def reestimate_batch_norm(
-    model: nn.Module, split: Split, batches: Iterable[Tensor], transform: InputTransform, runtime: Runtime
-) -> None:
+def reestimate_batch_norm(model: nn.Module, feed: Feed, batches: Iterable[Tensor]) -> None:
     """Replace the running statistics of every BatchNorm by their mean over batches, in place.
 
     Statistics gathered under sampled masks, or under none, are wrong for a fixed mask.
 
     Args:
-        model: On the runtime's device.
-        split: Where the batches index into.
+        model: On the feed's device.
+        feed: The split that the batches index into, without augmentation.
         batches: Index batches; none changes nothing.
-        transform: Normalisation.
-        runtime: Where to compute.
     """
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     batches = list(batches)
@@ -109,11 +103,8 @@ def reestimate_batch_norm(
                 layer.momentum = None  # A plain mean over the batches instead of a moving one.
                 layer.train()
             for batch in batches:
-                inputs = to_device(
-                    take_inputs(split.inputs, batch), runtime.device, channels_last=runtime.config.channels_last
-                )
-                with runtime.autocast():
-                    call_model(model, transform(inputs))
+                with feed.runtime.autocast():
+                    call_model(model, feed.take(batch))
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

@@ -1,9 +1,7 @@
 """Where a run computes: device, precision, memory layout, processes and its sources of randomness."""
 
-import ctypes
 import hashlib
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
@@ -17,9 +15,6 @@ from prusc.config import RuntimeConfig
 from prusc.errors import ConfigError
 
 T = TypeVar("T")
-
-# Their numbers in glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 class Runtime:
@@ -173,36 +168,3 @@ def global_randomness(generator: torch.Generator) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
         yield
-
-
-def peak_memory_mib() -> float | None:
-    """Return the most memory that this process has held so far; ``None`` where the system does not say (Windows)."""
-    if sys.platform == "win32":
-        return None
-    import resource  # Not there on Windows.
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS counts bytes, all others kibibytes.
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
-
-
-def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees, instead of giving it back to the system: for processes of ours.
-
-    A step of training frees all its tensors, and the next one asks for as many. By default glibc gives large ones back,
-    and takes them anew page by page, each zeroed by the kernel: up to a third of the time of a step on a CPU
-    (docs/performance.md). What it costs is memory between the stages: the process stays as large as it ever was.
-
-    Returns:
-        Whether the C library has such settings; others than glibc are left as they are.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # Another C library; Windows does not even take the None.
-        return False
-    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
-
-
-def is_main_process() -> bool:
-    """Whether this process writes and prints: the only one, or the first that ``torchrun`` started."""
-    return os.environ.get("RANK", "0") == "0"

@@ -2,6 +2,7 @@
 
 from prusc.masks.binary_mask import BinaryMask as BinaryMask
 from prusc.masks.binary_mask import apply_mask as apply_mask
+from prusc.masks.binary_mask import keep_zeros as keep_zeros
 from prusc.masks.gumbel_sigmoid import sample_masked_weight as sample_masked_weight
 from prusc.masks.masked_model import MaskedModel as MaskedModel
 from prusc.masks.masked_model import maskable_parameters as maskable_parameters

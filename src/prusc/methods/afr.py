@@ -8,9 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
+from prusc.methods.inputs import MethodInputs
+from prusc.methods.settings import require_not_negative, require_positive
+from prusc.methods.trained import Trained, TrainedMethod
 from prusc.models.head import get_head
-from prusc.stages.heads import set_head
+from prusc.stages.heads import Head
 
 _HELD_OUT_SHARE = 0.2
 
@@ -57,10 +59,10 @@ def refit_head(
     values: Float[Tensor, "samples dim"],
     labels: Int[Tensor, " samples"],
     weights: Float[Tensor, " samples"],
-    head: tuple[Float[Tensor, "classes dim"], Float[Tensor, " classes"]],
+    head: Head,
     *,
     l2: float,
-) -> tuple[Float[Tensor, "classes dim"], Float[Tensor, " classes"]]:
+) -> Head:
     """Minimise the weighted cross-entropy plus ``l2`` times the squared distance of weight and bias from a head.
 
     Args:
@@ -89,7 +91,7 @@ def refit_head(
 
     solver.step(objective)
     fitted = coefficients.detach().float()
-    return fitted[:, :-1], fitted[:, -1]
+    return Head(fitted[:, :-1], fitted[:, -1])
 
 
 def _first_stage(inputs: MethodInputs) -> tuple[nn.Module, Tensor]:
@@ -116,12 +118,12 @@ def _train(inputs: MethodInputs, settings: AFRSettings) -> Trained:
     bias = weight.new_zeros(len(weight))
     if head.bias is not None:
         bias = head.bias.detach().cpu()
-    set_head(head, *refit_head(seen.values, seen.labels, weights, (weight, bias), l2=settings.l2))
+    refit_head(seen.values, seen.labels, weights, Head(weight, bias), l2=settings.l2).write(head)
     wrong = seen.predictions != seen.labels
     return Trained(network, facts={"num_mistakes": int(wrong.sum()), "weight_of_mistakes": weights[wrong].sum().item()})
 
 
-AFR = Method(
+AFR = TrainedMethod(
     name="afr",
     title="AFR",
     paper="Qiu et al. 2023, arXiv:2306.11074",

@@ -5,7 +5,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from prusc.losses import generalized_cross_entropy
-from prusc.methods.method import MethodInputs
+from prusc.methods.inputs import MethodInputs
 from prusc.models.calls import call_model
 
 

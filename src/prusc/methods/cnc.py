@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prusc.losses import cluster_contrastive_loss
-from prusc.methods.method import Method, MethodInputs, Trained, require_positive, require_share
+from prusc.methods.inputs import MethodInputs
+from prusc.methods.settings import require_positive, require_share
+from prusc.methods.trained import Trained, TrainedMethod
 from prusc.models.calls import call_model
 from prusc.models.head import RepresentationTap
 
@@ -75,7 +77,7 @@ def _train(inputs: MethodInputs, settings: CnCSettings) -> Trained:
     return Trained(network, facts={"num_mistakes": int(wrong.sum())})
 
 
-CNC = Method(
+CNC = TrainedMethod(
     name="cnc",
     title="CnC",
     paper="Zhang et al. 2022, arXiv:2203.01517",

@@ -8,13 +8,13 @@ from torch.nn import functional as F
 from prusc.losses import debiased_contrastive_terms
 from prusc.masks import BinaryMask
 from prusc.methods.biased_network import upweight
+from prusc.methods.inputs import MethodInputs
 from prusc.methods.masking import MaskingSettings, conflicting_samples, learn_mask, masked_samples
-from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
+from prusc.methods.settings import require_not_negative, require_positive
+from prusc.methods.trained import Trained, TrainedMethod
 from prusc.models.calls import call_model
 from prusc.models.head import RepresentationTap
 from prusc.stages.subnetwork import extract_subnetwork
-
-_NUM_STATISTICS_BATCHES = 20
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,8 @@ def _train(inputs: MethodInputs, settings: DCWPSettings) -> Trained:
     is_conflicting = conflicting_samples(inputs, settings)
     samples = masked_samples(inputs, settings, is_conflicting)
     mask = learn_mask(inputs, settings, samples, contrast=settings.contrast, temperature=settings.temperature)
-    generator, size = inputs.generator("statistics"), inputs.config.erm.batch_size
-    batches = [samples.draw(size, generator) for _ in range(_NUM_STATISTICS_BATCHES)]
-    network = extract_subnetwork(inputs.trained, mask, inputs.train, batches, inputs.transform, inputs.runtime)
+    size, generator = inputs.config.erm.batch_size, inputs.generator("statistics")
+    network = extract_subnetwork(inputs.trained, mask, inputs.feed, samples, batch_size=size, generator=generator)
     _finetune(inputs, settings, network, mask, is_conflicting)
     facts = {"num_conflicting": int(is_conflicting.sum())}
     return Trained(network, mask.density, facts)
@@ -76,7 +75,7 @@ def _finetune(
         inputs.fit(network, schedule, "DCWP, fine-tuning", loss=loss, mask=mask)
 
 
-DCWP = Method(
+DCWP = TrainedMethod(
     name="dcwp",
     title="DCWP",
     paper="Park et al. 2023, arXiv:2210.05247",

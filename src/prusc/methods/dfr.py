@@ -9,11 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prusc.errors import ConfigError
-from prusc.methods.method import Method, MethodInputs, Trained, require_positive
-from prusc.models.head import get_head
-from prusc.stages.heads import set_head
-
-Head = tuple[Tensor, Tensor]
+from prusc.methods.inputs import MethodInputs
+from prusc.methods.settings import require_positive
+from prusc.methods.trained import Trained, TrainedMethod
+from prusc.stages.heads import Head
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def fit_sparse_head(
     inverse_strength: float,
     max_steps: int = 1000,
     tolerance: float = 1e-5,
-) -> tuple[Float[Tensor, "classes dim"], Float[Tensor, " classes"]]:
+) -> Head:
     """Fit a logistic regression whose weights, but not whose bias, have an l1 penalty.
 
     Minimises ``C * (sum of cross-entropies) + (sum of absolute weights)`` by accelerated proximal gradient steps. With
@@ -83,7 +82,7 @@ def fit_sparse_head(
         coefficients, pace = moved, next_pace
         if change.abs().max() < tolerance:
             break
-    return coefficients[:, :-1].float(), coefficients[:, -1].float()
+    return Head(coefficients[:, :-1].float(), coefficients[:, -1].float())
 
 
 def _shuffled_groups(groups: Int[Tensor, " samples"], generator: torch.Generator) -> list[Int[Tensor, " members"]]:
@@ -147,13 +146,13 @@ def _train(inputs: MethodInputs, settings: DFRSettings) -> Trained:
     heads = list(fits(torch.arange(len(labels)), strength))
     weight, bias = (torch.stack(parts).mean(dim=0) for parts in zip(*heads, strict=True))
     network = inputs.erm_network()
-    set_head(get_head(network, inputs.head_name), weight * scale, bias - (weight * scale) @ mean)
+    Head(weight * scale, bias - (weight * scale) @ mean).apply(network, inputs.head_name)
     smallest = int(torch.bincount(groups)[groups.unique()].min())
     share = (weight != 0).double().mean().item()
     return Trained(network, facts={"c": strength, "smallest_group": smallest, "share_of_head_weights": share})
 
 
-DFR = Method(
+DFR = TrainedMethod(
     name="dfr",
     title="DFR",
     paper="Kirichenko et al. 2023, arXiv:2204.02937",

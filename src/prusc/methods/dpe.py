@@ -11,7 +11,9 @@ from torch.nn import functional as F
 
 from prusc.engine.training import check_finite
 from prusc.losses import prototype_similarity
-from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
+from prusc.methods.inputs import MethodInputs
+from prusc.methods.settings import require_not_negative, require_positive
+from prusc.methods.trained import Trained, TrainedMethod
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _with_head(inputs: MethodInputs, state: Mapping[str, Tensor]) -> nn.Module:
     head = PrototypeHead(*state["prototypes"].shape)
     head.load_state_dict(state)
     network = inputs.erm_network()
-    network.set_submodule(inputs.head_name, head.to(inputs.runtime.device))
+    network.set_submodule(inputs.head_name, head.to(inputs.feed.runtime.device))
     return network
 
 
@@ -169,7 +171,7 @@ def _rebuild(inputs: MethodInputs, state: Mapping[str, Tensor]) -> nn.Module:
     return network
 
 
-DPE = Method(
+DPE = TrainedMethod(
     name="dpe",
     title="DPE",
     paper="To et al. 2025, arXiv:2505.23027",

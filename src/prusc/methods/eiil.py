@@ -7,7 +7,9 @@ from torch import Tensor
 
 from prusc.losses import scale_gradients
 from prusc.methods.group_dro import fit_group_dro
-from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
+from prusc.methods.inputs import MethodInputs
+from prusc.methods.settings import require_not_negative, require_positive
+from prusc.methods.trained import Trained, TrainedMethod
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def _train(inputs: MethodInputs, settings: EIILSettings) -> Trained:
     )
 
 
-EIIL = Method(
+EIIL = TrainedMethod(
     name="eiil",
     title="EIIL",
     paper="Creager et al. 2021, arXiv:2010.07249",

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from prusc.methods.method import Method, MethodInputs, Trained
+from prusc.methods.inputs import MethodInputs
+from prusc.methods.trained import Trained, TrainedMethod
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ def _train_balanced(inputs: MethodInputs, _settings: ERMSettings) -> Trained:
     return Trained(inputs.fit(inputs.new_network(), batches, "class-balanced ERM"))
 
 
-ERM = Method(
+ERM = TrainedMethod(
     name="erm",
     title="ERM",
     paper="Vapnik 1991",
@@ -33,7 +34,7 @@ ERM = Method(
     starts_from_erm=True,
 )
 
-CLASS_BALANCED = Method(
+CLASS_BALANCED = TrainedMethod(
     name="class-balanced",
     title="ERM, classes balanced",
     paper="Idrissi et al. 2022, arXiv:2110.14503 (RWY)",

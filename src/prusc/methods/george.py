@@ -12,7 +12,9 @@ from torch import Tensor
 from prusc.config.checks import require
 from prusc.methods.class_clusters import ClassClusters, cluster_each_class, draw_seed
 from prusc.methods.group_dro import fit_group_dro
-from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
+from prusc.methods.inputs import MethodInputs
+from prusc.methods.settings import require_not_negative, require_positive
+from prusc.methods.trained import Trained, TrainedMethod
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def _train(inputs: MethodInputs, settings: GEORGESettings) -> Trained:
     )
 
 
-GEORGE = Method(
+GEORGE = TrainedMethod(
     name="george",
     title="GEORGE",
     paper="Sohoni et al. 2020, arXiv:2011.12945",

@@ -6,7 +6,9 @@ from typing import Literal
 import torch
 
 from prusc.methods.dfr import balanced_subset
-from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
+from prusc.methods.inputs import MethodInputs
+from prusc.methods.settings import require_not_negative, require_positive
+from prusc.methods.trained import Trained, TrainedMethod
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def _train(inputs: MethodInputs, settings: GroupBalancedSettings) -> Trained:
     return Trained(network, facts={"num_samples": int((weights > 0).sum())})
 
 
-GROUP_BALANCED = Method(
+GROUP_BALANCED = TrainedMethod(
     name="group-balanced",
     title="Group-balanced sampling",
     paper="Idrissi et al. 2022, arXiv:2110.14503 (RWG, SUBG)",

@@ -7,7 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
+from prusc.methods.inputs import MethodInputs
+from prusc.methods.settings import require_not_negative, require_positive
+from prusc.methods.trained import Trained, TrainedMethod
 from prusc.models.calls import call_model
 
 
@@ -85,7 +87,7 @@ def fit_group_dro(
         The network, and the last weights of the groups.
     """
     sizes = torch.bincount(groups, minlength=num_groups).double()
-    weights = torch.full((num_groups,), 1 / num_groups, device=inputs.runtime.device)
+    weights = torch.full((num_groups,), 1 / num_groups, device=inputs.feed.runtime.device)
     weights = torch.where(sizes.to(weights.device) > 0, weights, 0.0)
     labels = inputs.train.labels
 
@@ -114,7 +116,7 @@ def _train(inputs: MethodInputs, settings: GroupDROSettings) -> Trained:
     return Trained(network, facts={"largest_group_weight": weights.max().item()})
 
 
-GROUP_DRO = Method(
+GROUP_DRO = TrainedMethod(
     name="group-dro",
     title="GroupDRO",
     paper="Sagawa et al. 2020, arXiv:1911.08731",

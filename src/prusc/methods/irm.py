@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from prusc.config import DebiasingSetConfig
 from prusc.errors import DataError
 from prusc.losses import irm_loss
-from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_share
+from prusc.methods.inputs import MethodInputs
+from prusc.methods.settings import require_not_negative, require_share
+from prusc.methods.trained import Trained, TrainedMethod
 from prusc.models.calls import call_model
+from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import build_debiasing_set
 
 
@@ -32,26 +35,12 @@ class IRMSettings:
         require_share(self, "annealing")
 
 
-def environment_probabilities(
-    labels: Int[Tensor, " samples"],
-    cluster_ids: Int[Tensor, " samples"],
-    *,
-    num_classes: int,
-    num_clusters: int,
-    balanced: DebiasingSetConfig,
-    margins: Float[Tensor, " samples"] | None = None,
-    final_ids: Int[Tensor, " samples"] | None = None,
-) -> Float[Tensor, "samples 2"]:
+def environment_probabilities(cells: Cells, balanced: DebiasingSetConfig) -> Float[Tensor, "samples 2"]:
     """Return the probability of each sample in one draw of each environment.
 
     Args:
-        labels: Class of each sample.
-        cluster_ids: Cluster of each sample.
-        num_classes: Number of classes.
-        num_clusters: Number of clusters.
+        cells: Class and cluster of each sample.
         balanced: How the second environment is drawn.
-        margins: Of each sample, see `Clustering.measure_margins`; needed where the draw leaves out a border.
-        final_ids: Cluster of each sample in the final network; needed where these cut the cells.
 
     Returns:
         For the samples that are not of their cluster's most frequent class, all alike; and for the class-balanced draw
@@ -63,39 +52,24 @@ def environment_probabilities(
     References:
         Le et al. 2025, arXiv:2504.15686.
     """
-    counts = torch.zeros(num_clusters, num_classes).index_put_(
+    labels, cluster_ids = cells.labels, cells.attribute_ids
+    counts = torch.zeros(cells.num_values, cells.num_classes).index_put_(
         (cluster_ids, labels), torch.ones(len(labels)), accumulate=True
     )
     minority = labels != counts.argmax(dim=1)[cluster_ids]
     if not bool(minority.any()):
         raise DataError(
-            f"none of the {num_clusters} clusters has samples of two classes, so there is no minority to make an "
+            f"none of the {cells.num_values} clusters has samples of two classes, so there is no minority to make an "
             "environment of; set clustering.num_clusters lower, or choose a method that needs no clusters"
         )
-    draw = build_debiasing_set(
-        labels,
-        cluster_ids,
-        num_classes=num_classes,
-        num_clusters=num_clusters,
-        config=balanced,
-        margins=margins,
-        final_ids=final_ids,
-    )
+    draw = build_debiasing_set(cells, balanced)
     return torch.stack([minority / minority.sum(), draw.weights], dim=1).float()
 
 
 def _train(inputs: MethodInputs, settings: IRMSettings) -> Trained:
     """Train anew on batches of which each environment gives half, with the clusters that PruSC takes."""
     labels = inputs.train.labels
-    probabilities = environment_probabilities(
-        labels,
-        inputs.clustering.cluster_ids,
-        num_classes=inputs.num_classes,
-        num_clusters=inputs.clustering.num_clusters,
-        balanced=inputs.config.debiasing_set,
-        margins=inputs.clustering.margins,
-        final_ids=inputs.clustering.final_ids,
-    )
+    probabilities = environment_probabilities(inputs.cells, inputs.config.debiasing_set)
     mixture = probabilities.mean(dim=1)
     memberships = probabilities / probabilities.sum(dim=1, keepdim=True).clamp(min=1e-30)
     steps = inputs.num_steps(1.0)
@@ -115,7 +89,7 @@ def _train(inputs: MethodInputs, settings: IRMSettings) -> Trained:
     return Trained(network, facts={"num_minority": int((probabilities[:, 0] > 0).sum())})
 
 
-IRM = Method(
+IRM = TrainedMethod(
     name="irm",
     title="IRM, inferred environments",
     paper="Le et al. 2025, arXiv:2504.15686; Arjovsky et al. 2019, arXiv:1907.02893",

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
+from prusc.methods.inputs import MethodInputs
+from prusc.methods.settings import require_not_negative, require_positive
+from prusc.methods.trained import Trained, TrainedMethod
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def _train(inputs: MethodInputs, settings: JTTSettings) -> Trained:
     return Trained(network, facts={"num_mistakes": int(wrong.sum())})
 
 
-JTT = Method(
+JTT = TrainedMethod(
     name="jtt",
     title="JTT",
     paper="Liu et al. 2021, arXiv:2107.09044",

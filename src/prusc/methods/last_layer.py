@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from prusc.methods.method import Method, MethodInputs, Trained, require_positive
-from prusc.models.head import get_head
+from prusc.methods.inputs import MethodInputs
+from prusc.methods.settings import require_positive
+from prusc.methods.trained import Trained, TrainedMethod
 from prusc.stages.debiasing_set import build_debiasing_set
-from prusc.stages.heads import fit_head, set_head
+from prusc.stages.heads import fit_head
 
 
 @dataclass(frozen=True)
@@ -25,22 +26,14 @@ class LastLayerSettings:
 def _train(inputs: MethodInputs, settings: LastLayerSettings) -> Trained:
     """Refit the head of the ERM network on the training split, the cells (class x cluster) balanced."""
     seen = inputs.once("representations", lambda: inputs.represent(inputs.trained, inputs.train))
-    balanced = build_debiasing_set(
-        inputs.train.labels,
-        inputs.clustering.cluster_ids,
-        num_classes=inputs.num_classes,
-        num_clusters=inputs.clustering.num_clusters,
-        config=inputs.config.debiasing_set,
-        margins=inputs.clustering.margins,
-        final_ids=inputs.clustering.final_ids,
-    )
+    balanced = build_debiasing_set(inputs.cells, inputs.config.debiasing_set)
+    head = fit_head(seen.values, seen.labels, balanced.weights, num_classes=inputs.num_classes, l2=settings.l2)
     network = inputs.erm_network()
-    weight, bias = fit_head(seen.values, seen.labels, balanced.weights, num_classes=inputs.num_classes, l2=settings.l2)
-    set_head(get_head(network, inputs.head_name), weight, bias)
+    head.apply(network, inputs.head_name)
     return Trained(network)
 
 
-LAST_LAYER = Method(
+LAST_LAYER = TrainedMethod(
     name="last-layer",
     title="Last layer on cells",
     paper="Kirichenko et al. 2023, arXiv:2204.02937, with the cells of Le et al. 2024, arXiv:2407.14974, for groups",

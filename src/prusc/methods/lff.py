@@ -9,7 +9,9 @@ from torch.nn import functional as F
 
 from prusc.config.checks import require
 from prusc.losses import generalized_cross_entropy
-from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive, require_share
+from prusc.methods.inputs import MethodInputs
+from prusc.methods.settings import require_not_negative, require_positive, require_share
+from prusc.methods.trained import Trained, TrainedMethod
 from prusc.models.calls import call_model
 
 
@@ -97,7 +99,7 @@ def _train(inputs: MethodInputs, settings: LfFSettings) -> Trained:
     Unlike in the paper's code both start from the same weights, since published weights may be what they start from.
     With several processes each keeps the averages of the losses that it has seen itself.
     """
-    labels, device = inputs.train.labels, inputs.runtime.device
+    labels, device = inputs.train.labels, inputs.feed.runtime.device
     averages = [LossAverages(labels, settings.memory, device) for _ in range(2)]
     last_weights = torch.zeros(len(labels), device=device)
 
@@ -116,7 +118,7 @@ def _train(inputs: MethodInputs, settings: LfFSettings) -> Trained:
     return Trained(pair.debiased, facts={"samples_above_half": int((last_weights > 0.5).sum())})
 
 
-LFF = Method(
+LFF = TrainedMethod(
     name="lff",
     title="LfF",
     paper="Nam et al. 2020, arXiv:2007.02561",

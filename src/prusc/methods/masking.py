@@ -11,7 +11,9 @@ from prusc.config.checks import require
 from prusc.losses import ContrastiveTerms, debiased_contrastive_terms
 from prusc.masks import BinaryMask
 from prusc.methods.biased_network import find_conflicting, upweight
-from prusc.methods.method import MethodInputs, require_not_negative, require_positive, require_share
+from prusc.methods.inputs import MethodInputs
+from prusc.methods.settings import require_not_negative, require_positive, require_share
+from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import DebiasingSet
 from prusc.stages.mask_learning import learn_masks
 
@@ -55,7 +57,8 @@ def masked_samples(
 ) -> DebiasingSet:
     """Return how mask learning draws: without regard to classes, the "clusters" being aligned and conflicting."""
     weights = upweight(is_conflicting, settings.mask_upweight)
-    return DebiasingSet(inputs.train.labels, is_conflicting.long(), weights / weights.sum(), num_clusters=2)
+    cells = Cells(inputs.train.labels, is_conflicting.long(), num_values=2)
+    return DebiasingSet(cells, weights / weights.sum())
 
 
 def learn_mask(
@@ -91,15 +94,13 @@ def learn_mask(
     )
     return learn_masks(
         inputs.erm_network(),
-        inputs.head_name,
-        inputs.train,
+        inputs.train_feed,
         samples,
-        inputs.train_transform,
         config,
-        inputs.runtime,
+        head_name=inputs.head_name,
         generator=inputs.generator("masks"),
         contrast=_contrast,
-        after_step=lambda step, _: inputs.progress.advance("mask learning", step, config.steps),
+        progress=inputs.progress,
     ).final
 
 

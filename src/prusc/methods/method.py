@@ -1,256 +1,30 @@
-"""What a remedy is: what it needs, what it is given, and what it gives back."""
+"""The contract of a remedy: what it needs, what it is charged with, and how it is applied."""
 
-import copy
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+import tomllib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import nn
 
-from prusc.config import RunConfig
-from prusc.config.checks import require
-from prusc.data.table import Split
-from prusc.data.transforms import InputTransform
-from prusc.engine.progress import Progress
-from prusc.engine.runtime import Runtime, stage_generator
-from prusc.engine.training import LossFunction, epoch_batches, num_epoch_batches, train_weights
-from prusc.masks import BinaryMask
-from prusc.stages.debiasing_set import draw_indices
-from prusc.stages.pseudo_attributes.clustering import Clustering
-from prusc.stages.representations import Representations, extract_representations
-
-MadeT = TypeVar("MadeT")
-
-
-@dataclass(frozen=True, eq=False)
-class MethodInputs:
-    """What every remedy is given: two splits without attributes, the network, and the means to train.
-
-    There is no test split. Group labels are there as far as the remedy declares that it needs them, else ``None``.
-
-    Attributes:
-        train: Training split, without attributes.
-        val: Validation split, without attributes.
-        train_groups: Group of each training sample, in ``[0, num_groups)``.
-        val_groups: Likewise for validation.
-        num_groups: Number of groups, the empty ones counted; 0 if no group labels are given.
-        num_classes: Number of classes.
-        trained: The ERM network, on the runtime's device; not to be changed.
-        untrained: What ERM training began with; not to be changed.
-        head_name: Module name of the head.
-        clustering: Clusters of the training split, those of PruSC.
-        val_cluster_ids: Nearest cluster of each validation sample.
-        config: Every setting of the run; ``config.erm`` says how networks are trained.
-        runtime: Where to compute.
-        transform: Normalisation.
-        train_transform: Normalisation and augmentation.
-        progress: Whom to tell.
-        made: What `once` has made so far, by name.
-    """
-
-    train: Split
-    val: Split
-    train_groups: Int[Tensor, " train"] | None
-    val_groups: Int[Tensor, " val"] | None
-    num_groups: int
-    num_classes: int
-    trained: nn.Module
-    untrained: nn.Module
-    head_name: str
-    clustering: Clustering
-    val_cluster_ids: Int[Tensor, " val"]
-    config: RunConfig
-    runtime: Runtime
-    transform: InputTransform
-    train_transform: InputTransform
-    progress: Progress
-    made: dict[str, Any] = field(default_factory=dict)
-
-    def generator(self, name: str) -> torch.Generator:
-        """Return the source of randomness of one step of the remedy, the same in every run of the same seed."""
-        return stage_generator(self.config.seed, f"{self.config.method}: {name}")
-
-    def erm_network(self) -> nn.Module:
-        """Return a copy of the ERM network."""
-        return copy.deepcopy(self.trained)
-
-    def new_network(self) -> nn.Module:
-        """Return a copy of what ERM training began with: random weights, or published ones."""
-        return copy.deepcopy(self.untrained)
-
-    def once(self, name: str, make: Callable[[], MadeT]) -> MadeT:
-        """Return what several settings of the remedy share, made for the first of them; it is not to be changed.
-
-        Args:
-            name: Says everything that decides it.
-            make: Makes it; a function of the inputs and of what the name says.
-        """
-        if name not in self.made:
-            self.made[name] = make()
-        made: MadeT = self.made[name]
-        return made
-
-    def represent(self, model: nn.Module, split: Split) -> Representations:
-        """Run a network over a split, in evaluation mode and without augmentation."""
-        return extract_representations(model, self.head_name, split, self.transform, self.runtime)
-
-    def early_view(self, title: str, num_epochs: int, *, weight_decay: float | None = None) -> Representations:
-        """Return what a network that was trained for a short time sees of the training split.
-
-        It has not memorised the samples that contradict its shortcut yet. Settings that train it alike share it.
-
-        Args:
-            title: Of the remedy.
-            num_epochs: Passes over the training split.
-            weight_decay: Of AdamW; that of ERM if ``None``.
-        """
-
-        def make() -> Representations:
-            schedule = self.epochs("identification", num_epochs)
-            early = self.fit(self.new_network(), schedule, f"{title}, identification", weight_decay=weight_decay)
-            return self.represent(early, self.train)
-
-        return self.once(f"view after {num_epochs} epochs, weight decay {weight_decay}", make)
-
-    def epochs(self, name: str, num_epochs: int, indices: Int[Tensor, " chosen"] | None = None) -> "Schedule":
-        """Return the batches of some epochs over the training split, or over some of its samples.
-
-        Args:
-            name: Names the randomness.
-            num_epochs: Passes over the samples.
-            indices: Which samples, one as often as its index is repeated; all of them if ``None``.
-        """
-        chosen = torch.arange(len(self.train)) if indices is None else indices
-        size, generator = self.config.erm.batch_size, self.generator(name)
-        batches = (chosen[b] for _ in range(num_epochs) for b in epoch_batches(len(chosen), size, generator))
-        return Schedule(batches, num_epochs * num_epoch_batches(len(chosen), size))
-
-    def draws(self, name: str, num_steps: int, weights: Float[Tensor, " train"]) -> "Schedule":
-        """Return batches of training samples that are drawn with replacement.
-
-        Args:
-            name: Names the randomness.
-            num_steps: Number of batches.
-            weights: Of each sample, at least 0; their scale does not matter.
-        """
-        size, generator = self.config.erm.batch_size, self.generator(name)
-        return Schedule((draw_indices(weights, size, generator) for _ in range(num_steps)), num_steps)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches of one pass over the training split."""
-        return num_epoch_batches(len(self.train), self.config.erm.batch_size)
-
-    def num_steps(self, share: float) -> int:
-        """Return a share of the number of steps of ERM, at least 1."""
-        return max(1, round(share * self.config.erm.epochs * self.steps_per_epoch))
-
-    def fit(
-        self,
-        model: nn.Module,
-        schedule: "Schedule",
-        name: str,
-        *,
-        loss: LossFunction | None = None,
-        split: Split | None = None,
-        learning_rate: float | None = None,
-        weight_decay: float | None = None,
-        mask: BinaryMask | None = None,
-    ) -> nn.Module:
-        """Train a network in place, as ERM does where nothing else is said, and return it.
-
-        Args:
-            model: On the runtime's device.
-            schedule: The batches.
-            name: Names the training in progress and errors, and its randomness.
-            loss: See `train_weights`; it is given inputs that are augmented and normalised.
-            split: Where the batches index into; the training split if ``None``.
-            learning_rate: Peak; that of ERM if ``None``.
-            weight_decay: Of AdamW; that of ERM if ``None``.
-            mask: If given, pruned weights stay zero.
-        """
-        erm = self.config.erm
-        train_weights(
-            model,
-            self.train if split is None else split,
-            iter(schedule.batches),
-            schedule.num_steps,
-            learning_rate=erm.learning_rate if learning_rate is None else learning_rate,
-            weight_decay=erm.weight_decay if weight_decay is None else weight_decay,
-            transform=self.train_transform,
-            runtime=self.runtime,
-            generator=self.generator(f"{name}, augmentation"),
-            stage=name,
-            loss_function=loss,
-            mask=mask,
-            after_step=lambda step, _: self.progress.advance(name, step, schedule.num_steps),
-        )
-        return model
-
-
-@dataclass(frozen=True, eq=False)
-class Schedule:
-    """Index batches, and how many there are."""
-
-    batches: Iterable[Tensor] | Iterator[Tensor]
-    num_steps: int
-
-
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """What a remedy gives back.
-
-    Attributes:
-        network: Takes normalised inputs and returns logits [N, classes].
-        density: Share of the maskable weights that it keeps.
-        facts: What the remedy found on its way, such as the number of samples it took for bias-conflicting.
-    """
-
-    network: nn.Module
-    density: float = 1.0
-    facts: Mapping[str, float] = field(default_factory=dict)
-
-
-def require_positive(settings: Any, *names: str) -> None:
-    """Refuse settings that have to be greater than 0 and are not; one that is ``None`` is not looked at.
-
-    Raises:
-        ConfigError: If there is such a setting.
-    """
-    _require(settings, names, lambda value: 0 < value < math.inf, "greater than 0")
-
-
-def require_not_negative(settings: Any, *names: str) -> None:
-    """As `require_positive`, and 0 will do."""
-    _require(settings, names, lambda value: 0 <= value < math.inf, "at least 0")
-
-
-def require_share(settings: Any, *names: str) -> None:
-    """As `require_positive`, for what has to be in [0, 1]."""
-    _require(settings, names, lambda value: 0 <= value <= 1, "in [0, 1]")
-
-
-def _require(settings: Any, names: Sequence[str], is_allowed: Callable[[float], bool], expected: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        if value is not None:
-            require(is_allowed(value), name, value, expected)
-
+from prusc.config import RunConfig, config_from_dict
+from prusc.data import Data
+from prusc.errors import ConfigError
+from prusc.runs.result import DebiasingResult
+from prusc.runs.session import Session
+from prusc.stages.evaluation import GroupEvaluation
 
 GroupLabels = Literal["none", "validation", "training"]
 
-
-def _same_class(inputs: MethodInputs, state: Mapping[str, Tensor]) -> nn.Module:
-    network = inputs.erm_network()
-    network.load_state_dict(state)
-    return network
+_SPLITS_WITH_GROUPS: dict[GroupLabels, tuple[str, ...]] = {
+    "none": (),
+    "validation": ("val",),
+    "training": ("train", "val"),
+}
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(ABC):
     """A remedy.
 
     Attributes:
@@ -258,21 +32,97 @@ class Method:
         title: In tables.
         paper: Whose it is: authors, year, arXiv number.
         group_labels: Whose group labels it needs: of no split, of validation, or of training (and validation).
-        train: Makes a network of what it is given and one of the settings; it changes none of them. ``None`` for PruSC
-            itself, whose stages are :func:`prusc.debias`.
         settings: What tuning tries, the published defaults first, the rest in order of promise; frozen dataclasses of
             one class. One alone is not tuned.
         starts_from_erm: Whether it takes the ERM network, whose training then belongs to its cost.
         trains_on_validation: Whether it fits weights to validation samples, which is an advantage.
-        rebuild: Makes its network from a state dict, where it is not one of the ERM network's class.
     """
 
     name: str
     title: str
     paper: str
     group_labels: GroupLabels
-    train: Callable[[MethodInputs, Any], Trained] | None
     settings: tuple[Any, ...]
     starts_from_erm: bool
     trains_on_validation: bool = False
-    rebuild: Callable[[MethodInputs, Mapping[str, Tensor]], nn.Module] = _same_class
+
+    @abstractmethod
+    def apply(self, session: Session) -> "MethodResult":
+        """Go through all stages of a run that is open, and write what it leaves."""
+
+    @property
+    def family(self) -> str:
+        """What the network that it hands back is called in ``metrics.json``."""
+        return self.name
+
+    @property
+    def shared_stages(self) -> frozenset[str]:
+        """Stages of a run whose time it is not charged with, because all remedies share them."""
+        return frozenset({"clustering", "evaluation"} if self.starts_from_erm else {"erm", "clustering", "evaluation"})
+
+    def fits_validation(self, config: RunConfig) -> bool:  # noqa: ARG002 -- of PruSC it depends on the settings
+        """Whether a run with these settings fits weights to validation samples."""
+        return self.trains_on_validation
+
+    def settings_to_try(self, config: RunConfig) -> tuple[Any, ...]:
+        """Return the settings that a run of this remedy trains.
+
+        Raises:
+            ConfigError: If ``config.method_options`` does not fit the remedy.
+        """
+        if not config.method_options:
+            return self.settings[: config.tuning_budget]
+        values: dict[str, Any] = {}
+        for option in config.method_options:
+            name, equals, text = option.partition("=")
+            if not equals:
+                raise ConfigError(f"method_options must be like upweight=50, found {option!r}")
+            try:
+                values[name] = tomllib.loads(f"value = {text}")["value"]
+            except tomllib.TOMLDecodeError:
+                values[name] = text
+        return (config_from_dict(type(self.settings[0]), values, where=f"{self.name}: "),)
+
+    def check_groups(self, data: Data) -> None:
+        """Refuse data without the group labels that the remedy needs.
+
+        Raises:
+            ConfigError: If they are missing.
+        """
+        for name in _SPLITS_WITH_GROUPS[self.group_labels]:
+            if data.splits[name].attributes is None:
+                raise ConfigError(
+                    f"method {self.name} needs group labels of the {name} split, and {data.name!r} has no attributes "
+                    "there; name them (data_options.attributes), or choose a method that needs none"
+                )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MethodResult:
+    """What a remedy made of a network.
+
+    Attributes:
+        method: The remedy.
+        model: The network.
+        erm: The network before.
+        chosen: Name of the setting that was chosen.
+        judged_by: What chose it: ``cells``, ``classes`` or ``groups`` of the validation split; ``nothing`` if there was
+            one setting only.
+        evaluations: For ``erm`` and for the remedy (``subnetwork`` for PruSC), the figures by split.
+        seconds: Wall time by stage.
+        debiasing: Everything about a run of PruSC; ``None`` of another remedy.
+    """
+
+    method: Method
+    model: nn.Module
+    erm: nn.Module
+    chosen: str
+    judged_by: str
+    evaluations: dict[str, dict[str, GroupEvaluation]]
+    seconds: dict[str, float]
+    debiasing: DebiasingResult | None = None
+
+    @property
+    def after(self) -> dict[str, GroupEvaluation]:
+        """The figures of the network that is handed back, by split."""
+        return self.evaluations[self.method.family]

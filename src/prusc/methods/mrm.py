@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import torch
 
 from prusc.masks import apply_mask
+from prusc.methods.inputs import MethodInputs
 from prusc.methods.masking import MaskingSettings, conflicting_samples, learn_mask, masked_samples
-from prusc.methods.method import Method, MethodInputs, Trained
+from prusc.methods.trained import Trained, TrainedMethod
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def _train(inputs: MethodInputs, settings: MRMSettings) -> Trained:
     return Trained(network, mask.density, {"num_conflicting": int(is_conflicting.sum())})
 
 
-MRM = Method(
+MRM = TrainedMethod(
     name="mrm",
     title="MRM",
     paper="Zhang et al. 2021, arXiv:2106.02890",

@@ -1,58 +1,72 @@
-"""Every remedy by its name."""
+"""Every remedy by its name. A remedy is imported once it is asked for."""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from prusc.errors import ConfigError, nearest_names
-from prusc.methods.afr import AFR
-from prusc.methods.cnc import CNC
-from prusc.methods.dcwp import DCWP
-from prusc.methods.dfr import DFR
-from prusc.methods.dpe import DPE
-from prusc.methods.eiil import EIIL
-from prusc.methods.erm import CLASS_BALANCED, ERM
-from prusc.methods.george import GEORGE
-from prusc.methods.group_balanced import GROUP_BALANCED
-from prusc.methods.group_dro import GROUP_DRO
-from prusc.methods.irm import IRM
-from prusc.methods.jtt import JTT
-from prusc.methods.last_layer import LAST_LAYER
-from prusc.methods.lff import LFF
-from prusc.methods.method import Method
-from prusc.methods.mrm import MRM
-from prusc.methods.prusc import PRUSC
-from prusc.methods.spare import SPARE
 
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        ERM,
-        CLASS_BALANCED,
-        PRUSC,
-        DCWP,
-        MRM,
-        JTT,
-        LFF,
-        SPARE,
-        GEORGE,
-        CNC,
-        AFR,
-        EIIL,
-        IRM,
-        DPE,
-        LAST_LAYER,
-        GROUP_DRO,
-        GROUP_BALANCED,
-        DFR,
-    )
+if TYPE_CHECKING:
+    from prusc.methods.method import Method
+
+# In the order of tables: where each remedy is found. A new one is a file of its own and a line here.
+_PLACES = {
+    "erm": "erm.ERM",
+    "class-balanced": "erm.CLASS_BALANCED",
+    "prusc": "prusc.PRUSC",
+    "dcwp": "dcwp.DCWP",
+    "mrm": "mrm.MRM",
+    "jtt": "jtt.JTT",
+    "lff": "lff.LFF",
+    "spare": "spare.SPARE",
+    "george": "george.GEORGE",
+    "cnc": "cnc.CNC",
+    "afr": "afr.AFR",
+    "eiil": "eiil.EIIL",
+    "irm": "irm.IRM",
+    "dpe": "dpe.DPE",
+    "last-layer": "last_layer.LAST_LAYER",
+    "group-dro": "group_dro.GROUP_DRO",
+    "group-balanced": "group_balanced.GROUP_BALANCED",
+    "dfr": "dfr.DFR",
 }
 
 
-def find_method(name: str) -> Method:
+class _Methods(Mapping[str, "Method"]):
+    """Imports a remedy when it is looked up."""
+
+    def __getitem__(self, name: str) -> "Method":
+        module, _, attribute = _PLACES[name].partition(".")
+        method: Method = getattr(import_module(f"prusc.methods.{module}"), attribute)
+        return method
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_PLACES)
+
+    def __len__(self) -> int:
+        return len(_PLACES)
+
+
+METHODS: Mapping[str, "Method"] = _Methods()
+
+
+def check_method_name(name: str) -> None:
+    """Refuse a name that no remedy has, without importing any.
+
+    Raises:
+        ConfigError: If there is none of this name.
+    """
+    if name not in _PLACES:
+        raise ConfigError(
+            f"unknown method {name!r}{nearest_names(name, _PLACES)}; the methods are {', '.join(_PLACES)}"
+        )
+
+
+def find_method(name: str) -> "Method":
     """Return a remedy by its name.
 
     Raises:
         ConfigError: If there is none of this name.
     """
-    if name not in METHODS:
-        raise ConfigError(
-            f"unknown method {name!r}{nearest_names(name, METHODS)}; the methods are {', '.join(METHODS)}"
-        )
+    check_method_name(name)
     return METHODS[name]

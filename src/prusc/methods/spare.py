@@ -8,7 +8,9 @@ from torch import Tensor
 
 from prusc.config.checks import require
 from prusc.methods.class_clusters import cluster_each_class
-from prusc.methods.method import Method, MethodInputs, Trained, require_not_negative, require_positive
+from prusc.methods.inputs import MethodInputs
+from prusc.methods.settings import require_not_negative, require_positive
+from prusc.methods.trained import Trained, TrainedMethod
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def _train(inputs: MethodInputs, settings: SPARESettings) -> Trained:
     )
 
 
-SPARE = Method(
+SPARE = TrainedMethod(
     name="spare",
     title="SPARE",
     paper="Yang et al. 2023, arXiv:2305.18761",

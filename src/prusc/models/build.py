@@ -1,16 +1,15 @@
 """Networks by name: our own small one, timm's, torchvision's and the user's."""
 
 from collections.abc import Callable
+from typing import Any
 
-import timm
 import torch
-import torchvision
 from jaxtyping import Float
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
+from prusc.config import is_function_name
 from prusc.errors import ConfigError, ModelError, nearest_names
-from prusc.models.user_models import build_by_function, import_function, is_function_name
+from prusc.models.user_models import build_by_function, import_function
 from prusc.models.weights import load_weights
 
 
@@ -86,6 +85,9 @@ def build_model(name: str, num_classes: int, *, generator: torch.Generator, pret
 
 def _build_published(name: str, num_classes: int, *, pretrained: bool) -> nn.Module:
     """Build a network of timm's or torchvision's."""
+    import timm
+    import torchvision
+
     if not name.startswith(_TORCHVISION):
         return timm.create_model(name, num_classes=num_classes, pretrained=pretrained)
     own_name = name.removeprefix(_TORCHVISION)
@@ -98,6 +100,9 @@ def _build_published(name: str, num_classes: int, *, pretrained: bool) -> nn.Mod
 
 def has_published_weights(name: str) -> bool:
     """Whether timm or torchvision publish weights for a network."""
+    import timm
+    import torchvision
+
     if name.startswith(_TORCHVISION):
         return len(torchvision.models.get_model_weights(name.removeprefix(_TORCHVISION))) > 0
     return timm.is_model_pretrained(name)
@@ -112,7 +117,11 @@ def check_model_name(name: str) -> None:
     if is_function_name(name):
         import_function(name)
         return
-    if name in _OWN_MODELS or name in _torchvision_names() or timm.is_model(name):
+    if name in _OWN_MODELS:
+        return
+    import timm
+
+    if name in _torchvision_names() or timm.is_model(name):
         return
     known = [*_OWN_MODELS, *_torchvision_names(), *timm.list_models()]
     raise ConfigError(
@@ -123,18 +132,32 @@ def check_model_name(name: str) -> None:
 
 
 def _torchvision_names() -> list[str]:
+    import torchvision
+
     return [_TORCHVISION + name for name in torchvision.models.list_models(module=torchvision.models)]
 
 
 def model_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Return the mean and standard deviation that a network's published weights want, or ``None`` for our own."""
     if name.startswith(_TORCHVISION):
+        from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
         return IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    config = _timm_config(name)
     return (tuple(config.mean), tuple(config.std)) if config is not None else None
 
 
 def model_image_size(name: str) -> int | None:
     """Return the side of the square images that a network of timm's was made for, or ``None`` where none is named."""
-    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    config = _timm_config(name)
     return None if config is None or config.input_size is None else int(min(config.input_size[1:]))
+
+
+def _timm_config(name: str) -> Any:
+    """Return what timm knows of the published weights of a network; ``None`` if it does not know it."""
+    if name in _OWN_MODELS:
+        return None
+    # timm takes seconds to import, which networks of our own need not wait for.
+    import timm
+
+    return timm.get_pretrained_cfg(name) if timm.is_model(name) else None

@@ -13,13 +13,13 @@ from prusc.masks import module_modes
 from prusc.models.calls import call_model
 
 
-def find_head(model: nn.Module, sample_inputs: Any, num_classes: int) -> str:
+def find_head(model: nn.Module, sample_inputs: Any, num_classes: int | None = None) -> str:
     """Find the linear layer whose output is the network's output, by calling the network once.
 
     Args:
         model: Any network; its modes and hooks are as before afterwards.
         sample_inputs: One or more inputs in the form that the network takes.
-        num_classes: Outputs that the head has to have.
+        num_classes: Outputs that the head has to have; any number if ``None``.
 
     Returns:
         The head's module name.
@@ -46,7 +46,7 @@ def find_head(model: nn.Module, sample_inputs: Any, num_classes: int) -> str:
             f"{type(model).__name__} has no head: no linear layer's output is the network's output; linear layers are "
             f"{', '.join(name for name, _ in linear[-5:]) or 'absent'}"
         )
-    if logits.shape[1] != num_classes:
+    if num_classes is not None and logits.shape[1] != num_classes:
         raise ModelError(
             f"{type(model).__name__} has {logits.shape[1]} outputs, the data have {num_classes} classes; load a "
             "network trained on these classes, or build it with that many"

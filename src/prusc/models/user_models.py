@@ -11,12 +11,6 @@ from torch import nn
 from prusc.errors import ConfigError, ModelError, PruscError, nearest_names
 
 
-def is_function_name(name: str) -> bool:
-    """Whether a model's name is that of a function of the user's, and not of a network that we know."""
-    # timm's own names may begin with hf-hub: or local-dir:.
-    return ":" in name and not name.startswith(("hf-hub:", "hf_hub:", "local-dir:"))
-
-
 def import_function(name: str) -> Callable[[int], Any]:
     """Import the function of a name, which runs the code of its module.
 

@@ -8,7 +8,7 @@ from prusc.report.pictures import Portrait, make_portrait
 from prusc.report.record import RunRecord
 from prusc.stages.audit.clusters import ClusterAudit
 from prusc.stages.evaluation import wilson_interval
-from prusc.stages.selection.judges import CellAccuracy
+from prusc.stages.selection.scores import CellAccuracy
 
 
 @dataclass(frozen=True)

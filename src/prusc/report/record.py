@@ -14,18 +14,18 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from prusc.config import RunConfig
+from prusc.config import RunConfig, read_config
 from prusc.errors import ConfigError, RunFolderError
 from prusc.report.sample_record import Pictures, SampleRecord
 from prusc.runs.artifacts import evaluation_from_dict
 from prusc.runs.audit import AUDIT_FILE, IMAGES_FILE
-from prusc.runs.folder import CONFIG, FORMAT, METRICS, read_config
+from prusc.runs.folder import CONFIG, FORMAT, METRICS
 from prusc.runs.samples.attention import MeanShare, RegionAttention
 from prusc.runs.samples.contact_sheets import SUFFIX, TileSize
 from prusc.runs.samples.exhibit import ABOUT, ATTENTION, FOLDER, MAP, MAX_PICTURES_PER_CELL_SIDE, TABLE
 from prusc.stages.audit.clusters import ClusterAudit
 from prusc.stages.evaluation import GroupEvaluation
-from prusc.stages.selection.judges import CellAccuracy
+from prusc.stages.selection.scores import CellAccuracy
 
 ContentT = TypeVar("ContentT")
 

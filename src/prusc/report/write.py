@@ -6,7 +6,7 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from prusc.engine.runtime import is_main_process
+from prusc.engine.process import is_main_process
 from prusc.errors import ConfigError, RunFolderError
 from prusc.report.audit_page import render_audit
 from prusc.report.bench_page import is_bench, render_bench

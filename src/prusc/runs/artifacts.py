@@ -19,9 +19,11 @@ from prusc.runs.result import VERDICT_TEXTS, DebiasingResult
 from prusc.stages.candidates import Candidate
 from prusc.stages.debiasing_set import DebiasingSet
 from prusc.stages.evaluation import AttributeWorstGroup, GroupAccuracy, GroupEvaluation
+from prusc.stages.heads import Head
 from prusc.stages.mask_learning import LearnedMasks, MaskHistoryEntry
+from prusc.stages.pseudo_attributes.attribute import AttributeValues, PseudoAttribute
 from prusc.stages.pseudo_attributes.clustering import ClusterCountTrial, Clustering
-from prusc.stages.selection.judges import describe_selection
+from prusc.stages.selection.texts import describe_selection
 
 # The first file that a stage leaves.
 ERM_WEIGHTS = "erm.safetensors"
@@ -30,99 +32,69 @@ ERM_WEIGHTS = "erm.safetensors"
 _TOLD_VERSIONS = ("torch", "torchvision", "timm", "scikit-learn", "numpy")
 
 
-def write_clustering(
-    folder: RunFolder,
-    clustering: Clustering,
-    val_cluster_ids: Tensor,
-    val_margins: Tensor,
-    val_final_ids: Tensor | None,
-    data: Data,
-    *,
-    train: Tensor,
-    val: Tensor,
-) -> None:
+def write_attribute(folder: RunFolder, attribute: PseudoAttribute, data: Data) -> None:
     """Write ``clusters.csv`` (the public code's columns, and more) and what a resumed run needs.
 
     Args:
         folder: Where to.
-        clustering: Of the training split.
-        val_cluster_ids: Cluster of each validation sample.
-        val_margins: See `Clustering.measure_margins`.
-        val_final_ids: Cluster of each validation sample among those of the final network, where these were made.
+        attribute: Of the training and the validation split.
         data: Labels and names.
-        train: Representations of the training split that were clustered, shape [N, D].
-        val: Those of the validation split.
     """
-    tables = [
-        pd.DataFrame(
-            {
-                "index": range(len(split)),
-                "label": split.labels.numpy(),
-                "cluster_assign": cluster_ids.numpy(),
-                "split": name,
-                "sample_id": split.sample_ids,
-                "similarity": clustering.similarities(representations, cluster_ids).numpy().round(4),
-                "margin": margins.numpy().round(4),
-                **({} if final_ids is None else {"final_cluster": final_ids.numpy()}),
-            }
-        )
-        for name, split, cluster_ids, margins, final_ids, representations in (
-            ("train", data.train, clustering.cluster_ids, clustering.margins, clustering.final_ids, train),
-            ("val", data.val, val_cluster_ids, val_margins, val_final_ids, val),
-        )
-    ]
+    tables = []
+    tensors = {"centres": attribute.clustering.centres}
+    for name, values in attribute.splits.items():
+        split = data.splits[name]
+        columns = {
+            "index": range(len(split)),
+            "label": split.labels.numpy(),
+            "cluster_assign": values.ids.numpy(),
+            "split": name,
+            "sample_id": split.sample_ids,
+            "similarity": values.similarities.numpy().round(4),
+            "margin": values.margins.numpy().round(4),
+        }
+        if values.finer_ids is not None:
+            columns["final_cluster"] = values.finer_ids.numpy()
+        tables.append(pd.DataFrame(columns))
+        tensors |= {f"{name}/{key}": value for key, value in vars(values).items() if value is not None}
     folder.write_csv("clusters.csv", pd.concat(tables))
-    tensors = {
-        "train": clustering.cluster_ids,
-        "train_margins": clustering.margins,
-        "val": val_cluster_ids,
-        "val_margins": val_margins,
-        "centres": clustering.centres,
-    }
-    if clustering.final_ids is not None and val_final_ids is not None:
-        tensors |= {"train_final_ids": clustering.final_ids, "val_final_ids": val_final_ids}
-    trials = [dataclasses.asdict(trial) for trial in clustering.trials]
-    folder.write_json("stages/clustering.json", {"trials": trials, "structure": clustering.structure})
+    trials = [dataclasses.asdict(trial) for trial in attribute.clustering.trials]
+    folder.write_json("stages/clustering.json", {"trials": trials, "structure": attribute.clustering.structure})
     folder.write_tensors("stages/clustering.safetensors", tensors)
 
 
-def read_clustering(folder: RunFolder) -> tuple[Clustering, Tensor, Tensor, Tensor | None] | None:
-    """Read what `write_clustering` wrote, if it came to its end.
-
-    Returns:
-        The clustering; of validation the clusters, the margins and, where they were made, the final network's clusters.
-    """
+def read_attribute(folder: RunFolder) -> PseudoAttribute | None:
+    """Read what `write_attribute` wrote, if it came to its end."""
     if not folder.has("stages/clustering.safetensors"):
         return None
     tensors = folder.read_tensors("stages/clustering.safetensors")
-    if "train_margins" not in tensors:  # of an older prusc; the same clusters are found again
+    if "train/ids" not in tensors:  # of an older prusc; the same clusters are found again
         return None
     stored = folder.read_json("stages/clustering.json")
     trials = tuple(ClusterCountTrial(**trial) for trial in stored["trials"])
-    clustering = Clustering(
-        tensors["train"],
-        tensors["centres"],
-        trials,
-        stored["structure"],
-        tensors["train_margins"],
-        tensors.get("train_final_ids"),
-    )
-    return clustering, tensors["val"], tensors["val_margins"], tensors.get("val_final_ids")
+    centres = tensors.pop("centres")
+    of_split: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        split, _, name = key.partition("/")
+        of_split.setdefault(split, {})[name] = value
+    splits = {name: AttributeValues(**of_split[name]) for name in ("train", "val")}
+    train = splits["train"]
+    return PseudoAttribute(Clustering(train.ids, centres, trials, stored["structure"], train.margins), splits)
 
 
 def write_debiasing_set(folder: RunFolder, debiasing_set: DebiasingSet, data: Data) -> None:
     """Write ``debiasing_set.csv``: each cell's size, how many of it are drawn, and its share of the draws.
 
-    Where clusters of the final network cut the cells, each piece has a row.
+    Where clusters of the ERM network split the cells further, each piece has a row.
     """
-    final_ids = debiasing_set.final_ids
-    pieces = [None] if final_ids is None else range(int(final_ids.max()) + 1)
+    cells = debiasing_set.cells
+    pieces = [None] if cells.finer_ids is None else range(int(cells.finer_ids.max()) + 1)
     rows = []
-    for label, cluster, piece in product(range(data.num_classes), range(debiasing_set.num_clusters), pieces):
-        inside = (debiasing_set.labels == label) & (debiasing_set.cluster_ids == cluster)
+    for label, cluster, piece in product(range(data.num_classes), range(cells.num_values), pieces):
+        inside = (cells.labels == label) & (cells.attribute_ids == cluster)
         row = {"label": label, "class": data.class_names[label], "cluster": cluster}
         if piece is not None:
-            inside &= final_ids == piece
+            inside &= cells.finer_ids == piece
             row["final_cluster"] = piece
         drawn = debiasing_set.weights[inside]
         row |= {"num_samples": len(drawn), "num_drawn": int((drawn > 0).sum()), "share": float(drawn.sum())}
@@ -155,35 +127,29 @@ def read_masks(folder: RunFolder) -> LearnedMasks | None:
     return LearnedMasks({step: BinaryMask(masks[step]) for step in sorted(masks)}, history)
 
 
-def write_candidates(folder: RunFolder, name: str, candidates: list[Candidate]) -> None:
+def write_candidates(folder: RunFolder, candidates: list[Candidate], name: str) -> None:
     """Write the candidates of one base network under ``stages/``."""
     summaries = []
     tensors: dict[str, Tensor] = {}
-    # Networks that differ in the head alone share all other tensors, here as in memory.
-    keys: dict[int, str] = {}
-    shared: dict[str, str] = {}
+    masks: dict[int, int] = {}
     for index, candidate in enumerate(candidates):
+        # All heads of a base network share one mask, here as in memory.
+        first = masks.setdefault(id(candidate.mask), index)
         summaries.append(
             {
                 "name": candidate.name,
                 "kind": candidate.kind,
-                "score": candidate.score,
-                "val_average_accuracy": candidate.val_average_accuracy,
+                "mask": first,
+                "learning_rate": candidate.learning_rate,
                 "test": None if candidate.test is None else evaluation_to_dict(candidate.test),
             }
         )
-        tensors[f"{index}/val/predictions"] = candidate.val_predictions
-        if candidate.expected is not None:
-            tensors[f"{index}/val/expected"] = candidate.expected
-        for what, own in (("mask", candidate.mask.tensors), ("state", candidate.state)):
-            for tensor_name, tensor in own.items():
-                key = f"{index}/{what}/{tensor_name}"
-                first = keys.setdefault(id(tensor), key)
-                if first == key:
-                    tensors[key] = tensor
-                else:
-                    shared[key] = first
-    folder.write_json(f"stages/{name}.json", {"candidates": summaries, "shared": shared})
+        tensors[f"{index}/val/logits"] = candidate.val_logits
+        head = {} if candidate.head is None else candidate.head._asdict()
+        mask = candidate.mask.tensors if first == index else {}
+        for part, own in (("mask", mask), ("head", head), ("state", candidate.state)):
+            tensors |= {f"{index}/{part}/{key}": tensor for key, tensor in own.items()}
+    folder.write_json(f"stages/{name}.json", summaries)
     folder.write_tensors(f"stages/{name}.safetensors", tensors)
 
 
@@ -191,25 +157,22 @@ def read_candidates(folder: RunFolder, name: str) -> list[Candidate] | None:
     """Read what `write_candidates` wrote, if it came to its end."""
     if not folder.has(f"stages/{name}.safetensors"):
         return None
-    stored = folder.read_json(f"stages/{name}.json")
-    tensors = folder.read_tensors(f"stages/{name}.safetensors")
     parts: dict[tuple[int, str], dict[str, Tensor]] = {}
-    for key, tensor in (tensors | {key: tensors[first] for key, first in stored["shared"].items()}).items():
-        index, what, tensor_name = key.split("/", 2)
-        parts.setdefault((int(index), what), {})[tensor_name] = tensor
+    for key, tensor in folder.read_tensors(f"stages/{name}.safetensors").items():
+        index, part, tensor_name = key.split("/", 2)
+        parts.setdefault((int(index), part), {})[tensor_name] = tensor
     return [
         Candidate(
             name=summary["name"],
             kind=summary["kind"],
-            mask=BinaryMask(parts.get((index, "mask"), {})),
-            score=summary["score"],
-            val_predictions=parts[index, "val"]["predictions"],
-            expected=parts[index, "val"].get("expected"),
-            val_average_accuracy=summary["val_average_accuracy"],
+            mask=BinaryMask(parts.get((summary["mask"], "mask"), {})),
+            val_logits=parts[index, "val"]["logits"],
             test=None if summary["test"] is None else evaluation_from_dict(summary["test"]),
+            head=Head(**parts[index, "head"]) if (index, "head") in parts else None,
+            learning_rate=summary["learning_rate"],
             state=parts.get((index, "state"), {}),
         )
-        for index, summary in enumerate(stored["candidates"])
+        for index, summary in enumerate(folder.read_json(f"stages/{name}.json"))
     ]
 
 

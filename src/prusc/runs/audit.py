@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prusc.config import RunConfig
 from prusc.data import Data
-from prusc.engine.progress import Progress
+from prusc.engine.progress import ProgressOption
 from prusc.engine.runtime import stage_generator
 from prusc.runs.artifacts import data_to_dict, told_versions
 from prusc.runs.folder import FORMAT
 from prusc.runs.samples.exhibit import Exhibit, write_samples
-from prusc.runs.session import OpenRun, Original, find_original, open_run
+from prusc.runs.session import Session, open_session
+from prusc.runs.start import Start, start_run
 from prusc.stages.audit.clusters import AUDIT_TEXTS, Agreement, Audit, audit_clusters, measure_agreement
+from prusc.stages.cells import make_cells
 from prusc.stages.pseudo_attributes.clustering import Clustering
 from prusc.stages.representations import extract_representations
 
@@ -57,7 +58,7 @@ def audit(
     *,
     out: Path | str | None = None,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressOption = None,
 ) -> AuditResult:
     """Say which shortcuts a network seems to have learned.
 
@@ -70,7 +71,7 @@ def audit(
         config: Every setting; the defaults if ``None``.
         out: Run folder; without one nothing is written.
         force: Throw away what the run folder holds.
-        progress: Whom to tell.
+        progress: ``True`` shows lines and bars; or where progress is reported.
 
     Returns:
         The audit.
@@ -78,65 +79,65 @@ def audit(
     Raises:
         PruscError: If settings, data, network or run folder are not as they have to be.
     """
-    run = open_run(model, data, config, out=out, force=force, progress=progress)
-    original = find_original(run)
-    with run.stages.stage("audit"):
-        extract = partial(
-            extract_representations,
-            head_name=original.head_name,
-            split=run.data.val,
-            transform=run.transform,
-            runtime=run.runtime,
-        )
-        predicted = extract(original.model)
-        clustered = predicted if original.clustered is original.model else extract(original.clustered)
-        found = audit_clusters(
-            clustered.values,
-            predicted.predictions,
-            run.data.val.labels,
-            original.clustering,
-            run.config.audit,
-            num_classes=run.data.num_classes,
-            generator=stage_generator(run.config.seed, "audit"),
-        )
-        val, names = run.data.val, run.data.attribute_names
-        agreements = [measure_agreement("class", val.labels, found.cluster_ids)]
-        if val.attributes is not None:
-            agreements += [
-                measure_agreement(name, values, found.cluster_ids)
-                for name, values in zip(names, val.attributes.T, strict=True)
-            ]
-        result = AuditResult(
-            audit=found,
-            clustering=original.clustering,
-            agreements=tuple(agreements),
-            images=_list_images(found, predicted.predictions, run.data),
-            class_names=run.data.class_names,
-            num_samples=len(val),
-        )
-        if run.runtime.broadcast(run.folder is not None):
-            write_samples(run.folder, _make_exhibit(result, predicted.predictions, original, run))
-    num_suspects = sum(cluster.is_suspect for cluster in found.clusters)
-    run.say(f"audit: {found.verdict}, {num_suspects} of {len(found.clusters)} clusters are suspects")
-    if run.folder is not None:
-        run.folder.write_csv(IMAGES_FILE, result.images)
-        run.folder.write_json(AUDIT_FILE, _to_dict(result, run))
-    run.runtime.barrier()
+    session = open_session(model, data, config, out=out, force=force, progress=progress)
+    start = start_run(session)
+    with session.stages.timed("audit"):
+        result, predictions = _look(session, start)
+        if session.runtime.broadcast(session.folder is not None):
+            write_samples(session.folder, _make_exhibit(result, predictions, start, session))
+    num_suspects = sum(cluster.is_suspect for cluster in result.audit.clusters)
+    session.log(f"audit: {result.audit.verdict}, {num_suspects} of {len(result.audit.clusters)} clusters are suspects")
+    if session.folder is not None:
+        session.folder.write_csv(IMAGES_FILE, result.images)
+        session.folder.write_json(AUDIT_FILE, _to_dict(result, session))
+    session.runtime.barrier()
     return result
 
 
-def _make_exhibit(result: AuditResult, predictions: torch.Tensor, original: Original, run: OpenRun) -> Exhibit:
-    index = {sample_id: position for position, sample_id in enumerate(run.data.val.sample_ids)}
+def _look(session: Session, start: Start) -> tuple[AuditResult, Tensor]:
+    """Return what the clusters show on the validation split, and the predictions of the ERM network there."""
+    data, val = session.data, session.data.val
+    extract = partial(extract_representations, data=session.feed.of(val), head_name=start.head_name)
+    predicted = extract(start.erm)
+    clustered = predicted if start.clustered is start.erm else extract(start.clustered)
+    cells = make_cells(start.attribute, data, "val")
+    found = audit_clusters(
+        clustered.values,
+        predicted.predictions,
+        cells,
+        start.attribute,
+        session.config.audit,
+        generator=stage_generator(session.config.seed, "audit"),
+    )
+    agreements = [measure_agreement("class", val.labels, found.cluster_ids)]
+    if val.attributes is not None:
+        agreements += [
+            measure_agreement(name, values, found.cluster_ids)
+            for name, values in zip(data.attribute_names, val.attributes.T, strict=True)
+        ]
+    result = AuditResult(
+        audit=found,
+        clustering=start.attribute.clustering,
+        agreements=tuple(agreements),
+        images=_list_images(found, predicted.predictions, data),
+        class_names=data.class_names,
+        num_samples=len(val),
+    )
+    return result, predicted.predictions
+
+
+def _make_exhibit(result: AuditResult, predictions: Tensor, start: Start, session: Session) -> Exhibit:
+    index = {sample_id: position for position, sample_id in enumerate(session.data.val.sample_ids)}
     return Exhibit(
-        data=run.data,
-        networks={"before": original.model},
+        data=session.data,
+        networks={"before": start.erm},
         predictions={"erm": {"val": predictions}},
         clusters=result.audit.clusters,
         look_at=[index[sample_id] for sample_id in first_images(result.images)["sample_id"]],
-        head_name=original.head_name,
-        transform=run.transform,
-        seed=run.config.seed,
-        runtime=run.runtime,
+        head_name=start.head_name,
+        transform=session.feed.transform,
+        seed=session.config.seed,
+        runtime=session.runtime,
     )
 
 
@@ -146,7 +147,7 @@ def first_images(images: pd.DataFrame) -> pd.DataFrame:
     return (suspects if len(suspects) else images).groupby("rank").head(_MAX_FIRST_PER_CLUSTER).head(_MAX_FIRST)
 
 
-def _list_images(found: Audit, predictions: torch.Tensor, data: Data) -> pd.DataFrame:
+def _list_images(found: Audit, predictions: Tensor, data: Data) -> pd.DataFrame:
     """List the samples whose class is not their cluster's: by cluster in its order, wrong ones first, typical first."""
     parts = []
     for rank, cluster in enumerate(found.clusters, start=1):
@@ -169,13 +170,13 @@ def _list_images(found: Audit, predictions: torch.Tensor, data: Data) -> pd.Data
     return pd.concat(parts, ignore_index=True).drop(columns="is_right")
 
 
-def _to_dict(result: AuditResult, run: OpenRun) -> dict[str, Any]:
-    found, data, config = result.audit, run.data, run.config
+def _to_dict(result: AuditResult, session: Session) -> dict[str, Any]:
+    found, data, config = result.audit, session.data, session.config
     return {
         "format": FORMAT,
         **told_versions(),
-        **run.stages.circumstances,
-        "given_in_python": run.given,
+        **session.stages.circumstances,
+        "given_in_python": session.given,
         "data": data_to_dict(data),
         "model": config.model,
         "seed": config.seed,
@@ -197,5 +198,5 @@ def _to_dict(result: AuditResult, run: OpenRun) -> dict[str, Any]:
             for cluster in found.clusters
         ],
         "settings": asdict(config.audit),
-        "seconds": run.stages.seconds,
+        "seconds": session.stages.seconds,
     }

@@ -1,6 +1,7 @@
 """The main job: from a network that takes shortcuts to one that does without them, stage by stage."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -10,25 +11,39 @@ from torch import Tensor, nn
 
 from prusc.config import RunConfig
 from prusc.data import Data
-from prusc.engine.progress import Progress
+from prusc.data.table import Split
+from prusc.engine.progress import ProgressOption
 from prusc.engine.runtime import stage_generator
 from prusc.errors import ConfigError
 from prusc.masks import BinaryMask, whole_mask
-from prusc.runs.artifacts import read_masks, write_debiasing_set, write_masks, write_result
+from prusc.runs.artifacts import (
+    read_candidates,
+    read_masks,
+    write_candidates,
+    write_debiasing_set,
+    write_masks,
+    write_result,
+)
 from prusc.runs.result import VERDICT_TEXTS, DebiasingResult, summarise
 from prusc.runs.samples.exhibit import Exhibit, write_samples
-from prusc.runs.session import OpenRun, Original, find_original, open_run
-from prusc.stages.audit.clusters import judge_clusters
-from prusc.stages.candidates import DENSE, DENSE_FAMILIES, Candidate, Setting, try_heads, try_training
-from prusc.stages.cross_fitting import HeldOut, hold_out
-from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set, cell_ids
+from prusc.runs.session import Session, open_session
+from prusc.runs.start import Start, start_run
+from prusc.stages.audit.clusters import ClusterAudit, judge_clusters
+from prusc.stages.candidates import (
+    DENSE,
+    DENSE_FAMILIES,
+    Candidate,
+    CandidateContext,
+    try_heads,
+    try_training,
+)
+from prusc.stages.cells import Cells, make_cells
+from prusc.stages.cross_fitting import Folds, make_folds
+from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set
 from prusc.stages.evaluation import evaluate_groups, group_ids
 from prusc.stages.mask_learning import LearnedMasks, learn_masks
-from prusc.stages.selection.choice import choose_networks, order_judges
-from prusc.stages.selection.judges import make_judges
-from prusc.stages.subnetwork import extract_subnetwork
-
-_NUM_STATISTICS_BATCHES = 20
+from prusc.stages.selection.choice import Choice, choose_networks, order_judges
+from prusc.stages.selection.judges import Judge, make_judges
 
 
 def debias(
@@ -38,7 +53,7 @@ def debias(
     *,
     out: Path | str | None = None,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressOption = None,
 ) -> DebiasingResult:
     """Extract from a network a subnetwork that does without the shortcuts it has learned.
 
@@ -51,7 +66,7 @@ def debias(
         out: Run folder; without one nothing is written. A folder with an unfinished run of the same settings is
             resumed.
         force: Throw away what the run folder holds.
-        progress: Whom to tell.
+        progress: ``True`` shows lines and bars; or where progress is reported.
 
     Returns:
         The chosen network and everything about it.
@@ -64,253 +79,209 @@ def debias(
     """
     if config is not None and config.method != "prusc":
         raise ConfigError(f"method {config.method!r} is not PruSC; prusc.methods.run_method runs it")
-    run = open_run(model, data, config, out=out, force=force, progress=progress)
-    return _Debiasing(run).run()
+    return debias_session(open_session(model, data, config, out=out, force=force, progress=progress))
 
 
-class _Debiasing:
-    """The stages that follow the clusters."""
+def debias_session(session: Session) -> DebiasingResult:
+    """Go through all stages of a run that is open."""
+    stages, config = session.stages, session.config
+    start = start_run(session)
+    with stages.timed("debiasing_set"):
+        context, judges = _prepare(session, start)
+    with stages.timed("masks"):
+        learned = _learn(session, context)
+    dense = _stage_candidates(session, "controls", DENSE, partial(_try_dense, context), judges[0])
+    judges = order_judges(judges, dense)
+    session.log(f"{judges[0].kind} judge{' first' if len(judges) > 1 else ''}")
+    masked: dict[int, list[Candidate]] = {}
+    for step, mask in learned.masks.items():
+        make = partial(try_heads, f"mask@{step}", mask, context)
+        masked[step] = _stage_candidates(session, f"candidates@{step}", f"mask-{step}", make, judges[0])
+    if config.finetune.learning_rates:
+        # Training takes far longer than a new head: it is spent on the most promising mask.
+        step = max(masked, key=lambda step: max(judges[0].score(c).score for c in masked[step]))
+        make = partial(try_training, f"mask@{step}", learned.masks[step], context)
+        masked[step] += _stage_candidates(session, f"weights@{step}", f"mask-{step}-weights", make, judges[0])
+    with stages.timed("evaluation"):
+        result = _finish(session, start, context, judges, _Tried(learned, dense, list(chain(*masked.values()))))
+    stages.close()
+    return result
 
-    def __init__(self, run: OpenRun) -> None:
-        self.opened = run
-        self.config, self.data, self.runtime = run.config, run.data, run.runtime
-        self.folder, self.progress = run.folder, run.progress
-        self.stages, self.say = run.stages, run.say
-        self.transform, self.debiasing_transform = run.transform, run.debiasing_transform
 
-    def run(self) -> DebiasingResult:
-        """Go through the stages."""
-        original = find_original(self.opened)
-        model = original.model
-        with self.stages.stage("debiasing_set"):
-            setting = self.build_setting(original)
-        with self.stages.stage("masks"):
-            learned = self.learn(model, setting)
-        with self.stages.stage("controls"):
-            dense = self.stages.cached(DENSE, lambda: self.try_dense(model, setting))
-            setting = order_judges(setting, dense)
-            self.say(f"{setting.judges[0].kind} judge{' first' if len(setting.judges) > 1 else ''}")
-        masked: dict[int, list[Candidate]] = {}
-        for step in learned.masks:
-            with self.stages.stage(f"candidates@{step}"):
-                make = partial(self.try_mask, try_heads, model, learned, step, setting)
-                masked[step] = self.stages.cached(f"mask-{step}", make)
-        if self.config.finetune.learning_rates:
-            # Training takes far longer than a new head: it is spent on the most promising mask.
-            step = max(masked, key=lambda step: max(candidate.score for candidate in masked[step]))
-            with self.stages.stage(f"weights@{step}"):
-                make = partial(self.try_mask, try_training, model, learned, step, setting)
-                masked[step] += self.stages.cached(f"mask-{step}-weights", make)
-        with self.stages.stage("evaluation"):
-            result = self.finish(original, setting, learned, dense, list(chain(*masked.values())))
-        if self.folder is not None:
-            self.folder.close()
-        self.runtime.barrier()
-        return result
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """The masks, and the candidates without one and with one."""
 
-    # ------------------------------------------------------------------------------------------------- stages
+    learned: LearnedMasks
+    dense: list[Candidate]
+    masked: list[Candidate]
 
-    def build_setting(self, original: Original) -> Setting:
-        """Return the de-biasing set and the pseudo-groups that judge, which never share a sample."""
-        config, data = self.config, self.data
-        clustering, val_cluster_ids = original.clustering, original.val_cluster_ids
-        judged = torch.arange(len(data.val))
-        if config.debiasing_set.split == "val":
-            order = torch.randperm(len(data.val), generator=stage_generator(config.seed, "halves of validation"))
-            drawn, judged = order[: len(order) // 2].sort().values, order[len(order) // 2 :].sort().values
-            split, debiasing_set = data.val.subset(drawn), self.draw_validation(original, drawn)
-        else:
-            split = data.train
-            debiasing_set = build_debiasing_set(
-                split.labels,
-                clustering.cluster_ids,
-                num_classes=data.num_classes,
-                num_clusters=clustering.num_clusters,
-                config=config.debiasing_set,
-                margins=clustering.margins,
-                final_ids=clustering.final_ids,
-            )
-        if self.folder is not None:
-            write_debiasing_set(self.folder, debiasing_set, data)
-        groups = group_ids(data.val, data) if config.selection.rule == "validation-groups" else None
-        judges = make_judges(
-            data.val.labels[judged],
-            val_cluster_ids[judged],
-            None if groups is None else groups[judged],
-            clustering=clustering,
-            config=config.selection,
+
+def _prepare(session: Session, start: Start) -> tuple[CandidateContext, tuple[Judge, ...]]:
+    """Return what candidates are made with and who judges them; the two never share a sample."""
+    config, data = session.config, session.data
+    val_cells = make_cells(start.attribute, data, "val")
+    source, cells, judged = _split_draws_and_judges(session, start, val_cells)
+    debiasing_set = build_debiasing_set(cells, config.debiasing_set)
+    session.stages.write(debiasing_set, partial(write_debiasing_set, data=data))
+    groups = group_ids(data.val, data) if config.selection.rule == "validation-groups" else None
+    judges = make_judges(val_cells, start.attribute, config.selection, indices=judged, group_ids=groups)
+    session.log(
+        f"de-biasing set: {_describe_cells(debiasing_set)} of the {config.debiasing_set.split} split; "
+        f"{len(judges[0].groups.sizes)} {judges[0].kind} of {len(judged)} validation samples may judge"
+    )
+    context = CandidateContext(
+        model=start.erm,
+        head_name=start.head_name,
+        data=data,
+        feed=session.feed,
+        draws=session.draw_feed(source),
+        debiasing_set=debiasing_set,
+        folds=_make_folds(session, val_cells),
+        config=config,
+        progress=session.stages,
+    )
+    return context, judges
+
+
+def _split_draws_and_judges(session: Session, start: Start, val_cells: Cells) -> tuple[Split, Cells, Tensor]:
+    """Return the split that is drawn from and its cells, and the validation samples that judge."""
+    val = session.data.val
+    if session.config.debiasing_set.split == "train":
+        return session.data.train, make_cells(start.attribute, session.data, "train"), torch.arange(len(val))
+    order = torch.randperm(len(val), generator=stage_generator(session.config.seed, "halves of validation"))
+    drawn, judged = order[: len(order) // 2].sort().values, order[len(order) // 2 :].sort().values
+    return val.subset(drawn), val_cells.subset(drawn), judged
+
+
+def _describe_cells(debiasing_set: DebiasingSet) -> str:
+    cells, used = debiasing_set.cells, debiasing_set.weights > 0
+    split_by = {"class": cells.labels, "cluster": cells.attribute_ids}
+    if cells.finer_ids is not None:
+        split_by["cluster of the final network"] = cells.finer_ids
+    num_cells = torch.stack(list(split_by.values()))[:, used].unique(dim=1).shape[1]
+    return f"{num_cells} cells ({' x '.join(split_by)}) of {int(used.sum())} samples"
+
+
+def _make_folds(session: Session, val_cells: Cells) -> Folds | None:
+    """Return how validation samples are drawn for heads, if heads are fitted on them."""
+    num_folds = session.config.finetune.head_folds
+    if not num_folds:
+        return None
+    generator = stage_generator(session.config.seed, "folds of validation")
+    folds = make_folds(val_cells, session.config.debiasing_set, num_folds=num_folds, generator=generator)
+    session.log(
+        f"heads are fitted on {folds.num_drawn} validation samples, drawn in the same way, in {num_folds} folds"
+    )
+    return folds
+
+
+def _learn(session: Session, context: CandidateContext) -> LearnedMasks:
+    """Return the masks along the path of mask learning."""
+    learned = session.stages.make_or_read(
+        lambda: learn_masks(
+            context.model,
+            context.draws,
+            context.debiasing_set,
+            session.config.masks,
+            head_name=context.head_name,
+            generator=stage_generator(session.config.seed, "masks"),
+            progress=session.stages,
+        ),
+        read_masks,
+        write_masks,
+    )
+    densities = ", ".join(f"{mask.density:.2f} at step {step}" for step, mask in learned.masks.items())
+    session.log(f"masks: density {densities}")
+    return learned
+
+
+def _try_dense(context: CandidateContext) -> list[Candidate]:
+    """Return the candidates without a mask."""
+    config = context.config.masks
+    mask: BinaryMask = whole_mask(context.model, include=config.include, exclude=config.exclude)
+    found = try_heads(DENSE, mask, context)
+    return found + try_training(DENSE, mask, context) if context.config.controls else found
+
+
+def _stage_candidates(
+    session: Session, stage: str, name: str, make: Callable[[], list[Candidate]], judge: Judge
+) -> list[Candidate]:
+    """Return the candidates of a base network, from disk where they were made before, and log the best one."""
+    read, write = partial(read_candidates, name=name), partial(write_candidates, name=name)
+    candidates: list[Candidate] = session.stages.stage(stage, make, read, write)
+    scores = {candidate.name: judge.score(candidate).score for candidate in candidates}
+    best = max(scores, key=lambda key: scores[key])
+    session.log(f"tried {len(scores)} candidates of {name}; best {best}, score {scores[best]:.3f}")
+    return candidates
+
+
+def _finish(
+    session: Session, start: Start, context: CandidateContext, judges: tuple[Judge, ...], tried: _Tried
+) -> DebiasingResult:
+    """Choose, evaluate and write."""
+    data, folder = session.data, session.folder
+    choice = choose_networks(context, judges, tried.dense, tried.masked)
+    clusters = _audit(session, start, choice)
+    if session.runtime.broadcast(folder is not None):
+        write_samples(folder, _exhibit(session, start, choice, clusters))
+    chosen = choice.candidates["subnetwork"]
+    session.log(f"chosen by {choice.judged_by}: {chosen.name}, density {chosen.mask.density:.2f}")
+    session.log(f"verdict: {choice.verdict}: {VERDICT_TEXTS[choice.verdict]}")
+    labels = data.val.labels
+    result = DebiasingResult(
+        model=choice.networks["subnetwork"],
+        erm=choice.networks["erm"],
+        mask=chosen.mask,
+        verdict=choice.verdict,
+        judged_by=choice.judged_by,
+        chosen={name: candidate.name for name, candidate in choice.candidates.items()},
+        candidates=summarise(tried.dense, choice.scores, DENSE_FAMILIES, labels)
+        + summarise(tried.masked, choice.scores, {}, labels),
+        evaluations={
+            name: {split: evaluate_groups(found, data.splits[split], data) for split, found in predictions.items()}
+            for name, predictions in choice.predictions.items()
+        },
+        clustering=start.attribute.clustering,
+        class_names=data.class_names,
+        cells=choice.cells,
+        clusters=clusters,
+        history=tried.learned.history,
+        seconds=session.stages.seconds,
+        config=session.config,
+    )
+    if folder is not None:
+        folder.write_tensors("mask.safetensors", result.mask.tensors)
+        folder.write_tensors("model.safetensors", result.model.state_dict())
+        # Last of all: a folder that holds it is a finished run.
+        write_result(
+            folder, result, data, circumstances={**session.stages.circumstances, "given_in_python": session.given}
         )
-        used = debiasing_set.weights > 0
-        cut_by = {"class": debiasing_set.labels, "cluster": debiasing_set.cluster_ids}
-        if debiasing_set.final_ids is not None:
-            cut_by["cluster of the final network"] = debiasing_set.final_ids
-        num_cells = torch.stack(list(cut_by.values()))[:, used].unique(dim=1).shape[1]
-        self.say(
-            f"de-biasing set: {num_cells} cells ({' x '.join(cut_by)}) of {int(used.sum())} samples of the "
-            f"{config.debiasing_set.split} split; {len(judges[0].sizes)} {judges[0].kind} of {len(judged)} validation "
-            "samples may judge"
-        )
-        return Setting(
-            data=data,
-            head_name=original.head_name,
-            source=split,
-            debiasing_set=debiasing_set,
-            judges=judges,
-            judged=judged,
-            judged_cluster_ids=val_cluster_ids[judged],
-            untrained_clusters=clustering.untrained,
-            held_out=self.hold_out(original),
-            transform=self.transform,
-            debiasing_transform=self.debiasing_transform,
-            config=config,
-            runtime=self.runtime,
-            progress=self.progress,
-        )
+    return result
 
-    def draw_validation(self, original: Original, indices: Tensor) -> DebiasingSet:
-        """Return how some validation samples are drawn."""
-        final_ids = original.val_final_ids
-        return build_debiasing_set(
-            self.data.val.labels[indices],
-            original.val_cluster_ids[indices],
-            num_classes=self.data.num_classes,
-            num_clusters=original.clustering.num_clusters,
-            config=self.config.debiasing_set,
-            margins=original.val_margins[indices],
-            final_ids=None if final_ids is None else final_ids[indices],
-        )
 
-    def hold_out(self, original: Original) -> HeldOut | None:
-        """Return how validation samples are drawn for heads, if heads are fitted on them."""
-        num_folds = self.config.finetune.head_folds
-        if not num_folds:
-            return None
-        labels = self.data.val.labels
-        held_out = hold_out(
-            labels,
-            cell_ids(labels, original.val_cluster_ids, original.clustering.num_clusters),
-            partial(self.draw_validation, original),
-            num_folds=num_folds,
-            generator=stage_generator(self.config.seed, "folds of validation"),
-        )
-        num_drawn = int((held_out.weights[-1] > 0).sum())
-        self.say(f"heads are fitted on {num_drawn} validation samples, drawn in the same way, in {num_folds} folds")
-        return held_out
+def _audit(session: Session, start: Start, choice: Choice) -> tuple[ClusterAudit, ...]:
+    """Say which clusters are suspects of the ERM network."""
+    cells = make_cells(start.attribute, session.data, "val")
+    return judge_clusters(
+        choice.predictions["erm"]["val"],
+        cells,
+        session.config.audit,
+        mirrors_network=start.attribute.mirrors_network,
+        generator=stage_generator(session.config.seed, "audit"),
+    )
 
-    def learn(self, model: nn.Module, setting: Setting) -> LearnedMasks:
-        """Return the masks along the path of mask learning."""
-        learned = self.stages.stored(read_masks)
-        if learned is None:
-            config = self.config.masks
-            learned = learn_masks(
-                model,
-                setting.head_name,
-                setting.source,
-                setting.debiasing_set,
-                self.debiasing_transform,
-                config,
-                self.runtime,
-                generator=stage_generator(self.config.seed, "masks"),
-                after_step=lambda step, _: self.progress.advance("mask learning", step, config.steps),
-            )
-            if self.folder is not None:
-                write_masks(self.folder, learned)
-        densities = ", ".join(f"{mask.density:.2f} at step {step}" for step, mask in learned.masks.items())
-        self.say(f"masks: density {densities}")
-        return learned
 
-    def try_dense(self, model: nn.Module, setting: Setting) -> list[Candidate]:
-        """Return the candidates without a mask."""
-        config = self.config.masks
-        mask = whole_mask(model, include=config.include, exclude=config.exclude)
-        found = try_heads(model, DENSE, mask, setting)
-        if not self.config.controls:
-            return found
-        return found + try_training(model, DENSE, mask, order_judges(setting, found))
-
-    def try_mask(
-        self,
-        attempt: Callable[[nn.Module, str, BinaryMask, Setting], list[Candidate]],
-        model: nn.Module,
-        learned: LearnedMasks,
-        step: int,
-        setting: Setting,
-    ) -> list[Candidate]:
-        """Return the candidates that an attempt makes of the network with one mask."""
-        mask = learned.masks[step]
-        generator = stage_generator(self.config.seed, "batch norm statistics")
-        batches = [
-            setting.debiasing_set.draw(self.config.masks.batch_size, generator)
-            for _ in range(_NUM_STATISTICS_BATCHES if self.config.masks.reestimate_batch_norm else 0)
-        ]
-        base = extract_subnetwork(model, mask, setting.source, batches, self.transform, self.runtime)
-        return attempt(base, f"mask@{step}", mask, setting)
-
-    def finish(
-        self,
-        original: Original,
-        setting: Setting,
-        learned: LearnedMasks,
-        dense: list[Candidate],
-        masked: list[Candidate],
-    ) -> DebiasingResult:
-        """Choose, evaluate and write."""
-        model, clustering = original.model, original.clustering
-        choice = choose_networks(model, setting, dense, masked)
-        clusters = judge_clusters(
-            choice.predictions["erm"]["val"],
-            self.data.val.labels,
-            original.val_cluster_ids,
-            self.config.audit,
-            num_clusters=clustering.num_clusters,
-            num_classes=self.data.num_classes,
-            untrained=clustering.untrained,
-            generator=stage_generator(self.config.seed, "audit"),
-        )
-        if self.runtime.broadcast(self.folder is not None):
-            after = choice.networks["subnetwork" if choice.verdict == "improved" else "erm"]
-            exhibit = Exhibit(
-                data=self.data,
-                networks={"before": choice.networks["erm"], "after": after},
-                predictions=choice.predictions,
-                clusters=clusters,
-                look_at=(),
-                head_name=setting.head_name,
-                transform=self.transform,
-                seed=self.config.seed,
-                runtime=self.runtime,
-            )
-            write_samples(self.folder, exhibit)
-        chosen = choice.candidates["subnetwork"]
-        self.say(f"chosen by {choice.judged_by}: {chosen.name}, density {chosen.mask.density:.2f}")
-        self.say(f"verdict: {choice.verdict}: {VERDICT_TEXTS[choice.verdict]}")
-        result = DebiasingResult(
-            model=choice.networks["subnetwork"],
-            erm=choice.networks["erm"],
-            mask=chosen.mask,
-            verdict=choice.verdict,
-            judged_by=choice.judged_by,
-            chosen={name: candidate.name for name, candidate in choice.candidates.items()},
-            candidates=summarise(dense, choice.scores, DENSE_FAMILIES) + summarise(masked, choice.scores, {}),
-            evaluations={
-                name: {
-                    split: evaluate_groups(found, self.data.splits[split], self.data)
-                    for split, found in predictions.items()
-                }
-                for name, predictions in choice.predictions.items()
-            },
-            clustering=clustering,
-            class_names=self.data.class_names,
-            cells=choice.cells,
-            clusters=clusters,
-            history=learned.history,
-            seconds=self.stages.seconds,
-            config=self.config,
-        )
-        if self.folder is not None:
-            self.folder.write_tensors("mask.safetensors", result.mask.tensors)
-            self.folder.write_tensors("model.safetensors", result.model.state_dict())
-            # Last of all: a folder that holds it is a finished run.
-            circumstances = {**self.stages.circumstances, "given_in_python": self.opened.given}
-            write_result(self.folder, result, self.data, circumstances=circumstances)
-        return result
+def _exhibit(session: Session, start: Start, choice: Choice, clusters: tuple[ClusterAudit, ...]) -> Exhibit:
+    after = choice.networks["subnetwork" if choice.verdict == "improved" else "erm"]
+    return Exhibit(
+        data=session.data,
+        networks={"before": choice.networks["erm"], "after": after},
+        predictions=choice.predictions,
+        clusters=clusters,
+        look_at=(),
+        head_name=start.head_name,
+        transform=session.feed.transform,
+        seed=session.config.seed,
+        runtime=session.runtime,
+    )

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -14,11 +13,10 @@ from typing import Any
 import pandas as pd
 import safetensors.torch
 import tomli_w
-import torch
 from torch import Tensor
 
-from prusc.config import RunConfig, config_from_dict, config_to_dict
-from prusc.errors import ConfigError, DataError, RunFolderError
+from prusc.config import RunConfig, config_to_dict, read_config
+from prusc.errors import RunFolderError
 
 FORMAT = 1
 METRICS = "metrics.json"
@@ -237,82 +235,6 @@ def _write_atomically(target: Path, write: Callable[[Path], Any]) -> None:
         Path(temporary).replace(target)
     finally:
         Path(temporary).unlink(missing_ok=True)
-
-
-def read_config(path: Path) -> RunConfig:
-    """Read the settings of a run from a TOML file.
-
-    Args:
-        path: As ``config.toml`` in a run folder; absent settings have their defaults.
-
-    Returns:
-        The settings.
-
-    Raises:
-        ConfigError: If the file is missing, is no TOML, or holds a setting that is unknown or out of range.
-    """
-    try:
-        return config_from_dict(RunConfig, tomllib.loads(path.read_text("utf-8")))
-    except OSError as error:
-        raise ConfigError(f"config file {path} cannot be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config file {path} is no valid TOML: {error}") from error
-    except ConfigError as error:
-        raise ConfigError(f"config file {path}: {error}") from error
-
-
-def read_cluster_csv(path: Path, labels: Tensor) -> Tensor:
-    """Read the clusters of the training split from a CSV file with columns ``index``, ``label``, ``cluster_assign``.
-
-    Args:
-        path: One row per sample, in any order; rows whose column ``split`` is not ``train`` are passed over.
-        labels: Class of each training sample, compared with the file's.
-
-    Returns:
-        Cluster of each training sample.
-
-    Raises:
-        DataError: If a column or row is missing, doubled or wrong.
-    """
-    try:
-        # As text, so that an error shows a cell as the file has it.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"cluster file {path} cannot be read as CSV: {str(error).splitlines()[0]}") from error
-    wanted = ["index", "label", "cluster_assign"]
-    missing = [name for name in wanted if name not in table.columns]
-    if missing:
-        raise DataError(f"cluster file {path} lacks the columns {missing}; it has {list(table.columns)}")
-    if "split" in table.columns:
-        table = table[table["split"] == "train"]
-    rows = table.index.to_numpy() + 2
-    columns: dict[str, Tensor] = {}
-    for name in wanted:
-        numbers = pd.to_numeric(table[name], errors="coerce")
-        bad = numbers.isna() | (numbers % 1 != 0) | (numbers < 0)
-        if bad.any():
-            first = int(bad.to_numpy().argmax())
-            raise DataError(
-                f"cluster file {path}, row {rows[first]}, column {name!r}: {table[name].iloc[first]!r} is no whole "
-                "number of at least 0"
-            )
-        columns[name] = torch.tensor(numbers.to_numpy(dtype="int64"))
-    index, given = columns["index"], columns["label"]
-    if not torch.equal(index.sort().values, torch.arange(len(labels))):
-        raise DataError(
-            f"cluster file {path} must name each of the {len(labels)} training samples once, as index 0 to "
-            f"{len(labels) - 1}; it has {len(index)} rows, {len(index.unique())} different indices"
-        )
-    differing = given != labels[index]
-    if bool(differing.any()):
-        first = int(differing.nonzero()[0, 0])
-        raise DataError(
-            f"cluster file {path}, row {rows[first]}: label {int(given[first])} for sample {int(index[first])}, whose "
-            f"class is {int(labels[index[first]])}; was the file made for other data?"
-        )
-    cluster_ids = torch.empty(len(labels), dtype=torch.long)
-    cluster_ids[index] = columns["cluster_assign"]
-    return cluster_ids
 
 
 def _differing_settings(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> list[str]:

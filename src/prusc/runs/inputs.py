@@ -15,7 +15,7 @@ from prusc.errors import DataError, ModelError, PruscError, RunFolderError
 from prusc.models.build import build_model, check_model_name, model_image_size, model_normalisation
 from prusc.models.head import find_head
 from prusc.models.weights import load_weights, read_weights
-from prusc.runs.folder import read_cluster_csv
+from prusc.stages.pseudo_attributes.given import read_cluster_csv
 
 
 def read_run_weights(config: RunConfig) -> dict[str, Tensor] | None:
@@ -49,6 +49,12 @@ def build_run_model(config: RunConfig, data: Data, weights: dict[str, Tensor] | 
     return model
 
 
+def build_untrained(config: RunConfig, data: Data) -> nn.Module:
+    """Build the network that the training of the settings' trained one began with."""
+    begin = replace(config, trained=None)
+    return build_run_model(begin, data, read_run_weights(begin))
+
+
 def load_run_data(config: RunConfig, progress: Progress) -> Data:
     """Load the data that the settings name, normalised as the network was trained, and check the clusters asked for."""
     options = config.data_options
@@ -61,7 +67,7 @@ def load_run_data(config: RunConfig, progress: Progress) -> Data:
         default_image_size=DEFAULT_IMAGE_SIZE if size is None else size,
         memory_limit_bytes=int(min(options.memory_limit_gib * 2**30, sys.maxsize)),
         progress=lambda done, total: progress.advance("reading images", done, total),
-        say=progress.say,
+        say=progress.log,
         **options.given(),
     )
     normalisation = model_normalisation(config.model)

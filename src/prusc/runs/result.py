@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 
 from prusc.config import RunConfig
 from prusc.masks import BinaryMask
@@ -12,7 +13,8 @@ from prusc.stages.candidates import Candidate
 from prusc.stages.evaluation import GroupEvaluation
 from prusc.stages.mask_learning import MaskHistoryEntry
 from prusc.stages.pseudo_attributes.clustering import Clustering
-from prusc.stages.selection.judges import CellAccuracy, SelectionScore, Verdict
+from prusc.stages.selection.judges import Verdict
+from prusc.stages.selection.scores import CellAccuracy, SelectionScore
 
 # What tables call the networks of a run.
 FAMILY_TITLES = {
@@ -60,7 +62,10 @@ class CandidateSummary:
 
 
 def summarise(
-    candidates: Sequence[Candidate], scores: Mapping[str, SelectionScore], families: Mapping[str, str]
+    candidates: Sequence[Candidate],
+    scores: Mapping[str, SelectionScore],
+    families: Mapping[str, str],
+    val_labels: Int[Tensor, " val"],
 ) -> tuple[CandidateSummary, ...]:
     """Keep of each candidate what a table shows.
 
@@ -68,6 +73,7 @@ def summarise(
         candidates: All those of a dense network, or of masked ones.
         scores: What the judge that decided thinks of each, by name.
         families: Family of each kind; kinds that are not in it are of the family ``subnetwork``.
+        val_labels: Class of each validation sample.
 
     Returns:
         One summary a candidate.
@@ -79,7 +85,7 @@ def summarise(
             density=candidate.mask.density,
             score=scores[candidate.name].score,
             score_error=scores[candidate.name].error,
-            val_average_accuracy=candidate.val_average_accuracy,
+            val_average_accuracy=(candidate.val_predictions == val_labels).double().mean().item(),
             test=candidate.test,
         )
         for candidate in candidates

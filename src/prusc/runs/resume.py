@@ -1,28 +1,26 @@
-"""What the stages of a run share: the run folder, the clock and whom to tell."""
+"""Stages that resume: each leaves its result in the run folder, and a killed run goes on after the last one."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, TypeVar
 
+from prusc.engine.process import peak_memory_mib
 from prusc.engine.progress import Progress
-from prusc.engine.runtime import Runtime, peak_memory_mib
-from prusc.runs.artifacts import read_candidates, write_candidates
+from prusc.engine.runtime import Runtime
 from prusc.runs.folder import RunFolder
-from prusc.stages.candidates import Candidate
 
-StoredT = TypeVar("StoredT")
+MadeT = TypeVar("MadeT")
 
 
-class RunStages:
-    """Keeps what stages leave, so that a run resumes after the last one that came to its end.
+class Stages:
+    """The one place that knows whether a run has a folder, and what it holds already.
 
     Args:
-        folder: Where they leave it; ``None`` in a run without a folder, and in all processes but the main one.
+        folder: The run folder; ``None`` without one, and in all processes but the main one.
         runtime: The processes of the run.
-        progress: Whom to tell.
+        progress: Where progress is reported.
 
     Attributes:
         seconds: Wall time by stage; a stage that was finished before keeps the time it took then.
@@ -42,12 +40,52 @@ class RunStages:
 
     @property
     def circumstances(self) -> dict[str, Any]:
-        """What a run tells of how it was made, beside its settings."""
+        """What a run records of how it was made, beside its settings."""
         return {"num_processes": self.runtime.num_processes, "peak_memory_mib": self.peak_memory_mib}
 
+    def stage(
+        self,
+        name: str,
+        make: Callable[[], MadeT],
+        read: Callable[[RunFolder], MadeT | None] | None = None,
+        write: Callable[[RunFolder, MadeT], None] | None = None,
+    ) -> MadeT:
+        """Run a stage, or read what it left.
+
+        Args:
+            name: Of the stage, for its time and memory.
+            make: Does the work, in every process.
+            read: Returns what the stage left in the folder, or ``None`` if it did not come to its end.
+            write: Leaves the result in the folder; called in the main process alone.
+
+        Returns:
+            The result, in every process.
+        """
+        with self.timed(name):
+            return self.make_or_read(make, read, write)
+
+    def make_or_read(
+        self,
+        make: Callable[[], MadeT],
+        read: Callable[[RunFolder], MadeT | None] | None = None,
+        write: Callable[[RunFolder, MadeT], None] | None = None,
+    ) -> MadeT:
+        """Make a part of a stage, or read what it left; as `stage`, whose clock is running."""
+        stored = None if read is None else self.runtime.broadcast(None if self.folder is None else read(self.folder))
+        if stored is not None:
+            return stored
+        made = make()
+        self.write(made, write)
+        return made
+
+    def write(self, made: MadeT, write: Callable[[RunFolder, MadeT], None] | None) -> None:
+        """Write something, where there is a folder."""
+        if self.folder is not None and write is not None:
+            write(self.folder, made)
+
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Measure a stage."""
+    def timed(self, name: str) -> Iterator[None]:
+        """Measure the time of a stage."""
         begin = time.perf_counter()
         yield
         if name not in self.seconds:
@@ -59,23 +97,18 @@ class RunStages:
                 self.folder.write_json("stages/memory.json", self.peak_memory_mib)
                 self.folder.write_json("stages/seconds.json", self.seconds)
 
-    def stored(self, read: Callable[[RunFolder], StoredT | None]) -> StoredT | None:
-        """Return to every process what a stage left in the run folder, if it came to its end."""
-        return self.runtime.broadcast(None if self.folder is None else read(self.folder))
-
-    def cached(self, name: str, make: Callable[[], list[Candidate]]) -> list[Candidate]:
-        """Return the candidates of a base network, from disk where they were made before."""
-        candidates = self.stored(partial(read_candidates, name=name))
-        if candidates is None:
-            candidates = make()
-            if self.folder is not None:
-                write_candidates(self.folder, name, candidates)
-        best = max(candidates, key=lambda candidate: candidate.score)
-        self.say(f"tried {len(candidates)} candidates of {name}; best {best.name}, score {best.score:.3f}")
-        return candidates
-
-    def say(self, text: str) -> None:
-        """Tell a line to whoever watches, and to ``log.txt``."""
-        self.progress.say(text)
+    def log(self, text: str) -> None:
+        """Report a line, and write it into ``log.txt``."""
+        self.progress.log(text)
         if self.folder is not None:
             self.folder.append_log(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}")
+
+    def advance(self, task: str, done: int, total: int) -> None:
+        """Report how many steps of a task are done."""
+        self.progress.advance(task, done, total)
+
+    def close(self) -> None:
+        """End the run: remove what only a resumed one needs, and wait for the other processes."""
+        if self.folder is not None:
+            self.folder.close()
+        self.runtime.barrier()

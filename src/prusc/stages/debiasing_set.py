@@ -1,6 +1,6 @@
-"""Stage 4: draw samples so that the cluster says little about the class."""
+"""Stage 4: draw samples so that the pseudo-attribute says little about the class."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -8,26 +8,24 @@ from torch import Tensor
 
 from prusc.config import DebiasingSetConfig
 from prusc.errors import ConfigError, DataError
+from prusc.stages.cells import Cells
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DebiasingSet:
     """Which samples are drawn, and how often.
 
     Attributes:
-        labels: Class of each sample.
-        cluster_ids: Cluster of each sample.
-        weights: Probability of each sample in one draw, 0 for one that is left out; they sum to 1, and each class that
+        cells: Class and pseudo-attribute of each sample.
+        weights: Probability of each sample in one draw, 0 for one that is left out. They sum to 1, and each class that
             has a sample to draw gets the same share.
-        num_clusters: Number of clusters.
-        final_ids: Cluster of each sample among those of the final network, where these cut the cells.
     """
 
-    labels: Int[Tensor, " samples"]
-    cluster_ids: Int[Tensor, " samples"]
+    cells: Cells
     weights: Float[Tensor, " samples"]
-    num_clusters: int
-    final_ids: Int[Tensor, " samples"] | None = None
+
+    def __repr__(self) -> str:
+        return f"DebiasingSet(draws from {int((self.weights > 0).sum())} of {len(self.weights)} samples)"
 
     def draw(self, num_samples: int, generator: torch.Generator) -> Int[Tensor, " drawn"]:
         """Draw sample indices with replacement."""
@@ -50,57 +48,36 @@ def draw_indices(
     return torch.searchsorted(cumulative, uniform, right=True).clamp_(max=len(weights) - 1)
 
 
-def cell_ids(
-    labels: Int[Tensor, " samples"], cluster_ids: Int[Tensor, " samples"], num_clusters: int
-) -> Int[Tensor, " samples"]:
-    """Number the cells (class, cluster) row by row."""
-    return labels * num_clusters + cluster_ids
-
-
-def build_debiasing_set(
-    labels: Int[Tensor, " samples"],
-    cluster_ids: Int[Tensor, " samples"],
-    *,
-    num_classes: int,
-    num_clusters: int,
-    config: DebiasingSetConfig,
-    margins: Float[Tensor, " samples"] | None = None,
-    final_ids: Int[Tensor, " samples"] | None = None,
-) -> DebiasingSet:
+def build_debiasing_set(cells: Cells, config: DebiasingSetConfig | None = None) -> DebiasingSet:
     """Give each class the same share, and each cell within its class a share by its size to ``cell_exponent``.
 
-    Samples at the border between two clusters are the ones whose cluster says least of their group: a cell that is made
-    of the others is purer.
+    The pseudo-attribute is least certain for samples at the border between two of its values. ``border_share`` leaves
+    them out, so that the cells are purer.
 
     Args:
-        labels: Class of each sample.
-        cluster_ids: Cluster of each sample.
-        num_classes: Number of classes.
-        num_clusters: Number of clusters.
-        config: Exponent, smallest cell, the share of the samples that are left out for lying at a border, and how many
-            clusters of the final network cut the cells.
-        margins: How far each sample is from the border, see `Clustering.measure_margins`; needed for that share.
-        final_ids: Cluster of each sample among those of the final network, which cut the cells; needed for that number.
+        cells: Class and pseudo-attribute of each sample. Their margins are needed for ``border_share``, their finer ids
+            for ``final_clusters``.
+        config: How samples are drawn; the defaults if ``None``.
 
     Returns:
-        Weights for drawing.
+        The probability of each sample.
 
     Raises:
-        ConfigError: If a share is to be left out and there are no margins, or cells are to be cut and nothing says how.
+        ConfigError: If a setting needs margins or finer ids that the cells do not have.
         DataError: If every cell is below the smallest size, or all samples of a class lie at the border.
+
+    Example:
+        >>> import torch, prusc
+        >>> cells = prusc.Cells(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 1]))
+        >>> prusc.build_debiasing_set(cells).weights
+        tensor([0.1250, 0.1250, 0.2500, 0.5000], dtype=torch.float64)
     """
-    crossed_ids, num_crossed = cluster_ids, num_clusters
-    if config.final_clusters:
-        if final_ids is None:
-            raise ConfigError(
-                f"debiasing_set.final_clusters {config.final_clusters} needs the cluster of each sample in the final "
-                "network; give final_ids, or set it to 0"
-            )
-        crossed_ids = cluster_ids * config.final_clusters + final_ids
-        num_crossed = num_clusters * config.final_clusters
-    cells = cell_ids(labels, crossed_ids, num_crossed)
-    core = _find_core(labels, margins, config)
-    sizes = torch.bincount(cells[core], minlength=num_classes * num_crossed).double()
+    config = config or DebiasingSetConfig()
+    split_cells = _split_further(cells, config)
+    core = _find_core(cells.labels, cells.margins, config)
+    num_classes, num_values = cells.num_classes, split_cells.num_values
+    ids = split_cells.ids
+    sizes = torch.bincount(ids[core], minlength=num_classes * num_values).double()
     used = sizes >= config.min_cell_size
     if not bool(used.any()):
         raise DataError(
@@ -108,11 +85,27 @@ def build_debiasing_set(
             "debiasing_set.min_cell_size"
         )
     shares = torch.where(used, sizes.clamp(min=1) ** config.cell_exponent, torch.zeros_like(sizes))
-    shares = shares.view(num_classes, num_crossed)
+    shares = shares.view(num_classes, num_values)
     per_class = shares.sum(dim=1, keepdim=True)
     shares = (shares / per_class.clamp(min=1e-300) / (per_class > 0).sum()).flatten()
-    weights = (shares / sizes.clamp(min=1))[cells] * core
-    return DebiasingSet(labels, cluster_ids, weights, num_clusters, final_ids if config.final_clusters else None)
+    weights = (shares / sizes.clamp(min=1))[ids] * core
+    return DebiasingSet(cells if config.final_clusters else replace(cells, finer_ids=None), weights)
+
+
+def _split_further(cells: Cells, config: DebiasingSetConfig) -> Cells:
+    """Return the cells as they are drawn from: split by the clusters of the ERM network, where that is asked for."""
+    if not config.final_clusters:
+        return cells
+    if cells.finer_ids is None:
+        raise ConfigError(
+            f"debiasing_set.final_clusters {config.final_clusters} needs the cluster of each sample in the ERM "
+            "network; give the cells finer_ids, or set it to 0"
+        )
+    return replace(
+        cells,
+        attribute_ids=cells.attribute_ids * config.final_clusters + cells.finer_ids,
+        num_values=cells.num_values * config.final_clusters,
+    )
 
 
 def _find_core(

@@ -1,6 +1,7 @@
-"""Refit a head: standardised, regularised, class-balanced logistic regression on representations."""
+"""Stage 7: refit a head by logistic regression on representations."""
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,18 +10,67 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from prusc.errors import DataError
+from prusc.errors import DataError, ModelError
+from prusc.models.head import get_head
+
+
+class Head(NamedTuple):
+    """A linear classifier on representations.
+
+    Attributes:
+        weight: One row a class.
+        bias: One number a class.
+    """
+
+    weight: Float[Tensor, "classes dim"]
+    bias: Float[Tensor, " classes"]
+
+    def logits(self, representations: Float[Tensor, "samples dim"]) -> Float[Tensor, "samples classes"]:
+        """Classify representations."""
+        return representations @ self.weight.T + self.bias
+
+    def write(self, layer: nn.Linear) -> None:
+        """Write the head into a linear layer; without a bias parameter only the weight is written."""
+        with torch.no_grad():
+            layer.weight.copy_(self.weight)
+            if layer.bias is not None:
+                layer.bias.copy_(self.bias)
+
+    def apply(self, model: nn.Module, head_name: str | None = None) -> None:
+        """Write the head into a network.
+
+        Args:
+            model: Changed in place.
+            head_name: Module name of its head; the only linear layer of this shape if ``None``.
+
+        Raises:
+            ModelError: If there is no linear layer of that name or shape, or more than one of this shape.
+        """
+        self.write(get_head(model, self._find_layer(model) if head_name is None else head_name))
+
+    def _find_layer(self, model: nn.Module) -> str:
+        linear: dict[str, nn.Linear] = {
+            name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)
+        }
+        fitting = [name for name, module in linear.items() if module.weight.shape == self.weight.shape]
+        if len(fitting) != 1:
+            raise ModelError(
+                f"{type(model).__name__} has {len(fitting)} linear layers of shape {tuple(self.weight.shape)}, "
+                f"expected one; give head_name, one of {', '.join(linear) or 'none'}"
+            )
+        return fitting[0]
 
 
 def fit_head(
     representations: Float[Tensor, "samples dim"],
     labels: Int[Tensor, " samples"],
-    weights: Float[Tensor, " samples"],
+    weights: Float[Tensor, " samples"] | None = None,
     *,
-    num_classes: int,
-    l2: float,
-) -> tuple[Float[Tensor, "classes dim"], Float[Tensor, " classes"]]:
-    """Fit a linear classifier to fixed representations.
+    l2: float = 1.0,
+    num_classes: int | None = None,
+    has_bias: bool = True,
+) -> Head:
+    """Fit a linear classifier to fixed representations: standardised, regularised logistic regression.
 
     Minimises the weighted mean cross-entropy plus ``l2 / 2`` times the squared norm of the weights of the standardised
     representations (the bias is free), then folds the standardisation into the result. With two classes the norm is
@@ -29,16 +79,26 @@ def fit_head(
     Args:
         representations: Any scale; a dimension that is constant, up to the last digits, gets weight 0.
         labels: Class of each sample.
-        weights: Of each sample, at least 0; their scale does not matter.
-        num_classes: Rows of the result.
+        weights: Of each sample, at least 0; their scale does not matter. All alike if ``None``.
         l2: Strength of the regularisation, greater than 0.
+        num_classes: Rows of the result; the highest label + 1 if ``None``.
+        has_bias: Whether the layer that the head is for has a bias; otherwise the bias is set to 0 after the fit.
 
     Returns:
-        Weight and bias of the head.
+        The head.
 
     Raises:
         DataError: If the samples with a weight are of fewer than two classes.
+
+    Example:
+        >>> import torch, prusc
+        >>> values = torch.tensor([[0.0], [0.2], [0.8], [1.0]])
+        >>> head = prusc.fit_head(values, torch.tensor([0, 0, 1, 1]), l2=0.01)
+        >>> head.logits(values).argmax(dim=1)
+        tensor([0, 0, 1, 1])
     """
+    weights = torch.ones(len(labels), dtype=torch.float64) if weights is None else weights
+    num_classes = int(labels.max()) + 1 if num_classes is None else num_classes
     used = weights > 0
     classes = labels[used].unique()
     if len(classes) < 2:
@@ -68,12 +128,4 @@ def fit_head(
     bias = torch.full((num_classes,), -1e4, dtype=torch.float64)
     weight[classes] = torch.from_numpy(np.asarray(coefficients, dtype=np.float64)) * scale
     bias[classes] = torch.from_numpy(np.asarray(intercepts, dtype=np.float64)) - weight[classes] @ mean
-    return weight.float(), bias.float()
-
-
-def set_head(head: nn.Linear, weight: Float[Tensor, "classes dim"], bias: Float[Tensor, " classes"]) -> None:
-    """Write a fitted head into a network's linear layer; without a bias parameter only the weight is written."""
-    with torch.no_grad():
-        head.weight.copy_(weight)
-        if head.bias is not None:
-            head.bias.copy_(bias)
+    return Head(weight.float(), bias.float() if has_bias else torch.zeros(num_classes))

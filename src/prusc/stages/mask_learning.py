@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prusc.config import MaskConfig
-from prusc.data.batches import take_inputs
 from prusc.data.table import Split
-from prusc.data.transforms import InputTransform
 from prusc.engine.batch_norm import synchronized_batch_norm
-from prusc.engine.runtime import Runtime, global_randomness
+from prusc.engine.feed import Feed, as_feed
+from prusc.engine.progress import ProgressOption, resolve_progress
+from prusc.engine.runtime import Runtime, global_randomness, stage_generator
 from prusc.engine.training import check_finite
 from prusc.errors import ConfigError
 from prusc.losses import ContrastiveTerms, cluster_contrastive_terms
 from prusc.masks import BinaryMask, MaskedModel
 from prusc.masks.gumbel_sigmoid import row_chunks
-from prusc.models.calls import call_model, to_device
-from prusc.models.head import RepresentationTap
+from prusc.models.calls import call_model
+from prusc.models.head import RepresentationTap, find_head
 from prusc.stages.debiasing_set import DebiasingSet
 
 
@@ -50,7 +50,7 @@ class MaskHistoryEntry:
     density_per_layer: dict[str, float]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LearnedMasks:
     """The masks along one path of mask learning, from dense to sparse.
 
@@ -61,6 +61,10 @@ class LearnedMasks:
 
     masks: dict[int, BinaryMask]
     history: tuple[MaskHistoryEntry, ...]
+
+    def __repr__(self) -> str:
+        densities = ", ".join(f"{mask.density:.2f} at step {step}" for step, mask in self.masks.items())
+        return f"LearnedMasks(density {densities})"
 
     @property
     def final(self) -> BinaryMask:
@@ -105,30 +109,27 @@ Contrast = Callable[[Tensor, Tensor, Tensor, MaskConfig], ContrastiveTerms]
 
 def learn_masks(
     model: nn.Module,
-    head_name: str,
-    split: Split,
+    data: Split | Feed,
     debiasing_set: DebiasingSet,
-    transform: InputTransform,
-    config: MaskConfig,
-    runtime: Runtime,
+    config: MaskConfig | None = None,
     *,
-    generator: torch.Generator,
+    head_name: str | None = None,
+    generator: torch.Generator | None = None,
     contrast: Contrast = cluster_contrast,
-    after_step: Callable[[int, float], None] | None = None,
+    progress: ProgressOption = None,
 ) -> LearnedMasks:
     """Learn masks with cross-entropy, the contrastive loss over all pairs of the global batch, and the sparsity term.
 
     Args:
-        model: On the runtime's device; its weights, buffers, hooks and modes are as before afterwards.
-        head_name: Module name of its head.
-        split: Where the de-biasing set draws from.
-        debiasing_set: How it draws.
-        transform: Normalisation and augmentation.
-        config: Every setting of the method.
-        runtime: Where to compute; processes share each batch and learn the same masks.
-        generator: Decides the draws and the sampled masks.
+        model: Its weights, buffers, hooks and modes are as before afterwards.
+        data: The split that the de-biasing set draws from, with its augmentation. Processes share each batch and learn
+            the same masks.
+        debiasing_set: How samples are drawn.
+        config: Every setting of mask learning; the defaults if ``None``.
+        head_name: Module name of the head; found if ``None``.
+        generator: Decides the draws and the sampled masks; that of seed 0 if ``None``.
         contrast: The contrastive loss, given representations, labels and cluster ids of the global batch.
-        after_step: Called with the number of steps done and the loss.
+        progress: Where progress is reported.
 
     Returns:
         The masks and how they came about.
@@ -140,10 +141,16 @@ def learn_masks(
     References:
         Le et al. 2024, arXiv:2407.14974.
     """
+    config = config or MaskConfig()
+    generator = generator or stage_generator(0, "masks")
+    feed, report = as_feed(data, model), resolve_progress(progress)
+    runtime = feed.runtime
     if config.batch_size % runtime.num_processes:
         raise ConfigError(
             f"masks.batch_size {config.batch_size} cannot be shared evenly among {runtime.num_processes} processes"
         )
+    if head_name is None:
+        head_name = find_head(model, feed.take(torch.arange(min(2, len(feed)))))
     # All processes sample the same masks; the noise has to come from a generator on the weights' device.
     noise = torch.Generator(device=runtime.device)
     noise.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
@@ -156,12 +163,7 @@ def learn_masks(
         generator=noise,
     )
     optimizer = mask_optimizer(masked, config)
-    snapshot_steps = {round(config.steps * (i + 1) / config.snapshots) for i in range(config.snapshots)}
-    log_steps = snapshot_steps | {round(config.steps * (i + 1) / 20) for i in range(20)} | {1}
-    masks: dict[int, BinaryMask] = {}
-    history: list[MaskHistoryEntry] = []
-    sums, num_summed = torch.zeros(3), 0
-
+    record = _Record(masked, config)
     with (
         synchronized_batch_norm(model, runtime),
         RepresentationTap(model, head_name) as tap,
@@ -169,44 +171,61 @@ def learn_masks(
     ):
         for step in range(1, config.steps + 1):
             indices = runtime.shard(debiasing_set.draw(config.batch_size, generator))
-            inputs = to_device(
-                take_inputs(split.inputs, indices), runtime.device, channels_last=runtime.config.channels_last
-            )
             terms = mask_step(
                 masked,
                 optimizer,
                 tap,
-                transform(inputs, generator=runtime.augmentation_generator(generator, step)),
-                split.labels[indices].to(runtime.device),
-                debiasing_set.cluster_ids[indices].to(runtime.device),
+                feed.take(indices, generator=runtime.augmentation_generator(generator, step)),
+                feed.take_labels(indices),
+                debiasing_set.cells.attribute_ids[indices].to(runtime.device),
                 config=config,
                 runtime=runtime,
                 step=step,
                 contrast=contrast,
             )
-            means = (terms.cross_entropy, terms.contrastive, terms.num_without_positives / config.batch_size)
-            sums += torch.stack(means).cpu()
-            num_summed += 1
-            if step in log_steps:
-                mask = masked.binary_mask()
-                cross_entropy, contrastive, share_without = (sums / num_summed).tolist()
-                history.append(
-                    MaskHistoryEntry(
-                        step=step,
-                        cross_entropy=cross_entropy,
-                        contrastive=contrastive,
-                        sparsity=sparsity_term(masked, config).item(),
-                        density=mask.density,
-                        anchors_without_positives=share_without,
-                        density_per_layer=mask.density_per_layer,
-                    )
-                )
-                sums, num_summed = torch.zeros(3), 0
-                if step in snapshot_steps:
-                    masks[step] = BinaryMask({name: kept.cpu() for name, kept in mask.tensors.items()})
-            if after_step is not None:
-                after_step(step, terms.loss.item())
-    return LearnedMasks(masks, tuple(history))
+            record.add(step, terms)
+            report.advance("mask learning", step, config.steps)
+    return LearnedMasks(record.masks, tuple(record.history))
+
+
+class _Record:
+    """Keeps the history of mask learning and the masks of its snapshots."""
+
+    def __init__(self, masked: MaskedModel, config: MaskConfig) -> None:
+        self.masked, self.config = masked, config
+        self.masks: dict[int, BinaryMask] = {}
+        self.history: list[MaskHistoryEntry] = []
+        self.snapshot_steps = _even_steps(config.steps, config.snapshots)
+        self.log_steps = self.snapshot_steps | _even_steps(config.steps, 20) | {1}
+        self.sums, self.num_summed = torch.zeros(3), 0
+
+    def add(self, step: int, terms: MaskStepTerms) -> None:
+        """Add a step; at some steps, write an entry of the means since the one before."""
+        means = (terms.cross_entropy, terms.contrastive, terms.num_without_positives / self.config.batch_size)
+        self.sums += torch.stack(means).cpu()
+        self.num_summed += 1
+        if step not in self.log_steps:
+            return
+        mask = self.masked.binary_mask()
+        cross_entropy, contrastive, share_without = (self.sums / self.num_summed).tolist()
+        self.history.append(
+            MaskHistoryEntry(
+                step=step,
+                cross_entropy=cross_entropy,
+                contrastive=contrastive,
+                sparsity=sparsity_term(self.masked, self.config).item(),
+                density=mask.density,
+                anchors_without_positives=share_without,
+                density_per_layer=mask.density_per_layer,
+            )
+        )
+        self.sums, self.num_summed = torch.zeros(3), 0
+        if step in self.snapshot_steps:
+            self.masks[step] = BinaryMask({name: kept.cpu() for name, kept in mask.tensors.items()})
+
+
+def _even_steps(num_steps: int, count: int) -> set[int]:
+    return {round(num_steps * (i + 1) / count) for i in range(count)}
 
 
 def mask_optimizer(masked: MaskedModel, config: MaskConfig) -> torch.optim.Optimizer:

@@ -1,4 +1,4 @@
-"""Stage 2: what the network sees, one vector per sample."""
+"""Stage 2: the representations of a network, one vector per sample."""
 
 from dataclasses import dataclass
 
@@ -6,17 +6,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from prusc.data.batches import iterate_batches
 from prusc.data.table import Split
-from prusc.data.transforms import InputTransform
-from prusc.engine.runtime import Runtime
+from prusc.engine.feed import Feed, as_feed
+from prusc.engine.progress import ProgressOption, resolve_progress
 from prusc.errors import ModelError
 from prusc.masks import module_modes
-from prusc.models.calls import call_model, to_device
-from prusc.models.head import RepresentationTap
+from prusc.models.calls import call_model
+from prusc.models.head import RepresentationTap, find_head
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Representations:
     """The representations of one split, in the data set's order, on the CPU.
 
@@ -32,82 +31,79 @@ class Representations:
     labels: Int[Tensor, " samples"]
     sample_ids: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        right = (self.predictions == self.labels).double().mean().item()
+        return f"Representations({len(self.values)} samples x {self.values.shape[1]}, accuracy {100 * right:.1f} %)"
+
     @property
     def predictions(self) -> Int[Tensor, " samples"]:
         """The class with the largest logit."""
         return self.logits.argmax(dim=1)
 
 
-def predict(
-    model: nn.Module, split: Split, transform: InputTransform, runtime: Runtime
-) -> Float[Tensor, "samples classes"]:
+def predict(model: nn.Module, data: Split | Feed) -> Float[Tensor, "samples classes"]:
     """Return the logits of any network over a split, in evaluation mode, in the split's order.
 
-    It does without a head, so that networks that are no chain of encoder and head have logits too.
+    It needs no head, so it also serves networks that are no chain of encoder and head.
 
     Args:
-        model: On the runtime's device.
-        split: What to run over.
-        transform: Normalisation.
-        runtime: Where to compute; each process runs over the whole.
+        model: On the feed's device.
+        data: What to run over; each process runs over the whole.
     """
-    batches = iterate_batches(
-        split.inputs,
-        torch.arange(len(split)),
-        batch_size=runtime.config.eval_batch_size,
-        num_workers=runtime.config.num_workers,
-    )
+    feed = as_feed(data, model)
     logits = []
     with torch.inference_mode(), module_modes(model, False):
-        for inputs in batches:
-            inputs = to_device(inputs, runtime.device, channels_last=runtime.config.channels_last)
-            with runtime.autocast():
-                logits.append(call_model(model, transform(inputs)).float().cpu())
+        for inputs in feed.iterate():
+            with feed.runtime.autocast():
+                logits.append(call_model(model, inputs).float().cpu())
     return torch.cat(logits).clone()
 
 
 def extract_representations(
     model: nn.Module,
-    head_name: str,
-    split: Split,
-    transform: InputTransform,
-    runtime: Runtime,
+    data: Split | Feed,
     *,
+    head_name: str | None = None,
     generator: torch.Generator | None = None,
+    progress: ProgressOption = None,
 ) -> Representations:
-    """Run a network over a split in evaluation mode.
+    """Run a network over a split in evaluation mode, and keep what enters and leaves its head.
 
     Args:
-        model: On the runtime's device; its modes and hooks are as before afterwards.
-        head_name: Module name of its head.
-        split: What to run over.
-        transform: Normalisation, and augmentation if there is a generator.
-        runtime: Where to compute; with several processes each one takes a part and all get the whole.
+        model: Its modes and hooks are as before afterwards.
+        data: What to run over. With several processes each one takes a part and all get the whole.
+        head_name: Module name of the head; found if ``None``.
         generator: Source of the augmentation; ``None`` leaves the images whole.
+        progress: Where progress is reported.
 
     Returns:
         Representations and logits in the split's order.
 
     Raises:
-        ModelError: If a representation is not finite.
+        ModelError: If the head cannot be found, or a representation is not finite.
+
+    Example:
+        >>> import prusc
+        >>> from prusc.models.build import SmallCNN
+        >>> data = prusc.load_data("fashion-stickers")
+        >>> found = prusc.extract_representations(SmallCNN(num_classes=4), data.val.subset(range(8)))
+        >>> found.values.shape
+        torch.Size([8, 128])
     """
-    part = runtime.contiguous_part(len(split))
+    feed, report = as_feed(data, model), resolve_progress(progress)
+    runtime, num_samples = feed.runtime, len(feed)
+    if head_name is None:
+        head_name = find_head(model, feed.take(torch.arange(min(2, num_samples))))
+    part = runtime.contiguous_part(num_samples)
     if generator is not None:
         generator = runtime.augmentation_generator(generator, 0)
     values: Tensor | None = None
     logits: Tensor | None = None
     done = 0
-    batches = iterate_batches(
-        split.inputs,
-        torch.arange(part.start, part.stop),
-        batch_size=runtime.config.eval_batch_size,
-        num_workers=runtime.config.num_workers,
-    )
     with torch.inference_mode(), module_modes(model, False), RepresentationTap(model, head_name) as tap:
-        for inputs in batches:
-            inputs = to_device(inputs, runtime.device, channels_last=runtime.config.channels_last)
+        for inputs in feed.iterate(part, generator=generator):
             with runtime.autocast():
-                batch_logits = call_model(model, transform(inputs, generator=generator))
+                batch_logits = call_model(model, inputs)
             batch_values = tap.take()
             if values is None or logits is None:
                 values = torch.empty(len(part), batch_values.shape[1])
@@ -115,17 +111,18 @@ def extract_representations(
             values[done : done + len(batch_values)] = batch_values
             logits[done : done + len(batch_logits)] = batch_logits
             done += len(batch_values)
+            report.advance("representations", done, len(part))
     assert values is not None and logits is not None, "a split has samples"
     if runtime.num_processes > 1:
-        values = runtime.gather_uneven(values.to(runtime.device), len(split)).cpu()
-        logits = runtime.gather_uneven(logits.to(runtime.device), len(split)).cpu()
+        values = runtime.gather_uneven(values.to(runtime.device), num_samples).cpu()
+        logits = runtime.gather_uneven(logits.to(runtime.device), num_samples).cpu()
     # Tensors made in inference mode must not be saved for a later backward pass.
     values, logits = values.clone(), logits.clone()
     bad = ~(values.isfinite().all(dim=1) & logits.isfinite().all(dim=1))
     if bool(bad.any()):
         first = int(bad.nonzero()[0, 0])
         raise ModelError(
-            f"{int(bad.sum())} of {len(split)} samples have a representation that is not finite, the first is "
-            f"{split.sample_ids[first]!r}; check the network's weights and the precision"
+            f"{int(bad.sum())} of {num_samples} samples have a representation that is not finite, the first is "
+            f"{feed.split.sample_ids[first]!r}; check the network's weights and the precision"
         )
-    return Representations(values, logits, split.labels, split.sample_ids)
+    return Representations(values, logits, feed.split.labels, feed.split.sample_ids)

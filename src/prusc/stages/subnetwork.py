@@ -3,37 +3,50 @@
 import copy
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, nn
 
 from prusc.data.table import Split
-from prusc.data.transforms import InputTransform
 from prusc.engine.batch_norm import reestimate_batch_norm
-from prusc.engine.runtime import Runtime
+from prusc.engine.feed import Feed, as_feed
+from prusc.engine.runtime import stage_generator
 from prusc.masks import BinaryMask, apply_mask
+from prusc.stages.debiasing_set import DebiasingSet
+
+NUM_STATISTICS_BATCHES = 20
+"""Batches that the statistics of BatchNorm are estimated on."""
 
 
 def extract_subnetwork(
     model: nn.Module,
     mask: BinaryMask,
-    split: Split,
-    batches: Iterable[Tensor],
-    transform: InputTransform,
-    runtime: Runtime,
+    data: Split | Feed,
+    draws: DebiasingSet | Iterable[Tensor],
+    *,
+    batch_size: int = 256,
+    generator: torch.Generator | None = None,
 ) -> nn.Module:
     """Copy a network, set its pruned weights to zero and estimate the statistics of BatchNorm anew.
 
     Args:
-        model: On the runtime's device; not changed.
+        model: On the feed's device; not changed.
         mask: What to keep.
-        split: Where the batches index into.
-        batches: Index batches that the statistics are gathered on; none leaves them as they are.
-        transform: Normalisation, without augmentation.
-        runtime: Where to compute.
+        data: The split that the statistics are estimated on, without augmentation.
+        draws: How its samples are drawn, or batches of their indices. No batch leaves the statistics as they are.
+        batch_size: Samples per draw.
+        generator: Decides the draws; that of seed 0 if ``None``.
 
     Returns:
         A network of the same class with the same state-dict keys.
     """
     subnetwork = copy.deepcopy(model)
     apply_mask(subnetwork, mask)
-    reestimate_batch_norm(subnetwork, split, batches, transform, runtime)
+    if isinstance(draws, DebiasingSet):
+        draws = draw_statistics_batches(draws, batch_size, generator or stage_generator(0, "batch norm statistics"))
+    reestimate_batch_norm(subnetwork, as_feed(data, model), draws)
     return subnetwork
+
+
+def draw_statistics_batches(draws: DebiasingSet, batch_size: int, generator: torch.Generator) -> list[Tensor]:
+    """Draw the batches that the statistics of BatchNorm are estimated on."""
+    return [draws.draw(batch_size, generator) for _ in range(NUM_STATISTICS_BATCHES)]

@@ -6,7 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prusc.config import AuditConfig
-from prusc.stages.audit.clusters import audit_clusters, measure_agreement, permutation_p_values
+from prusc.stages.audit.clusters import Audit, audit_clusters, measure_agreement, permutation_p_values
+from prusc.stages.cells import Cells
+from prusc.stages.pseudo_attributes.attribute import AttributeValues, PseudoAttribute
 from prusc.stages.pseudo_attributes.clustering import Clustering, Structure
 from tests.reference.permutation_test import permutation_p_value
 
@@ -17,12 +19,24 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def lay_out(cluster_ids: Tensor, structure: Structure = "strong", *, spread: float = 0.1) -> tuple[Tensor, Clustering]:
+def audit(
+    cluster_ids: Tensor, predictions: Tensor, labels: Tensor, structure: Structure = "strong", *, spread: float = 0.1
+) -> Audit:
+    """Audit representations near the axis of their cluster."""
+    representations, attribute = lay_out(cluster_ids, structure, spread=spread)
+    cells = Cells(labels, cluster_ids, num_classes=2)
+    return audit_clusters(representations, predictions, cells, attribute, CONFIG, generator=generator())
+
+
+def lay_out(cluster_ids: Tensor, structure: Structure, *, spread: float = 0.1) -> tuple[Tensor, PseudoAttribute]:
     """Representations near the axis of their cluster."""
     centres = torch.eye(int(cluster_ids.max()) + 1)
     noise = spread * torch.randn(len(cluster_ids), len(centres), generator=generator(1))
-    margins = torch.ones(len(cluster_ids))  # No audit reads them.
-    return centres[cluster_ids] + noise, Clustering(cluster_ids, centres, (), structure, margins)
+    representations, margins = centres[cluster_ids] + noise, torch.ones(len(cluster_ids))  # No audit reads them.
+    clustering = Clustering(cluster_ids, centres, (), structure, margins)
+    assert torch.equal(clustering.assign(representations), cluster_ids)
+    values = AttributeValues(cluster_ids, margins, clustering.similarities(representations, cluster_ids))
+    return representations, PseudoAttribute(clustering, {"train": values, "val": values})
 
 
 def shortcut() -> tuple[Tensor, Tensor, Tensor]:
@@ -39,10 +53,7 @@ def shortcut() -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize(("structure", "verdict"), [("strong", "suspected"), ("reasonable", "unclear")])
 def test_a_shortcut_is_suspected_by_how_far_its_clusters_stand_apart(structure: Structure, verdict: str) -> None:
     labels, cluster_ids, predictions = shortcut()
-    representations, clustering = lay_out(cluster_ids, structure)
-    found = audit_clusters(
-        representations, predictions, labels, clustering, CONFIG, num_classes=2, generator=generator()
-    )
+    found = audit(cluster_ids, predictions, labels, structure)
     assert found.verdict == verdict
     assert [(c.cluster, c.is_suspect) for c in found.clusters] == [(0, True), (1, True), (2, False)]
     first, _, last = found.clusters
@@ -55,27 +66,22 @@ def test_a_shortcut_is_suspected_by_how_far_its_clusters_stand_apart(structure: 
     assert first.silhouette > 0.9
     assert last.loss == 0.0
     assert torch.equal(found.cluster_ids, cluster_ids)
+    representations, _ = lay_out(cluster_ids, structure)
     assert torch.allclose(found.similarities, F.normalize(representations, dim=1)[torch.arange(500), cluster_ids])
 
 
 def test_hard_samples_without_structure_are_no_shortcut() -> None:
     labels, cluster_ids, predictions = shortcut()
-    representations, clustering = lay_out(cluster_ids, "weak")
-    found = audit_clusters(
-        representations, predictions, labels, clustering, CONFIG, num_classes=2, generator=generator()
-    )
+    found = audit(cluster_ids, predictions, labels, "weak")
     assert found.verdict == "not-found"
     assert found.clusters[0].is_suspect  # It is listed all the same.
 
 
 def test_a_network_that_serves_all_samples_of_a_class_alike_has_no_suspects() -> None:
     labels, cluster_ids, _ = shortcut()
-    representations, clustering = lay_out(cluster_ids)
     wrong = torch.rand(len(labels), generator=generator(3)) < 0.2
     predictions = torch.where(wrong, 1 - labels, labels)
-    found = audit_clusters(
-        representations, predictions, labels, clustering, CONFIG, num_classes=2, generator=generator()
-    )
+    found = audit(cluster_ids, predictions, labels)
     assert found.verdict == "not-found"
     assert not any(cluster.is_suspect for cluster in found.clusters)
 
@@ -83,10 +89,7 @@ def test_a_network_that_serves_all_samples_of_a_class_alike_has_no_suspects() ->
 def test_a_handful_of_others_is_no_suspect() -> None:
     labels = torch.tensor([0] * 100 + [1] * 4 + [1] * 100)
     cluster_ids = torch.tensor([0] * 104 + [1] * 100)
-    representations, clustering = lay_out(cluster_ids)
-    found = audit_clusters(
-        representations, cluster_ids, labels, clustering, CONFIG, num_classes=2, generator=generator()
-    )
+    found = audit(cluster_ids, cluster_ids, labels)
     assert found.clusters[0].p_value < 0.05
     assert not found.clusters[0].is_suspect
 
@@ -94,10 +97,7 @@ def test_a_handful_of_others_is_no_suspect() -> None:
 def test_a_class_that_is_nowhere_the_main_one_has_no_loss() -> None:
     labels = torch.tensor([0] * 50 + [1] * 10)
     cluster_ids = torch.tensor([0] * 30 + [1] * 20 + [0] * 10)
-    representations, clustering = lay_out(cluster_ids)
-    found = audit_clusters(
-        representations, torch.zeros_like(labels), labels, clustering, CONFIG, num_classes=2, generator=generator()
-    )
+    found = audit(cluster_ids, torch.zeros_like(labels), labels)
     mixed = next(cluster for cluster in found.clusters if cluster.cluster == 0)
     assert (mixed.loss, mixed.loss_ci95, mixed.others_accuracy) == (None, None, 0.0)
 
@@ -144,15 +144,12 @@ def test_clusters_of_an_untrained_network_cut_across_a_rare_class() -> None:
     labels = torch.tensor([0] * 200 + [1] * 80 + [0] * 200 + [1] * 20)
     cluster_ids = torch.tensor([0] * 280 + [1] * 220)
     predictions = torch.where(cluster_ids == 1, 0, labels)
-    representations, clustering = lay_out(cluster_ids, "untrained")
-    found = audit_clusters(
-        representations, predictions, labels, clustering, CONFIG, num_classes=2, generator=generator()
-    )
+    found = audit(cluster_ids, predictions, labels, "untrained")
     assert found.verdict == "suspected"
     first = found.clusters[0]
     assert (first.cluster, first.main_label, first.is_suspect) == (1, 0, True)
     # Class 0 is the larger one in both clusters, but most of class 1 lies in cluster 0.
     assert (first.num_others, first.loss) == (20, 1.0)
     assert (found.clusters[1].main_label, found.clusters[1].is_suspect) == (1, False)
-    honest = audit_clusters(representations, labels, labels, clustering, CONFIG, num_classes=2, generator=generator())
+    honest = audit(cluster_ids, labels, labels, "untrained")
     assert honest.verdict == "not-found"

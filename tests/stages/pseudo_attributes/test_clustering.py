@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from prusc.config import ClusteringConfig
 from prusc.errors import DataError
-from prusc.stages.pseudo_attributes.clustering import Clustering, cluster_representations, given_clustering
+from prusc.stages.pseudo_attributes.clustering import Clustering, cluster_representations
+from prusc.stages.pseudo_attributes.given import given_clustering
 from tests.networks import generator
 
 

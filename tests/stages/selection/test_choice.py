@@ -1,49 +1,48 @@
 """Which judge decides, on a network that reads its predictions off the image."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from prusc import RunConfig
-from prusc.data import Data, InputTransform, Split
+from prusc.data import Data, Split
 from prusc.engine.progress import SilentProgress
-from prusc.engine.runtime import Runtime
 from prusc.masks import BinaryMask
-from prusc.stages.candidates import Candidate, Setting
+from prusc.stages.candidates import Candidate, CandidateContext
+from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import build_debiasing_set
-from prusc.stages.selection.choice import Choice, choose_networks, order_judges
-from prusc.stages.selection.judges import make_pseudo_groups
+from prusc.stages.selection.choice import Choice, choose_networks, choose_setting, order_judges
+from prusc.stages.selection.judges import CellJudge, ClassJudge, Judge, UntrainedCellJudge
+from tests.networks import feed_of
+from tests.stages.selection.candidates import judge_by, predicting
 
 CONFIG = RunConfig(controls=False)
 
 
-def make_setting(labels: Tensor, cluster_ids: Tensor, channels: Tensor) -> Setting:
-    """Every split has these images of one pixel, channels [N, 3] of 0 and 1; cells judge first, then classes."""
+def make_judges(labels: Tensor, cluster_ids: Tensor, kind: type[Judge] = CellJudge) -> tuple[Judge, Judge]:
+    """The cells and the classes."""
+    cells = Cells(labels, cluster_ids)
+    return judge_by(kind, cells), judge_by(ClassJudge, cells)
+
+
+def make_context(labels: Tensor, channels: Tensor) -> CandidateContext:
+    """Every split has these images of one pixel, channels [N, 3] of 0 and 1."""
     split = Split((255 * channels)[:, :, None, None].to(torch.uint8), labels, None, tuple(map(str, range(len(labels)))))
     data = Data("test", ("a", "b"), split, split, split, (), (), (0.5,) * 3, (0.5,) * 3, {"name": "test"})
-    num_clusters = int(cluster_ids.max()) + 1
-    transform = InputTransform(data.mean, data.std)
-    return Setting(
-        data=data,
+    assert data.train.transform is not None
+    feed = feed_of(data.train, data.train.transform)
+    return CandidateContext(
+        model=nn.Sequential(nn.Flatten(), nn.Linear(3, 2)),
         head_name="1",
-        source=split,
-        debiasing_set=build_debiasing_set(
-            labels, cluster_ids, num_classes=2, num_clusters=num_clusters, config=CONFIG.debiasing_set
-        ),
-        judges=(
-            make_pseudo_groups(labels, cluster_ids),
-            make_pseudo_groups(labels, None),
-        ),
-        judged=torch.arange(len(labels)),
-        judged_cluster_ids=cluster_ids,
-        untrained_clusters=False,
-        held_out=None,
-        transform=transform,
-        debiasing_transform=transform,
+        data=data,
+        feed=feed,
+        draws=feed,
+        debiasing_set=build_debiasing_set(Cells(labels, labels)),
+        folds=None,
         config=CONFIG,
-        runtime=Runtime(CONFIG.runtime),
         progress=SilentProgress(),
     )
 
@@ -53,9 +52,8 @@ def make_candidate(name: str, predictions: Tensor, *, kind: str = "head", channe
     weight = torch.zeros(2, 3)
     weight[1, channel] = 1.0
     mask = BinaryMask({"1.weight": torch.ones(2, 3, dtype=torch.bool)})
-    return Candidate(
-        name, kind, mask, 0.0, predictions, None, 0.0, None, {"1.weight": weight, "1.bias": torch.zeros(2)}
-    )
+    state = {"1.weight": weight, "1.bias": torch.zeros(2)}
+    return Candidate(name, kind, mask, F.one_hot(predictions, 2).float(), state=state)
 
 
 def choose_between(labels: Tensor, cluster_ids: Tensor, before: Tensor, after: Tensor) -> Choice:
@@ -63,8 +61,7 @@ def choose_between(labels: Tensor, cluster_ids: Tensor, before: Tensor, after: T
     channels = torch.stack([before, after, torch.zeros_like(before)], dim=1)
     dense = make_candidate("dense", before, kind="as-is")
     masked = make_candidate("mask", after, channel=1)
-    setting = make_setting(labels, cluster_ids, channels)
-    return choose_networks(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), setting, [dense], [masked])
+    return choose_networks(make_context(labels, channels), make_judges(labels, cluster_ids), [dense], [masked])
 
 
 def test_cells_decide_where_they_find_something_better() -> None:
@@ -92,39 +89,36 @@ def test_classes_are_asked_where_the_cells_find_nothing_better() -> None:
 def test_the_classes_judge_first_where_a_new_head_serves_them_better() -> None:
     labels = torch.arange(200) % 2
     cluster_ids = torch.where(torch.arange(200) < 40, 1 - labels, labels)
-    setting = make_setting(labels, cluster_ids, torch.zeros(200, 3, dtype=torch.long))
-    # The original takes 50 of class 1 for class 0; the head mends that, or does not.
+    judges = make_judges(labels, cluster_ids)
+
+    def first_of(judges: Sequence[Judge], after: Tensor, kind: str = "head") -> str:
+        dense = [make_candidate("dense", before, kind="as-is"), make_candidate("dense/after", after, kind=kind)]
+        ordered = order_judges(judges, dense)
+        assert len(ordered) == 2
+        return ordered[0].kind
+
+    # The ERM network takes 50 of class 1 for class 0; the head mends that, or does not.
     before = torch.where(torch.arange(200) < 100, 0, labels)
-    for after, first in ((labels, "classes"), (before, "cells")):
-        dense = [make_candidate("dense", before, kind="as-is"), make_candidate("dense/head", after)]
-        ordered = order_judges(setting, dense)
-        assert ordered.judges[0].kind == first
-        assert len(ordered.judges) == 2
+    assert first_of(judges, labels) == "classes"
+    assert first_of(judges, before) == "cells"
     # Clusters of a network that had yet to learn the classes judge first in any case.
-    dense = [make_candidate("dense", before, kind="as-is"), make_candidate("dense/head", labels)]
-    assert order_judges(replace(setting, untrained_clusters=True), dense).judges[0].kind == "cells"
-    untrained = replace(setting, untrained_clusters=True)
-    groups = replace(untrained.judges[0], kind="groups")
-    assert untrained.expect(torch.eye(2)[labels]) is not None
-    assert replace(untrained, judges=(groups,)).expect(torch.eye(2)[labels]) is None
+    assert first_of(make_judges(labels, cluster_ids, UntrainedCellJudge), labels) == "cells"
     # What serves them better must be a head: trained weights follow the shortcut too.
-    dense = [make_candidate("dense", before, kind="as-is"), make_candidate("dense/w", labels, kind="weights")]
-    assert order_judges(setting, dense).judges[0].kind == "cells"
+    assert first_of(judges, labels, kind="weights") == "cells"
 
 
-@pytest.mark.parametrize(("untrained", "chosen"), [(False, "mask"), (True, "dense/head")])
-def test_who_goes_first_among_equals_depends_on_the_clusters(untrained: bool, chosen: str) -> None:
+@pytest.mark.parametrize(("kind", "chosen"), [(CellJudge, "mask"), (UntrainedCellJudge, "dense/head")])
+def test_who_goes_first_among_equals_depends_on_the_clusters(kind: type[Judge], chosen: str) -> None:
     labels = torch.arange(200) % 2
     cluster_ids = torch.where(torch.arange(200) < 40, 1 - labels, labels)
-    setting = make_setting(labels, cluster_ids, torch.zeros(200, 3, dtype=torch.long))
-    setting = replace(setting, untrained_clusters=untrained)
+    judge, _ = make_judges(labels, cluster_ids, kind)
     # One more image wrong is no difference, twenty are.
     nearly, hardly = (torch.where(torch.arange(200) < wrong, 1 - labels, labels) for wrong in (1, 20))
     tried = [make_candidate("dense/head", nearly), make_candidate("mask", nearly, channel=1)]
-    assert setting.choose(tried, setting.judges[0]).name == chosen
+    assert judge.choose(tried).name == chosen
     for name, other in (("dense/head", "mask"), ("mask", "dense/head")):
         tried = [make_candidate(name, labels), make_candidate(other, hardly)]
-        assert setting.choose(tried, setting.judges[0]).name == name
+        assert judge.choose(tried).name == name
 
 
 def choose_by_classes(shares: dict[str, float]) -> Choice:
@@ -133,8 +127,7 @@ def choose_by_classes(shares: dict[str, float]) -> Choice:
     At 0.9 the error of the mean over the classes is 0.0095.
     """
     labels = torch.arange(1000) % 2
-    setting = make_setting(labels, labels, torch.zeros(1000, 3, dtype=torch.long))
-    setting = replace(setting, judges=setting.judges[1:])
+    judges = make_judges(labels, labels)[1:]
     erm, *tried = (
         make_candidate(
             name,
@@ -145,7 +138,8 @@ def choose_by_classes(shares: dict[str, float]) -> Choice:
     )
     dense = [candidate for candidate in tried if candidate.base_name == "dense"]
     masked = [candidate for candidate in tried if candidate.base_name != "dense"]
-    return choose_networks(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), setting, [erm, *dense], masked)
+    context = make_context(labels, torch.zeros(1000, 3, dtype=torch.long))
+    return choose_networks(context, judges, [erm, *dense], masked)
 
 
 def test_the_classes_pass_over_the_original_beyond_one_error_of_the_best() -> None:
@@ -175,7 +169,7 @@ def test_the_original_stays_where_no_judge_finds_anything_better() -> None:
 
 def test_the_plainest_base_is_chosen_before_what_is_made_of_it() -> None:
     labels = torch.arange(2000) % 2
-    setting = make_setting(labels, labels, torch.zeros(2000, 3, dtype=torch.long))
+    _, classes = make_judges(labels, labels)
 
     def right_for(share: float) -> Tensor:
         # Both classes have the same share, so the error of the mean over the classes is about 0.0065.
@@ -184,16 +178,16 @@ def test_the_plainest_base_is_chosen_before_what_is_made_of_it() -> None:
     shares = {"dense": 0.8, "dense/strong": 0.898, "dense/weak": 0.902, "mask/head": 0.908}
     candidates = [make_candidate(name, right_for(share)) for name, share in shares.items()]
     # The strong head is more than an error below the masked network, but not below the best one of its own base.
-    assert setting.choose(candidates, setting.judges[1]).name == "dense/strong"
+    assert classes.choose(candidates).name == "dense/strong"
     # A masked network that is clearly better is chosen.
     candidates.append(make_candidate("mask/better", right_for(0.95)))
-    assert setting.choose(candidates, setting.judges[1]).name == "mask/better"
+    assert classes.choose(candidates).name == "mask/better"
 
 
 def test_the_cells_take_a_mask_where_it_is_as_good_as_the_whole_network() -> None:
     labels = torch.arange(2000) % 2
     cluster_ids = torch.where(torch.arange(2000) < 200, 1 - labels, labels)
-    setting = make_setting(labels, cluster_ids, torch.zeros(2000, 3, dtype=torch.long))
+    judge, _ = make_judges(labels, cluster_ids)
 
     def right_for(share: float) -> Tensor:
         # The two small cells have 100 samples each; their score has an error of about 0.04.
@@ -201,10 +195,10 @@ def test_the_cells_take_a_mask_where_it_is_as_good_as_the_whole_network() -> Non
 
     shares = {"dense": 0.1, "dense/head": 0.8, "mask/head": 0.7, "mask/better": 0.75, "mask/worse": 0.5}
     candidates = {name: make_candidate(name, right_for(share)) for name, share in shares.items()}
-    assert setting.choose(list(candidates.values()), setting.judges[0]).name == "mask/better"
+    assert judge.choose(list(candidates.values())).name == "mask/better"
     # More than two errors below it is not as good.
     del candidates["mask/head"], candidates["mask/better"]
-    assert setting.choose(list(candidates.values()), setting.judges[0]).name == "dense/head"
+    assert judge.choose(list(candidates.values())).name == "dense/head"
 
 
 def test_a_mask_that_is_no_better_than_the_original_leaves_the_head() -> None:
@@ -217,10 +211,27 @@ def test_a_mask_that_is_no_better_than_the_original_leaves_the_head() -> None:
     head = torch.where((position < 30) | (position >= 40), labels, 1 - labels)
     mask = torch.where((position < 26) | (position >= 176), labels, 1 - labels)
     channels = torch.stack([before, head, mask], dim=1)
-    setting = make_setting(labels, cluster_ids, channels)
+    judges = make_judges(labels, cluster_ids)
     dense = [make_candidate("dense", before, kind="as-is"), make_candidate("dense/head", head, channel=1)]
     masked = [make_candidate("mask", mask, channel=2)]
-    assert setting.choose([dense[1], *masked], setting.judges[0]).name == "mask"
-    choice = choose_networks(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), setting, dense, masked)
+    assert judges[0].choose([dense[1], *masked]).name == "mask"
+    choice = choose_networks(make_context(labels, channels), judges, dense, masked)
     assert (choice.judged_by, choice.verdict) == ("cells", "improved")
     assert choice.candidates["subnetwork"].name == "dense/head"
+
+
+@pytest.mark.parametrize(("share", "kind"), [(0.2, "classes"), (0.8, "cells")])
+def test_cells_choose_only_what_is_better_for_them(share: float, kind: str) -> None:
+    # Two clusters of each class; in one of them samples of the other class, which the network takes for its own.
+    labels = torch.arange(2).repeat_interleave(500)
+    clusters = torch.cat([torch.arange(500) % 2, 2 + torch.arange(500) % 2])
+    conflicting = torch.arange(1000) % 500 < 50
+    clusters[conflicting] = 2 - 2 * labels[conflicting]
+    before = clusters // 2
+    # It serves all of those, and of the others some: its worst cell is better than the network's in any case.
+    spared = torch.arange(1000) % 10 < 10 * share
+    after = torch.where(conflicting | spared, labels, 1 - labels)
+    tried = [predicting(before, "first"), predicting(after, "second")]
+    judge, chosen = choose_setting(make_judges(labels, clusters), tried[0], tried)
+    assert judge.kind == kind
+    assert chosen is tried[kind == "cells"]

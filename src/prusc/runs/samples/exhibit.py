@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from prusc.data.batches import take_inputs
 from prusc.data.table import Data, Split
 from prusc.data.transforms import InputTransform
+from prusc.engine.feed import Feed
 from prusc.engine.runtime import Runtime
 from prusc.models.calls import to_device
 from prusc.runs.folder import RunFolder
@@ -113,9 +114,8 @@ def write_samples(folder: RunFolder | None, exhibit: Exhibit) -> None:
     shown = runtime.broadcast(None if val_clusters is None else choose_shown(val_clusters, exhibit))
     assert shown is not None, "the main process has a folder"
     split = data.val.subset(torch.tensor(shown.on_map))
-    represent = partial(
-        extract_representations, head_name=exhibit.head_name, split=split, transform=exhibit.transform, runtime=runtime
-    )
+    feed = Feed(split, exhibit.transform, runtime)
+    represent = partial(extract_representations, data=feed, head_name=exhibit.head_name)
     original = exhibit.networks["before"]
     values = {"before": represent(original).values}
     if "after" in exhibit.networks:

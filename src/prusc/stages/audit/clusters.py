@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prusc.config import AuditConfig
+from prusc.stages.cells import Cells
 from prusc.stages.evaluation import wilson_interval
-from prusc.stages.pseudo_attributes.clustering import Clustering, Structure
+from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
+from prusc.stages.pseudo_attributes.clustering import Structure
 
 AuditVerdict = Literal["suspected", "unclear", "not-found"]
 
@@ -113,11 +115,10 @@ class Audit:
 def audit_clusters(
     representations: Float[Tensor, "samples dim"],
     predictions: Int[Tensor, " samples"],
-    labels: Int[Tensor, " samples"],
-    clustering: Clustering,
+    cells: Cells,
+    attribute: PseudoAttribute,
     config: AuditConfig,
     *,
-    num_classes: int,
     generator: torch.Generator,
 ) -> Audit:
     """Look for clusters that cut across the classes and on whose smaller classes the network fails.
@@ -128,30 +129,20 @@ def audit_clusters(
     network that had yet to learn the classes are no mirror of the predictions, and the test alone decides.
 
     Args:
-        representations: Of samples that the network was not trained on, by the network that was clustered.
-        predictions: Theirs.
-        labels: Theirs.
-        clustering: Of the training samples.
+        representations: Of the validation split, by the network that was clustered.
+        predictions: Of the ERM network.
+        cells: Class and cluster of each sample.
+        attribute: The clusters and how far they stand apart.
         config: Every setting.
-        num_classes: Number of classes.
         generator: Decides permutations and the samples of the silhouette.
 
     Returns:
         The audit.
     """
-    cluster_ids = clustering.assign(representations)
-    judged = judge_clusters(
-        predictions,
-        labels,
-        cluster_ids,
-        config,
-        num_clusters=clustering.num_clusters,
-        num_classes=num_classes,
-        untrained=clustering.untrained,
-        generator=generator,
-    )
+    judged = judge_clusters(predictions, cells, config, mirrors_network=attribute.mirrors_network, generator=generator)
+    structure, cluster_ids = attribute.clustering.structure, cells.attribute_ids
     unit = F.normalize(representations, dim=1)
-    silhouettes = _silhouettes(unit, cluster_ids, clustering.num_clusters, config.silhouette_samples, generator)
+    silhouettes = _silhouettes(unit, cluster_ids, cells.num_values, config.silhouette_samples, generator)
     found = tuple(replace(cluster, silhouette=silhouettes[cluster.cluster]) for cluster in judged)
     verdict: AuditVerdict = "not-found"
     if any(cluster.is_suspect for cluster in found):
@@ -161,42 +152,37 @@ def audit_clusters(
             "weak": "not-found",
             "untrained": "suspected",
         }
-        verdict = by_structure[clustering.structure]
-    similarities = clustering.similarities(representations, cluster_ids)
-    return Audit(verdict, clustering.structure, found, cluster_ids, similarities)
+        verdict = by_structure[structure]
+    return Audit(verdict, structure, found, cluster_ids, attribute.splits["val"].similarities)
 
 
 def judge_clusters(
     predictions: Int[Tensor, " samples"],
-    labels: Int[Tensor, " samples"],
-    cluster_ids: Int[Tensor, " samples"],
+    cells: Cells,
     config: AuditConfig,
     *,
-    num_clusters: int,
-    num_classes: int,
-    untrained: bool,
+    mirrors_network: bool = True,
     generator: torch.Generator,
 ) -> tuple[ClusterAudit, ...]:
     """Say of each cluster whether it is a suspect.
 
     Args:
         predictions: Of samples that the network was not trained on.
-        labels: Their classes.
-        cluster_ids: Their clusters.
+        cells: Class and cluster of each sample.
         config: Every setting.
-        num_clusters: Number of clusters.
-        num_classes: Number of classes.
-        untrained: Whether the clusters are of a network that had yet to learn the classes. They cut across these, and
-            where one class is rare it would be the main one of none.
+        mirrors_network: Whether the clusters come from a network that has learned the classes. If not, they cut across
+            the classes, and a rare class would be the main one of none.
         generator: Decides the permutations.
 
     Returns:
         All clusters that have samples, suspects first, see `ClusterAudit.rank`; without silhouettes.
     """
+    labels, cluster_ids = cells.labels, cells.attribute_ids
+    num_clusters, num_classes = cells.num_values, cells.num_classes
     right = predictions == labels
     counts = torch.zeros(num_clusters, num_classes, dtype=torch.long)
     counts.index_put_((cluster_ids, labels), torch.ones_like(labels), accumulate=True)
-    main_labels = (counts / counts.sum(dim=0).clamp(min=1) if untrained else counts).argmax(dim=1)
+    main_labels = (counts if mirrors_network else counts / counts.sum(dim=0).clamp(min=1)).argmax(dim=1)
     is_other = main_labels[cluster_ids] != labels
     p_values = permutation_p_values(
         right, labels, cluster_ids, is_other, num_clusters, config.num_permutations, generator

@@ -1,4 +1,4 @@
-"""Stage 3: cosine k-means over the representations of all classes together."""
+"""Clusters as pseudo-attribute: cosine k-means over the representations of all classes together."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -44,8 +44,6 @@ class Clustering:
             ``untrained`` if the network whose representations these are had yet to learn the classes, for then the
             clusters cut across these however far they stand apart.
         margins: Of each clustered sample, see `measure_margins`.
-        final_ids: Cluster of each clustered sample among those of the final network, where
-            ``debiasing_set.final_clusters`` asks for them.
     """
 
     cluster_ids: Int[Tensor, " samples"]
@@ -53,7 +51,6 @@ class Clustering:
     trials: tuple[ClusterCountTrial, ...]
     structure: Structure
     margins: Float[Tensor, " samples"]
-    final_ids: Int[Tensor, " samples"] | None = None
 
     @property
     def num_clusters(self) -> int:
@@ -67,7 +64,7 @@ class Clustering:
 
     def assign(self, representations: Float[Tensor, "others dim"]) -> Int[Tensor, " others"]:
         """Return the nearest centre, by cosine similarity, of each representation."""
-        return _nearest(representations, self.centres)
+        return nearest_centres(representations, self.centres)
 
     def similarities(
         self, representations: Float[Tensor, "others dim"], cluster_ids: Int[Tensor, " others"]
@@ -83,7 +80,7 @@ class Clustering:
         Near 0 a sample is at the border between two clusters. It is negative where another centre is nearer, as
         clusters that come from elsewhere allow, and 0 if there is one cluster alone.
         """
-        return _margins(representations, cluster_ids, self.centres)
+        return measure_margins(representations, cluster_ids, self.centres)
 
 
 def cluster_representations(
@@ -147,8 +144,8 @@ def cluster_representations(
     best = max(enough, key=_silhouette_or_less).num_clusters if structure == "strong" else max(possible)
     chosen = given or best
     centres = F.normalize(torch.from_numpy(found[chosen].cluster_centers_), dim=1).float()
-    cluster_ids = _nearest(representations, centres)
-    margins = _margins(representations, cluster_ids, centres)
+    cluster_ids = nearest_centres(representations, centres)
+    margins = measure_margins(representations, cluster_ids, centres)
     return Clustering(cluster_ids, centres, tuple(trials), structure, margins)
 
 
@@ -167,34 +164,19 @@ def _name_structure(silhouette: float, config: ClusteringConfig) -> Structure:
     return "reasonable" if silhouette >= config.weak_silhouette else "weak"
 
 
-def given_clustering(representations: Float[Tensor, "samples dim"], cluster_ids: Int[Tensor, " samples"]) -> Clustering:
-    """Make a clustering from cluster ids that come from elsewhere; a cluster's centre is its mean direction.
-
-    Args:
-        representations: Of the samples, any scale.
-        cluster_ids: Cluster of each sample, at least 0; ids that nobody has are closed up.
-
-    Returns:
-        The clustering, its structure taken as strong; its ids are those given, closed up.
-    """
-    distinct, closed = cluster_ids.unique(return_inverse=True)
-    unit = F.normalize(representations, dim=1)
-    centres = torch.zeros(len(distinct), unit.shape[1]).index_add_(0, closed, unit)
-    centres = F.normalize(centres, dim=1)
-    return Clustering(closed, centres, (), "strong", _margins(representations, closed, centres))
-
-
-def _nearest(
+def nearest_centres(
     representations: Float[Tensor, "samples dim"], centres: Float[Tensor, "clusters dim"]
 ) -> Int[Tensor, " samples"]:
+    """Return the nearest centre of each representation, by cosine similarity."""
     return (F.normalize(representations, dim=1) @ centres.T).argmax(dim=1)
 
 
-def _margins(
+def measure_margins(
     representations: Float[Tensor, "samples dim"],
     cluster_ids: Int[Tensor, " samples"],
     centres: Float[Tensor, "clusters dim"],
 ) -> Float[Tensor, " samples"]:
+    """Return how far each representation is from the border of its cluster; see `Clustering.measure_margins`."""
     if len(centres) == 1:
         return torch.zeros(len(cluster_ids))
     similarities = F.normalize(representations, dim=1) @ centres.T

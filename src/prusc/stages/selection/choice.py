@@ -1,20 +1,16 @@
-"""Choose among what was tried, and say whether the choice is better than the original."""
+"""Stage 9: choose among what was tried, and say whether the choice is better than the ERM network."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor, nn
 
-from prusc.stages.candidates import DENSE_FAMILIES, Candidate, Setting
-from prusc.stages.selection.judges import (
-    CellAccuracy,
-    PseudoGroups,
-    SelectionScore,
-    Verdict,
-    explain_no_gain,
-    is_better,
-    measure_cells,
-)
+from prusc.stages.candidates import DENSE_FAMILIES, Candidate, CandidateContext
+from prusc.stages.selection.judges import Judge, Judged, Verdict
+from prusc.stages.selection.scores import CellAccuracy, SelectionScore, measure_cells
+
+JudgedT = TypeVar("JudgedT", bound=Judged)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,13 +18,13 @@ class Choice:
     """The best of each family: ``erm``, the controls, and ``subnetwork``, which is what is handed back.
 
     Attributes:
-        candidates: The chosen one of each family; of ``subnetwork`` the original if nothing was gained.
+        candidates: The chosen one of each family; of ``subnetwork`` the ERM network if nothing was gained.
         networks: The same as networks.
-        predictions: Theirs for the validation and the test split; see `Candidate.val_predictions`.
+        predictions: Theirs for the validation and the test split; see `Candidate.val_logits`.
         verdict: Whether anything was gained.
         judged_by: Who decided: ``cells``, ``classes`` or ``groups``.
         scores: What that judge thinks of every candidate, by name.
-        cells: Accuracy of the original and of what is handed back, on the validation samples that judge.
+        cells: Accuracy of the ERM network and of what is handed back, on the validation samples that judge.
     """
 
     candidates: Mapping[str, Candidate]
@@ -40,99 +36,108 @@ class Choice:
     cells: tuple[CellAccuracy, ...]
 
 
+def order_judges(judges: Sequence[Judge], dense: Sequence[Candidate]) -> tuple[Judge, ...]:
+    """Let the classes judge first where a new head of the whole network serves them better than the ERM network.
+
+    Then the threshold of the ERM network is wrong for the classes, as an imbalance makes it, and the network knows more
+    than it uses. Otherwise whatever serves the classes as well as the ERM network does so by the same shortcut, and the
+    cells must judge.
+
+    Args:
+        judges: The cells first, if there are any.
+        dense: Candidates without a mask, the ERM network first.
+    """
+    heads = [candidate for candidate in dense if candidate.kind == "head"]
+    first, *others = judges
+    if heads and others and not first.is_always_first:
+        classes = others[0]
+        if classes.is_better(dense[0], classes.choose(heads), heads):
+            return (*others, first)
+    return tuple(judges)
+
+
 def choose_networks(
-    model: nn.Module, setting: Setting, dense: Sequence[Candidate], masked: Sequence[Candidate]
+    context: CandidateContext, judges: Sequence[Judge], dense: Sequence[Candidate], masked: Sequence[Candidate]
 ) -> Choice:
-    """Choose by the first judge that finds something better than the original; if none does, by the first one.
+    """Choose by the first judge that finds something better than the ERM network; if none does, by the first one.
 
     A judge looks at everything first, then at the heads of the whole network alone.
 
     Args:
-        model: The original network.
-        setting: What every candidate was judged on.
-        dense: Candidates without a mask, the original first.
+        context: What the candidates were made with; makes the chosen ones again.
+        judges: In their order.
+        dense: Candidates without a mask, the ERM network first.
         masked: Those with one.
 
     Returns:
         The choice; without controls only that of ``erm`` and ``subnetwork``.
     """
     erm = dense[0]
-    families = {name: [c for c in dense if c.kind == kind] for kind, name in DENSE_FAMILIES.items()}
+    families: dict[str, Sequence[Candidate]] = {
+        name: [c for c in dense if c.kind == kind] for kind, name in DENSE_FAMILIES.items()
+    }
     # The plainest first: what needed no training before what did.
     heads = families["last_layer"]
     tried = [*heads, *sorted(masked, key=lambda candidate: candidate.kind == "weights")]
     families["subnetwork"] = tried
-    if not setting.config.controls:
+    if not context.config.controls:
         families = {name: families[name] for name in ("erm", "subnetwork")}
-    # Cells may prefer a mask that is as good as a new head and no better than the original: then the heads are left.
-    attempts = [(judge, members) for judge in setting.judges for members in (tried, heads) if members]
-    found = next((attempt for attempt in attempts if _is_better(erm, tried, setting, *attempt)), None)
-    judge = setting.judges[0]
-    verdict: Verdict = "improved"
-    if found is not None:
-        judge, families["subnetwork"] = found
-    else:
-        verdict = explain_no_gain(erm.val_predictions[setting.judged], setting.judged_labels, pseudo_groups=judge)
-    best = {name: setting.choose(members, judge) for name, members in families.items() if members}
+    judge, members, verdict = _find_better(erm, tried, heads, judges)
+    families["subnetwork"] = members
+    best = {name: judge.choose(own) for name, own in families.items() if own}
     if verdict != "improved":
         best["subnetwork"] = erm
-    networks = {name: candidate.restore(model) for name, candidate in best.items()}
+    networks = {name: context.make_again(candidate) for name, candidate in best.items()}
     predictions = {
         name: {
             "val": best[name].val_predictions,
-            "test": setting.represent(network, setting.data.test).predictions,
+            "test": context.represent(network, context.test).predictions,
         }
         for name, network in networks.items()
     }
-    cells = measure_cells(
-        before=predictions["erm"]["val"][setting.judged],
-        after=predictions["subnetwork"]["val"][setting.judged],
-        labels=setting.judged_labels,
-        cluster_ids=setting.judged_cluster_ids,
-    )
+    judged = judge.indices
     return Choice(
         candidates=best,
         networks=networks,
         predictions=predictions,
         verdict=verdict,
         judged_by=judge.kind,
-        scores={c.name: setting.score(c, judge) for c in (*dense, *masked)},
-        cells=cells,
+        scores={c.name: judge.score(c) for c in (*dense, *masked)},
+        cells=measure_cells(predictions["erm"]["val"][judged], predictions["subnetwork"]["val"][judged], judge.cells),
     )
 
 
-def order_judges(setting: Setting, dense: Sequence[Candidate]) -> Setting:
-    """Let the classes judge first where a new head of the whole network serves them better than the original.
+def _find_better(
+    erm: Candidate, tried: Sequence[Candidate], heads: Sequence[Candidate], judges: Sequence[Judge]
+) -> tuple[Judge, Sequence[Candidate], Verdict]:
+    """Return who decides, among which candidates, and the verdict."""
+    for judge in judges:
+        # Cells may prefer a mask that is as good as a new head and no better than ERM: then the heads are left.
+        for members in (tried, heads):
+            if members and judge.is_better(erm, judge.choose(members), tried):
+                return judge, members, "improved"
+    return judges[0], tried, judges[0].explain_no_gain(erm)
 
-    Then the original's threshold is wrong for the classes, as an imbalance makes it, and the network knows more than it
-    uses. Else whatever serves the classes as well as the original does so by the same shortcut: the cells must judge.
-    And so they must where the clusters are of a network that had yet to learn the classes, and no mirror of what it
-    learned.
+
+def choose_setting(judges: Sequence[Judge], before: Judged, tried: Sequence[JudgedT]) -> tuple[Judge, JudgedT]:
+    """Choose among the settings of a remedy: by the first judge whose choice is better than the ERM network.
+
+    If there is none, the classes choose: a gain in the cells that nobody can tell from chance must not be paid for with
+    the accuracy of everybody.
 
     Args:
-        setting: Its cells judge first, if there are any.
-        dense: Candidates without a mask, the original first.
+        judges: The cells before the classes.
+        before: The ERM network.
+        tried: The settings of the remedy. They are in no order of plainness; of equals the first, the published one, is
+            chosen.
+
+    Returns:
+        Who chose, and what.
     """
-    heads = [candidate for candidate in dense if candidate.kind == "head"]
-    cells, *classes = setting.judges
-    if heads and classes and not setting.untrained_clusters and _is_better(dense[0], heads, setting, classes[0]):
-        return replace(setting, judges=(*classes, cells))
-    return setting
-
-
-def _is_better(
-    erm: Candidate,
-    tried: Sequence[Candidate],
-    setting: Setting,
-    judge: PseudoGroups,
-    members: Sequence[Candidate] | None = None,
-) -> bool:
-    """Whether what a judge chooses, among some members of what was tried or among all, is better than the original."""
-    return is_better(
-        before=setting.answers(erm),
-        tried=[setting.answers(candidate) for candidate in tried],
-        chosen=tried.index(setting.choose(tried if members is None else members, judge)),
-        labels=setting.judged_labels,
-        judge=judge,
-        config=setting.config.selection,
-    )
+    ordered = judges if judges[0].is_always_first else judges[::-1]
+    for judge in ordered:
+        chosen = judge.choose(tried, by_plainness=False)
+        if judge.is_better(before, chosen, tried):
+            return judge, chosen
+    judge = next((judge for judge in ordered if judge.kind == "classes"), ordered[0])
+    return judge, judge.choose(tried, by_plainness=False)

@@ -1,388 +1,293 @@
-"""Choose among networks by the cells of a validation split: no group label, no test sample."""
+"""Who judges candidates: the cells, the classes or (to compare) the true groups of a validation split.
 
-import math
+One interface, `Judge`; PruSC's candidates and the settings of every other remedy are judged by the same objects.
+docs/concepts/who-judges.md explains them.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from math import hypot
 from statistics import NormalDist
-from typing import Literal
+from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from prusc.config import SelectionConfig
-from prusc.stages.pseudo_attributes.clustering import Clustering
+from prusc.stages.cells import Cells
+from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
+from prusc.stages.selection.expected_accuracy import expected_accuracies
+from prusc.stages.selection.scores import (
+    PseudoGroups,
+    SelectionScore,
+    find_plainest,
+    mean_of_sides,
+    mean_rise,
+    number_groups,
+    pair_cells,
+    smooth_accuracies,
+)
 
 Verdict = Literal["improved", "no-shortcut", "shortcut-only"]
 
-_CELLS = (
-    "cells: highest of the lowest smoothed accuracies over the cells (class x cluster) of the validation split, the "
-    "cells of a class put together in two by whether they conflict with their cluster; a subnetwork before the whole "
-    "network within the tolerance"
-)
-_CLASSES = "classes: the plainest network within the tolerance of the highest mean accuracy over its classes"
-_SELECTION_RULES = {
-    "pseudo-groups": (
-        f"{_CLASSES}; {_CELLS}; the classes judge first where a new head serves them better, else the cells, if the "
-        "clusters stand apart; the other is asked if nothing better than the original is found"
-    ),
-    "class-accuracy": _CLASSES,
-    "validation-groups": "groups: highest of the lowest smoothed accuracies over the groups of the validation split",
-}
-
-# The other remedies hand back one of their settings, whatever comes of it; settings are in no order of plainness.
-_BEST_OF_CLASSES = "classes: the setting of the highest mean accuracy over the classes of the validation split"
-_SETTING_RULES = {
-    "pseudo-groups": (
-        f"{_BEST_OF_CLASSES}, if that is better than the original; else cells, if theirs is better: highest of the "
-        "lowest smoothed accuracies over the cells (class x cluster), put together in two for each class; else classes"
-    ),
-    "class-accuracy": _BEST_OF_CLASSES,
-    "validation-groups": _SELECTION_RULES["validation-groups"],
-}
-_UNTRAINED = (
-    "; the clusters are those of the untrained network, so the cells are asked first: a cell's accuracy is smoothed "
-    "towards what its cluster's effect on the other classes lets expect, and counts less the tolerance"
-)
-_WHOLE_FIRST = "; within the tolerance of each other the whole network then comes before a subnetwork"
-_HELD_OUT = "; heads are fitted on validation samples, each of which judges by what heads fitted without it say"
+DENSE = "dense"
+"""Base name of the network without a mask."""
 
 
-def describe_selection(
-    rule: str, clustering: Clustering, *, of_settings: bool = False, held_out_heads: bool = False
-) -> str:
-    """Say what chooses among the candidates of PruSC, or among the settings of another remedy.
+@runtime_checkable
+class Judged(Protocol):
+    """What a judge looks at: one candidate network."""
 
-    Args:
-        rule: `SelectionConfig.rule`.
-        clustering: Clusters of the untrained network judge in another way.
-        of_settings: Which of the two.
-        held_out_heads: Whether heads are fitted on the validation split.
-    """
-    text = (_SETTING_RULES if of_settings else _SELECTION_RULES)[rule]
-    if rule == "pseudo-groups" and clustering.untrained:
-        text += _UNTRAINED + ("" if of_settings else _WHOLE_FIRST)
-    return text + (_HELD_OUT if held_out_heads else "")
+    @property
+    def base_name(self) -> str:
+        """Name of the network that it was made of: ``dense``, or that of its mask."""
+
+    @property
+    def val_logits(self) -> Float[Tensor, "val classes"]:
+        """Its logits on the whole validation split; of samples that it was fitted on, those of fits without them."""
+
+
+JudgedT = TypeVar("JudgedT", bound=Judged)
 
 
 @dataclass(frozen=True, eq=False)
-class PseudoGroups:
-    """The cells of a validation split, two by two; or its classes, or (to compare) its true groups.
+class Judge(ABC):
+    """One way to compare networks on the validation samples that judge.
 
     Attributes:
-        ids: Pseudo-group of each sample.
-        sizes: Samples per pseudo-group.
-        num_cells: Cells that were put together in each.
-        conflicting: Which of them hold samples whose class is rarer in their cluster than among all samples.
-        kind: What they are: the worst of ``cells`` and ``groups`` counts, and the mean over ``classes``.
+        indices: Which samples of the validation split judge.
+        cells: Class and pseudo-attribute of these samples.
+        groups: Pseudo-groups of these samples.
+        config: How much chance is allowed.
     """
 
-    ids: Int[Tensor, " samples"]
-    sizes: Int[Tensor, " groups"]
-    num_cells: Int[Tensor, " groups"]
-    conflicting: Bool[Tensor, " groups"]
-    kind: Literal["cells", "classes", "groups"]
+    indices: Int[Tensor, " samples"]
+    cells: Cells
+    groups: PseudoGroups
+    config: SelectionConfig
+
+    kind: ClassVar[str]
+    """What judges: ``cells``, ``classes`` or ``groups``."""
+    is_always_first: ClassVar[bool] = False
+    """Whether no other judge may be asked before this one."""
+
+    @abstractmethod
+    def score(self, candidate: Judged) -> SelectionScore:
+        """Score one network; higher is better."""
+
+    @abstractmethod
+    def is_better(self, before: Judged, chosen: Judged, tried: Sequence[Judged]) -> bool:
+        """Decide whether the network that this judge chose is better than the ERM network.
+
+        Args:
+            before: The ERM network.
+            chosen: One of those that were tried.
+            tried: All of them: the more were tried, the more luck the best one has had.
+        """
+
+    @abstractmethod
+    def choose(self, candidates: Sequence[JudgedT], *, by_plainness: bool = True) -> JudgedT:
+        """Choose the plainest candidate that is as good as the best one.
+
+        Args:
+            candidates: At least one; of each base network the plainest first.
+            by_plainness: Whether the order of the candidates means anything; if not, the best one is chosen.
+        """
+
+    def explain_no_gain(self, before: Judged) -> Verdict:
+        """Say why nothing was better than the ERM network.
+
+        Returns:
+            ``shortcut-only`` if it does worse than guessing on some pseudo-group, else ``no-shortcut``.
+        """
+        worst = self.groups.mean(self.right(before)).min().item()
+        return "shortcut-only" if worst < 1 / len(self.labels.unique()) else "no-shortcut"
+
+    @property
+    def tolerance(self) -> float:
+        """How many standard errors below the best score count as no difference."""
+        return self.config.tolerance
+
+    @property
+    def labels(self) -> Int[Tensor, " samples"]:
+        """Class of each sample that judges."""
+        return self.cells.labels
+
+    def logits(self, candidate: Judged) -> Float[Tensor, "samples classes"]:
+        """Return a candidate's logits on the samples that judge."""
+        return candidate.val_logits[self.indices]
+
+    def right(self, candidate: Judged) -> Bool[Tensor, " samples"]:
+        """Return which samples that judge a candidate classifies right."""
+        return self.logits(candidate).argmax(dim=1) == self.labels
 
 
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What a network says of the validation samples that judge.
+class ClassJudge(Judge):
+    """Judges by the mean accuracy over the classes."""
 
-    Attributes:
-        predictions: Predicted class of each sample.
-        expected: How often it should be right in the cell of each sample, see
-            `expected_accuracies`; ``None`` where a cell is smoothed towards other cells instead.
+    kind = "classes"
+
+    def score(self, candidate: Judged) -> SelectionScore:
+        """Return the mean accuracy over the classes."""
+        accuracies = self.groups.mean(self.right(candidate))
+        variances = accuracies * (1 - accuracies) / self.groups.sizes
+        return SelectionScore(accuracies.mean().item(), variances.sum().sqrt().item() / len(accuracies))
+
+    def is_better(self, before: Judged, chosen: Judged, tried: Sequence[Judged]) -> bool:
+        """Ask that the mean rose, and that of the best candidate by more than its standard error.
+
+        The chosen one was not picked for its luck, so no bound for the luckiest of all is asked of it.
+        """
+        best = max((self.score(candidate) for candidate in tried), key=lambda score: score.score)
+        return self.score(before).score < min(self.score(chosen).score, best.score - best.error)
+
+    def choose(self, candidates: Sequence[JudgedT], *, by_plainness: bool = True) -> JudgedT:
+        """Choose the plainest base network first, and then the plainest network that was made of it.
+
+        A heavily pruned network must not decide how strongly the head of the whole one is regularised.
+        """
+        tolerance = self.tolerance if by_plainness else 0.0
+        of_base: dict[str, list[JudgedT]] = {}
+        for candidate in candidates:
+            of_base.setdefault(candidate.base_name, []).append(candidate)
+        scores = [[self.score(candidate) for candidate in own] for own in of_base.values()]
+        base = find_plainest([max(own, key=lambda score: score.score) for own in scores], tolerance)
+        return list(of_base.values())[base][find_plainest(scores[base], tolerance)]
+
+
+class WorstGroupJudge(Judge):
+    """Judges by the lowest smoothed accuracy over the pseudo-groups.
+
+    Clusters that mirror what the network learned miss part of the shortcut. A new head of the whole network can serve
+    the cells that were found and keep the shortcut for the rest. So masked networks go first.
     """
 
-    predictions: Int[Tensor, " samples"]
-    expected: Float[Tensor, " samples"] | None = None
+    whole_network_first: ClassVar[bool] = False
+    """Whether the whole network goes before masked ones that are as good."""
+
+    def score(self, candidate: Judged) -> SelectionScore:
+        """Return the lowest smoothed accuracy."""
+        smoothed, errors = self.smooth(candidate)
+        worst = int(smoothed.argmin())
+        return SelectionScore(smoothed[worst].item(), errors[worst].item())
+
+    def is_better(self, before: Judged, chosen: Judged, tried: Sequence[Judged]) -> bool:
+        """Ask that the lowest smoothed accuracy rose, and so did the mean over the cells.
+
+        The mean has to rise by more than the luckiest of so many candidates would by chance (Bonferroni's bound,
+        one-sided).
+        """
+        lowest = [self.smooth(candidate)[0].min().item() for candidate in (before, chosen)]
+        rise, error = mean_rise(self.right(before), self.right(chosen), self.groups)
+        num_errors = NormalDist().inv_cdf(1 - self.config.significance / len(tried))
+        return lowest[1] > lowest[0] and rise > num_errors * error
+
+    def choose(self, candidates: Sequence[JudgedT], *, by_plainness: bool = True) -> JudgedT:
+        """Choose the best of the bases that go first, if it is as good as the best of all."""
+        # Of equal scores the order is that of the bases.
+        bases = dict.fromkeys(candidate.base_name for candidate in candidates)
+        scored = [(c, self.score(c)) for base in bases for c in candidates if c.base_name == base]
+        scored.sort(key=lambda one: (self._goes_last(one[0]), -one[1].score))
+        chosen = find_plainest([score for _, score in scored], self.tolerance if by_plainness else 0.0)
+        return scored[chosen][0]
+
+    def _goes_last(self, candidate: Judged) -> bool:
+        return (candidate.base_name == DENSE) != self.whole_network_first
+
+    def smooth(self, candidate: Judged) -> tuple[Float[Tensor, " groups"], Float[Tensor, " groups"]]:
+        """Return the smoothed accuracy of each pseudo-group and its standard error.
+
+        An accuracy is shrunk towards the mean over the pseudo-groups that conflict, or over those that do not.
+        """
+        right = self.right(candidate)
+        return smooth_accuracies(right, mean_of_sides(right, self.groups), self.groups, self.config.prior_strength)
 
 
-@dataclass(frozen=True)
-class SelectionScore:
-    """What the rule thinks of one network.
+class CellJudge(WorstGroupJudge):
+    """Judges by the cells (class x pseudo-attribute), put together in two for each class."""
 
-    Attributes:
-        score: Smoothed accuracy of the worst pseudo-group, in [0, 1], or where an accuracy is expected its lower bound;
-            or mean accuracy over the classes.
-        error: Its standard error.
+    kind = "cells"
+
+
+class GroupJudge(WorstGroupJudge):
+    """Judges by the true groups, to compare with what cannot be known."""
+
+    kind = "groups"
+
+    @property
+    def tolerance(self) -> float:
+        """None: who knows the groups takes the best."""
+        return 0.0
+
+
+class UntrainedCellJudge(WorstGroupJudge):
+    """Judges by cells of a network that had yet to learn the classes.
+
+    Such cells are no mirror of what the ERM network learned: they hide no shortcut. So this judge is always asked
+    first, and a mask has to be worth what it costs. A small cell is shrunk towards the accuracy that the cluster's
+    effect on the other classes predicts, see `expected_accuracies`.
     """
 
-    score: float
-    error: float
+    kind = "cells"
+    is_always_first = True
+    whole_network_first = True
 
+    def score(self, candidate: Judged) -> SelectionScore:
+        """Return the lowest lower bound: the smoothed accuracy less ``tolerance`` standard errors.
 
-@dataclass(frozen=True)
-class CellAccuracy:
-    """A cell (class x cluster) of the validation split, before and after.
+        Of two networks, the one that is known to serve every pseudo-group is better than one that is only predicted to.
+        """
+        smoothed, errors = self.smooth(candidate)
+        bounds = smoothed - self.config.tolerance * errors
+        worst = int(bounds.argmin())
+        return SelectionScore(bounds[worst].item(), errors[worst].item())
 
-    Attributes:
-        label: Class.
-        cluster: Cluster.
-        num_samples: Validation samples that judge; at least 1.
-        before: Accuracy of the original network in [0, 1].
-        after: Accuracy of the one that is handed back.
-    """
+    def is_better(self, before: Judged, chosen: Judged, tried: Sequence[Judged]) -> bool:
+        """Ask that the lowest smoothed accuracy rose by more than ``tolerance`` standard errors of the difference.
 
-    label: int
-    cluster: int
-    num_samples: int
-    before: float
-    after: float
+        How many were tried is of no account: the accuracies rest on more than a handful of samples.
+        """
+        del tried
+        (old, old_error), (new, new_error) = (
+            (accuracies.min().item(), errors[accuracies.argmin()].item())
+            for accuracies, errors in map(self.smooth, (before, chosen))
+        )
+        return new - old > self.config.tolerance * hypot(old_error, new_error)
 
-
-def measure_cells(
-    *,
-    before: Int[Tensor, " samples"],
-    after: Int[Tensor, " samples"],
-    labels: Int[Tensor, " samples"],
-    cluster_ids: Int[Tensor, " samples"],
-) -> tuple[CellAccuracy, ...]:
-    """Compare two networks cell by cell.
-
-    Args:
-        before: Predictions of the original network.
-        after: Predictions of the other.
-        labels: Class of each validation sample.
-        cluster_ids: Cluster of each validation sample.
-
-    Returns:
-        The cells that have samples, cluster by cluster, the largest of each cluster first.
-    """
-    cells = []
-    for cluster, label in torch.stack([cluster_ids, labels], dim=1).unique(dim=0).tolist():
-        inside = (cluster_ids == cluster) & (labels == label)
-        accuracies = [(p[inside] == label).double().mean().item() for p in (before, after)]
-        cells.append(CellAccuracy(label, cluster, int(inside.sum()), *accuracies))
-    return tuple(sorted(cells, key=lambda cell: (cell.cluster, -cell.num_samples)))
-
-
-def make_pseudo_groups(labels: Int[Tensor, " samples"], cluster_ids: Int[Tensor, " samples"] | None) -> PseudoGroups:
-    """Put the cells of each class together in two: those that conflict with their cluster, and those that do not.
-
-    A cell conflicts if its class is rarer in its cluster than among all samples. One by one such cells are small, and
-    the accuracy of a handful of samples says more about the handful than about the network.
-
-    Args:
-        labels: Class of each validation sample.
-        cluster_ids: Cluster of each validation sample; without them the classes are the pseudo-groups.
-
-    Returns:
-        The pseudo-groups; each sample is in one.
-    """
-    if cluster_ids is None:
-        return _one_by_one(labels, "classes")
-    counts = torch.zeros(int(labels.max()) + 1, int(cluster_ids.max()) + 1, dtype=torch.float64)
-    counts.index_put_((labels, cluster_ids), torch.ones(len(labels), dtype=torch.float64), accumulate=True)
-    expected = counts.sum(dim=1, keepdim=True) * counts.sum(dim=0) / len(labels)
-    # Sums of products: a cell that is just as frequent as expected must not fall on this side or that by rounding.
-    conflicting = counts < expected - 1e-9
-    keys = 2 * labels + conflicting[labels, cluster_ids]
-    distinct, ids, sizes = keys.unique(return_inverse=True, return_counts=True)
-    num_cells = torch.stack([((counts > 0) & ~conflicting).sum(dim=1), ((counts > 0) & conflicting).sum(dim=1)], dim=1)
-    return PseudoGroups(ids, sizes, num_cells.flatten()[distinct], distinct % 2 == 1, "cells")
-
-
-def _one_by_one(group_ids: Int[Tensor, " samples"], kind: Literal["classes", "groups"]) -> PseudoGroups:
-    _, ids, sizes = group_ids.unique(return_inverse=True, return_counts=True)
-    return PseudoGroups(ids, sizes, torch.ones_like(sizes), torch.zeros_like(sizes, dtype=torch.bool), kind)
+    def smooth(self, candidate: Judged) -> tuple[Float[Tensor, " groups"], Float[Tensor, " groups"]]:
+        """Return the accuracy of each pseudo-group, shrunk towards the predicted one, and its standard error."""
+        expected = expected_accuracies(self.logits(candidate), self.labels, self.cells.attribute_ids)
+        means = self.groups.mean(expected)
+        return smooth_accuracies(self.right(candidate), means, self.groups, self.config.prior_strength)
 
 
 def make_judges(
-    labels: Int[Tensor, " samples"],
-    cluster_ids: Int[Tensor, " samples"],
-    group_ids: Int[Tensor, " samples"] | None,
-    *,
-    clustering: Clustering,
+    cells: Cells,
+    attribute: PseudoAttribute,
     config: SelectionConfig,
-) -> tuple[PseudoGroups, ...]:
-    """Return what may judge: the cells and the classes, or one of them, or the true groups.
+    *,
+    indices: Int[Tensor, " samples"],
+    group_ids: Int[Tensor, " val"] | None = None,
+) -> tuple[Judge, ...]:
+    """Return who judges: the cells and the classes, or one of them, or the true groups.
 
     Args:
-        labels: Class of each validation sample.
-        cluster_ids: Cluster of each validation sample.
-        group_ids: Group of each validation sample; read by the rule ``validation-groups`` alone.
-        clustering: Where its structure is weak, the cells are no judge.
+        cells: Of the whole validation split.
+        attribute: Where its structure is weak, the cells are no judge.
         config: The rule.
+        indices: The validation samples that judge.
+        group_ids: Group of each validation sample; read by the rule ``validation-groups`` alone.
 
     Returns:
-        At least one judge.
+        At least one judge; the cells before the classes.
     """
+    judged = cells.subset(indices)
     if config.rule == "validation-groups":
         assert group_ids is not None, "checked before the run began"
-        return (_one_by_one(group_ids, "groups"),)
-    classes = make_pseudo_groups(labels, None)
-    if config.rule == "class-accuracy" or clustering.structure == "weak":
+        return (GroupJudge(indices, judged, number_groups(group_ids[indices]), config),)
+    classes = ClassJudge(indices, judged, number_groups(judged.labels), config)
+    if config.rule == "class-accuracy" or attribute.clustering.structure == "weak":
         return (classes,)
-    return (make_pseudo_groups(labels, cluster_ids), classes)
-
-
-def score_answers(
-    answers: Answers,
-    labels: Int[Tensor, " samples"],
-    pseudo_groups: PseudoGroups,
-    config: SelectionConfig,
-) -> SelectionScore:
-    """Judge by the worst pseudo-group, or by the mean over the classes.
-
-    An accuracy is smoothed towards what the answers expect or, where they expect nothing, the mean over the
-    pseudo-groups that conflict, or over those that do not: it is the mean, and its standard error the deviation, of a
-    beta distribution that began with ``prior_strength`` samples at that mean. Where they expect something, it counts
-    less ``tolerance`` standard errors: of two networks, the one that is known to serve every pseudo-group is better
-    than the one that is only expected to.
-
-    Args:
-        answers: Of the network, for the validation samples that judge.
-        labels: Class of each validation sample.
-        pseudo_groups: Of the same samples.
-        config: Says how many samples that mean counts for.
-
-    Returns:
-        The score.
-    """
-    if pseudo_groups.kind != "classes":
-        smoothed, errors = _smoothed_accuracies(answers, labels, pseudo_groups, config)
-        bounds = smoothed if answers.expected is None else smoothed - config.tolerance * errors
-        worst = int(bounds.argmin())
-        return SelectionScore(bounds[worst].item(), errors[worst].item())
-    accuracies = _group_sums((answers.predictions == labels).double(), pseudo_groups) / pseudo_groups.sizes
-    variances = accuracies * (1 - accuracies) / pseudo_groups.sizes
-    return SelectionScore(accuracies.mean().item(), variances.sum().sqrt().item() / len(accuracies))
-
-
-def _smoothed_accuracies(
-    answers: Answers,
-    labels: Int[Tensor, " samples"],
-    pseudo_groups: PseudoGroups,
-    config: SelectionConfig,
-) -> tuple[Float[Tensor, " groups"], Float[Tensor, " groups"]]:
-    """Return the accuracies and their standard errors."""
-    sums = _group_sums((answers.predictions == labels).double(), pseudo_groups)
-    if answers.expected is not None:
-        means = _group_sums(answers.expected, pseudo_groups) / pseudo_groups.sizes
-    else:
-        accuracies = sums / pseudo_groups.sizes
-        means = torch.empty_like(accuracies)
-        for side in (pseudo_groups.conflicting, ~pseudo_groups.conflicting):
-            means[side] = accuracies[side].mean()
-    strengths = pseudo_groups.sizes + config.prior_strength
-    smoothed = (sums + config.prior_strength * means) / strengths
-    return smoothed, (smoothed * (1 - smoothed) / (strengths + 1)).sqrt()
-
-
-def choose(scores: Sequence[SelectionScore], tolerance: float) -> int:
-    """Find the plainest network that is as good as the best one.
-
-    Args:
-        scores: Of at least one network, the plainest first.
-        tolerance: How many standard errors of the best score count as no difference; with 0 the best one is chosen.
-
-    Returns:
-        Its index.
-
-    References:
-        Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3, for the rule of one standard error.
-    """
-    best = max(scores, key=lambda score: score.score)
-    lowest = best.score - tolerance * best.error
-    return next(index for index, score in enumerate(scores) if score.score >= lowest)
-
-
-def _group_sums(values: Float[Tensor, " samples"], pseudo_groups: PseudoGroups) -> Float[Tensor, " groups"]:
-    return torch.zeros(len(pseudo_groups.sizes), dtype=torch.float64).index_add_(0, pseudo_groups.ids, values)
-
-
-def is_better(
-    *,
-    before: Answers,
-    tried: Sequence[Answers],
-    chosen: int,
-    labels: Int[Tensor, " samples"],
-    judge: PseudoGroups,
-    config: SelectionConfig,
-) -> bool:
-    """Decide whether what a judge chose is better than the original.
-
-    Args:
-        before: Those of the original network.
-        tried: Those of every candidate.
-        chosen: Which of them the judge chose.
-        labels: Class of each sample.
-        judge: Cells (or groups): see `cells_improved`. Classes: the mean over them rose, and the best candidate's is
-            more than its standard error above the original's. The chosen one was not picked for its luck, so no bound
-            for the luckiest of all is asked of it.
-        config: The rule.
-    """
-    if judge.kind != "classes":
-        return cells_improved(
-            before=before,
-            after=tried[chosen],
-            labels=labels,
-            pseudo_groups=judge,
-            num_candidates=len(tried),
-            config=config,
-        )
-    score = partial(score_answers, labels=labels, pseudo_groups=judge, config=config)
-    best = max((score(answers) for answers in tried), key=lambda score: score.score)
-    return score(before).score < min(score(tried[chosen]).score, best.score - best.error)
-
-
-def cells_improved(
-    *,
-    before: Answers,
-    after: Answers,
-    labels: Int[Tensor, " samples"],
-    pseudo_groups: PseudoGroups,
-    num_candidates: int,
-    config: SelectionConfig,
-) -> bool:
-    """Decide whether the network that the cells chose is better than the original.
-
-    Better means: the lowest smoothed accuracy rose, and so did the mean over the cells, by more than the luckiest of so
-    many candidates would by chance (Bonferroni's bound, one-sided). Cells that were put together count as many: else
-    many clusters would hide a gain in small cells behind the cost in large ones. Where the answers say what accuracy to
-    expect, the lowest smoothed accuracy is known from more than a handful of samples, and it is enough that it rose by
-    more than ``tolerance`` standard errors of the difference.
-
-    Args:
-        before: Those of the original network.
-        after: Those of the chosen one.
-        labels: Class of each validation sample.
-        pseudo_groups: Of the same samples.
-        num_candidates: Among how many the chosen one was chosen, at least 1.
-        config: How much chance is allowed.
-    """
-    smoothed = [_smoothed_accuracies(answers, labels, pseudo_groups, config) for answers in (before, after)]
-    (old, old_error), (new, new_error) = (
-        (accuracies.min().item(), errors[accuracies.argmin()].item()) for accuracies, errors in smoothed
-    )
-    if before.expected is not None:
-        return new - old > config.tolerance * math.hypot(old_error, new_error)
-    difference = (after.predictions == labels).double() - (before.predictions == labels).double()
-    sizes = pseudo_groups.sizes.double()
-    mean = _group_sums(difference, pseudo_groups) / sizes
-    squares = _group_sums(difference.square(), pseudo_groups) / sizes
-    shares = pseudo_groups.num_cells / pseudo_groups.num_cells.sum()
-    rise = (shares * mean).sum().item()
-    # Each group's mean has the variance of its samples; the groups are independent.
-    error = (shares.square() * (squares - mean.square()) / sizes).sum().sqrt().item()
-    num_errors = NormalDist().inv_cdf(1 - config.significance / num_candidates)
-    return new > old and rise > num_errors * error
-
-
-def explain_no_gain(
-    predictions: Int[Tensor, " samples"], labels: Int[Tensor, " samples"], *, pseudo_groups: PseudoGroups
-) -> Verdict:
-    """Say why nothing was better than the original.
-
-    Args:
-        predictions: Of the original network.
-        labels: Class of each validation sample.
-        pseudo_groups: Of the same samples.
-
-    Returns:
-        ``shortcut-only`` if it does worse than guessing on some pseudo-group, else ``no-shortcut``.
-    """
-    accuracies = _group_sums((predictions == labels).double(), pseudo_groups) / pseudo_groups.sizes
-    return "shortcut-only" if accuracies.min().item() < 1 / len(labels.unique()) else "no-shortcut"
+    kind = CellJudge if attribute.mirrors_network else UntrainedCellJudge
+    return (kind(indices, judged, pair_cells(judged), config), classes)

@@ -1,4 +1,4 @@
-"""How a run begins: which network is clustered, and what it starts from."""
+"""Which network is clustered, and what a run starts from."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +12,17 @@ from prusc.config import ClusteringConfig, ERMConfig, RuntimeConfig
 from prusc.data import load_fashion_stickers
 from prusc.errors import PruscError
 from prusc.models.build import SmallCNN
-from prusc.runs.session import Original, find_original, open_run
+from prusc.runs.session import open_session
+from prusc.runs.start import Start, start_run
 
 FROM_WEIGHTS = RunConfig(
     erm=ERMConfig(epochs=1), clustering=ClusteringConfig(checkpoint=0), runtime=RuntimeConfig(device="cpu")
 )
 
 
-def begin(config: RunConfig, out: Path) -> Original:
+def begin(config: RunConfig, out: Path) -> Start:
     data = load_fashion_stickers(num_train_per_class=100, num_val_per_class=50, num_test_per_class=8)
-    return find_original(open_run(None, data, config, out=out, force=False, progress=None))
+    return start_run(open_session(None, data, config, out=out, force=False, progress=None))
 
 
 @pytest.fixture
@@ -39,14 +40,17 @@ def test_checkpoint_0_is_the_network_that_training_starts_from(tmp_path: Path, w
     given = load_file(weights)
     assert all(torch.equal(kept[key], value) for key, value in given.items() if not key.startswith("head"))
     assert all(torch.equal(kept[key], value) for key, value in first.clustered.state_dict().items())
-    assert not all(torch.equal(kept[key], value) for key, value in first.model.state_dict().items())
+    assert not all(torch.equal(kept[key], value) for key, value in first.erm.state_dict().items())
     # It is read again where the run is resumed.
     (tmp_path / "first" / "stages" / "clustering.safetensors").unlink()
-    assert torch.equal(begin(config, tmp_path / "first").clustering.cluster_ids, first.clustering.cluster_ids)
+    assert torch.equal(
+        begin(config, tmp_path / "first").attribute.splits["train"].ids, first.attribute.splits["train"].ids
+    )
+    clusters = first.attribute.splits["train"].ids
     # A network that was trained elsewhere started from the same weights.
     trained = replace(config, trained=tmp_path / "first" / "erm.safetensors")
     second = begin(trained, tmp_path / "second")
-    assert torch.equal(second.clustering.cluster_ids, first.clustering.cluster_ids)
+    assert torch.equal(second.attribute.splits["train"].ids, clusters)
     assert "of a network of its kind after 0 epochs" in (tmp_path / "second" / "log.txt").read_text()
 
 

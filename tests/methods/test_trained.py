@@ -13,10 +13,8 @@ from prusc.cli.main import run_command_line
 from prusc.config import SelectionConfig
 from prusc.data import Data, load_fashion_stickers
 from prusc.errors import ConfigError
-from prusc.methods import METHODS, Method, MethodInputs, Trained, find_method, run_method
-from prusc.methods.apply import choose_setting, settings_to_try
+from prusc.methods import MethodInputs, Trained, TrainedMethod, find_method, run_method
 from prusc.methods.jtt import JTTSettings
-from prusc.stages.selection.judges import Answers, make_pseudo_groups
 from tests.methods.test_all import SMALL
 
 
@@ -47,8 +45,8 @@ def register(monkeypatch: pytest.MonkeyPatch, calls: list[int], *, stop_at: int 
         return Trained(network)
 
     settings = tuple(ConstantSettings(label) for label in range(4))
-    method = Method("constant", "Constant", "nobody", "none", train, settings, starts_from_erm=True)
-    monkeypatch.setitem(METHODS, "constant", method)
+    method = TrainedMethod("constant", "Constant", "nobody", "none", settings, starts_from_erm=True, train=train)
+    monkeypatch.setattr("prusc.methods.run.find_method", lambda name: method)
 
 
 def test_a_run_that_was_stopped_goes_on_with_the_setting_it_was_in(
@@ -90,34 +88,16 @@ def test_clusters_of_the_untrained_network_are_asked_first(
     )
     register(monkeypatch, [])
     whole = run_method(data=data, config=config, out=tmp_path / "whole")
-    # What it expects of each cell is kept with the predictions, and read where the run goes on.
+    # The logits are kept, from which the judges predict the accuracy of each cell where the run goes on.
     register(monkeypatch, [], stop_at=1)
     with pytest.raises(KeyboardInterrupt):
         run_method(data=data, config=config, out=tmp_path / "run")
     kept = load_file(tmp_path / "run" / "stages" / "constant-0.safetensors")
-    # It predicts class 0 whatever it sees, so nothing shifts it: all are expected right, or none.
-    assert torch.equal(kept["of/expected"], (data.val.labels == 0).double())
+    assert (kept["of/val_logits"].argmax(dim=1) == 0).all()
     register(monkeypatch, [])
     resumed = run_method(data=data, config=config, out=tmp_path / "run")
     assert (resumed.chosen, resumed.judged_by) == (whole.chosen, whole.judged_by)
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["cluster_structure"] == "untrained"
-
-
-@pytest.mark.parametrize(("share", "kind"), [(0.2, "classes"), (0.8, "cells")])
-def test_cells_choose_only_what_is_better_for_them(share: float, kind: str) -> None:
-    # Two clusters of each class; in one of them samples of the other class, which the network takes for its own.
-    labels = torch.arange(2).repeat_interleave(500)
-    clusters = torch.cat([torch.arange(500) % 2, 2 + torch.arange(500) % 2])
-    conflicting = torch.arange(1000) % 500 < 50
-    clusters[conflicting] = 2 - 2 * labels[conflicting]
-    before = clusters // 2
-    # It serves all of those, and of the others some: its worst cell is better than the network's in any case.
-    spared = torch.arange(1000) % 10 < 10 * share
-    after = torch.where(conflicting | spared, labels, 1 - labels)
-    judges = [make_pseudo_groups(labels, ids) for ids in (clusters, None)]
-    answers = [Answers(before), Answers(after)]
-    judge, _, _ = choose_setting(judges[::-1], answers[0], answers, labels, SelectionConfig())
-    assert judge.kind == kind
 
 
 def test_group_labels_that_choose_are_declared(tmp_path: Path, data: Data) -> None:
@@ -134,16 +114,16 @@ def test_group_labels_that_choose_are_declared(tmp_path: Path, data: Data) -> No
 def test_options_are_for_one_setting_and_checked() -> None:
     jtt = find_method("jtt")
     config = replace(SMALL, method="jtt", method_options=("upweight=7", "identification_epochs=3"))
-    assert settings_to_try(jtt, config) == (JTTSettings(identification_epochs=3, upweight=7),)
+    assert jtt.settings_to_try(config) == (JTTSettings(identification_epochs=3, upweight=7),)
     for options, message in (
         (("upweight",), "must be like"),
         (("upwait=7",), "unknown setting jtt: upwait; did you mean upweight"),
         (("upweight=many",), "setting jtt: upweight must be int, found 'many'"),
     ):
         with pytest.raises(ConfigError, match=message):
-            settings_to_try(jtt, replace(config, method_options=options))
+            jtt.settings_to_try(replace(config, method_options=options))
     with pytest.raises(ConfigError, match="for the other remedies"):
-        settings_to_try(find_method("prusc"), replace(config, method="prusc"))
+        find_method("prusc").settings_to_try(replace(config, method="prusc"))
 
 
 def test_prusc_is_one_of_them(data: Data) -> None:

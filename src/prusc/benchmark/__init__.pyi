@@ -1,0 +1,14 @@
+from .backends import Workers as Workers
+from .matrix import Cell as Cell
+from .matrix import Matrix as Matrix
+from .matrix import narrow as narrow
+from .matrix import parse_matrix as parse_matrix
+from .matrix import read_matrix as read_matrix
+from .matrix import read_suite as read_suite
+from .runner import BenchResult as BenchResult
+from .runner import run_bench as run_bench
+from .suites import suite_names as suite_names
+from .summary import average_over_panels as average_over_panels
+from .summary import paired_interval as paired_interval
+from .summary import summarise_rows as summarise_rows
+from .tables import markdown_tables as markdown_tables

@@ -1,0 +1,9 @@
+from .inputs import MethodInputs as MethodInputs
+from .method import Method as Method
+from .method import MethodResult as MethodResult
+from .registry import METHODS as METHODS
+from .registry import find_method as find_method
+from .run import apply_method as apply_method
+from .run import run_method as run_method
+from .trained import Trained as Trained
+from .trained import TrainedMethod as TrainedMethod

@@ -1,0 +1,268 @@
+"""Remedies that train a network for each of their settings; one of these is chosen by the common judges."""
+
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from prusc.data.table import Split
+from prusc.methods.inputs import MethodInputs
+from prusc.methods.method import Method, MethodResult
+from prusc.methods.settings import describe_settings
+from prusc.models.weights import copy_state
+from prusc.runs.artifacts import evaluation_to_dict, group_label_uses, run_to_dict
+from prusc.runs.folder import METRICS, RunFolder
+from prusc.runs.session import Session
+from prusc.runs.start import Start, make_untrained, start_run
+from prusc.stages.cells import make_cells
+from prusc.stages.evaluation import evaluate_groups, group_ids
+from prusc.stages.representations import predict
+from prusc.stages.selection.choice import choose_setting
+from prusc.stages.selection.judges import Judge, make_judges
+from prusc.stages.selection.texts import describe_selection
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a remedy gives back.
+
+    Attributes:
+        network: Takes normalised inputs and returns logits [N, classes].
+        density: Share of the maskable weights that it keeps.
+        facts: What the remedy found on its way, such as the number of samples it took for bias-conflicting.
+    """
+
+    network: nn.Module
+    density: float = 1.0
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+def _same_class(inputs: MethodInputs, state: Mapping[str, Tensor]) -> nn.Module:
+    network = inputs.erm_network()
+    network.load_state_dict(state)
+    return network
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedMethod(Method):
+    """A remedy that trains a network by each of its settings.
+
+    Attributes:
+        train: Makes a network of what it is given and one of the settings; it changes none of them.
+        rebuild: Makes its network from a state dict, where it is not one of the ERM network's class.
+    """
+
+    train: Callable[[MethodInputs, Any], Trained]
+    rebuild: Callable[[MethodInputs, Mapping[str, Tensor]], nn.Module] = _same_class
+
+    def apply(self, session: Session) -> MethodResult:
+        """Train every setting that the budget allows, choose one by the common judges, evaluate it and write."""
+        untrained = make_untrained(session)
+        if untrained is None:
+            untrained = copy.deepcopy(session.network)
+            if not self.starts_from_erm:
+                session.log(
+                    f"{self.name} trains anew, from the weights of the given network, which cannot be drawn anew"
+                )
+        start = start_run(session)
+        inputs = make_inputs(self, session, start, untrained)
+        tried = []
+        for number, settings in enumerate(self.settings_to_try(session.config)):
+            with session.stages.timed(f"training {describe_settings(settings)}"):
+                tried.append(_try(self, settings, number, inputs, session))
+        with session.stages.timed("evaluation"):
+            result = _finish(self, inputs, start, tried, session)
+        session.stages.close()
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """One setting of a remedy, trained; or the ERM network."""
+
+    name: str
+    val_logits: Tensor
+    test_predictions: Tensor
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+    settings: Any = None
+    density: float = 1.0
+    facts: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def base_name(self) -> str:
+        """Each setting is a network of its own."""
+        return self.name
+
+    @property
+    def predictions(self) -> dict[str, Tensor]:
+        """Predicted class of each sample, by split."""
+        return {"val": self.val_logits.argmax(dim=1), "test": self.test_predictions}
+
+
+def make_inputs(method: Method, session: Session, start: Start, untrained: nn.Module) -> MethodInputs:
+    """Return what a remedy is given: group labels only as far as it declares that it needs them."""
+    data, labels = session.data, method.group_labels
+    num_groups = data.num_classes
+    for values in data.attribute_values:
+        num_groups *= len(values)
+    return MethodInputs(
+        train=_hide(data.train),
+        val=_hide(data.val),
+        train_groups=group_ids(data.train, data) if labels == "training" else None,
+        val_groups=group_ids(data.val, data) if labels in ("validation", "training") else None,
+        num_groups=0 if labels == "none" else num_groups,
+        num_classes=data.num_classes,
+        trained=start.erm,
+        untrained=session.runtime.place(untrained),
+        head_name=start.head_name,
+        cells=make_cells(start.attribute, data, "train"),
+        config=session.config,
+        feed=session.feed.of(_hide(data.train)),
+        train_feed=session.train_feed.of(_hide(data.train)),
+        progress=session.stages,
+    )
+
+
+def _hide(split: Split) -> Split:
+    """Leave out what no remedy may see, unless it declares that it needs it."""
+    return replace(split, attributes=None, regions=None)
+
+
+def _try(method: TrainedMethod, settings: Any, number: int, inputs: MethodInputs, session: Session) -> _Tried:
+    """Train one setting, or read what a killed run had trained of it."""
+    name, file = describe_settings(settings), f"stages/{method.name}-{number}"
+
+    def make() -> _Tried:
+        begin = time.perf_counter()
+        trained = method.train(inputs, settings)
+        seconds = round(time.perf_counter() - begin, 3)
+        tried = _evaluate(name, trained.network, session)
+        state = copy_state(trained.network)
+        return replace(tried, state=state, density=trained.density, facts=dict(trained.facts), seconds=seconds)
+
+    made: _Tried = session.stages.make_or_read(make, partial(_read, name=file), partial(_write, name=file))
+    tried = replace(made, name=name, settings=settings)
+    accuracy = (tried.predictions["val"] == session.data.val.labels).double().mean().item()
+    facts = "".join(f", {key.replace('_', ' ')} {value:g}" for key, value in tried.facts.items())
+    session.log(f"{method.name} ({name}): validation accuracy {100 * accuracy:.1f} %{facts}")
+    return tried
+
+
+def _evaluate(name: str, network: nn.Module, session: Session) -> _Tried:
+    """Run a network over the validation and the test split."""
+    val, test = (predict(network, session.feed.of(session.data.splits[split])) for split in ("val", "test"))
+    return _Tried(name, val, test.argmax(dim=1))
+
+
+def _write(folder: RunFolder, tried: _Tried, name: str) -> None:
+    found = {"density": tried.density, "facts": tried.facts, "seconds": tried.seconds}
+    folder.write_json(f"{name}.json", found)
+    tensors = {f"state/{key}": value for key, value in tried.state.items()}
+    tensors |= {"of/val_logits": tried.val_logits, "of/test_predictions": tried.test_predictions}
+    folder.write_tensors(f"{name}.safetensors", tensors)
+
+
+def _read(folder: RunFolder, name: str) -> _Tried | None:
+    if not folder.has(f"{name}.safetensors"):
+        return None
+    parts: dict[str, dict[str, Tensor]] = {"state": {}, "of": {}}
+    for key, value in folder.read_tensors(f"{name}.safetensors").items():
+        kind, _, rest = key.partition("/")
+        parts[kind][rest] = value
+    of = parts["of"]
+    return _Tried(name, of["val_logits"], of["test_predictions"], parts["state"], **folder.read_json(f"{name}.json"))
+
+
+def _finish(
+    method: TrainedMethod, inputs: MethodInputs, start: Start, tried: Sequence[_Tried], session: Session
+) -> MethodResult:
+    data, config, stages = session.data, session.config, session.stages
+    judges = make_judges(
+        make_cells(start.attribute, data, "val"),
+        start.attribute,
+        config.selection,
+        indices=torch.arange(len(data.val)),
+        group_ids=group_ids(data.val, data) if config.selection.rule == "validation-groups" else None,
+    )
+    before = _evaluate("erm", start.erm, session)
+    judge, chosen = choose_setting(judges, before, tried)
+    judged_by = judge.kind if len(tried) > 1 else "nothing"
+    evaluations = {
+        name: {split: evaluate_groups(found, data.splits[split], data) for split, found in one.predictions.items()}
+        for name, one in (("erm", before), (method.name, chosen))
+    }
+    session.log(f"chosen of {len(tried)} by {judged_by}: {chosen.name}")
+    result = MethodResult(
+        method=method,
+        model=method.rebuild(inputs, chosen.state),
+        erm=start.erm,
+        chosen=chosen.name,
+        judged_by=judged_by,
+        evaluations=evaluations,
+        seconds=stages.seconds,
+    )
+    if session.folder is not None:
+        session.folder.write_csv("candidates.csv", _candidates_table(tried, judge, session))
+        session.folder.write_tensors("model.safetensors", chosen.state)
+        # Last of all: a folder that holds it is a finished run.
+        session.folder.write_json(METRICS, _to_dict(method, result, chosen, start, session))
+    return result
+
+
+def _candidates_table(tried: Sequence[_Tried], judge: Judge, session: Session) -> pd.DataFrame:
+    data, rows = session.data, []
+    for candidate in tried:
+        score = judge.score(candidate)
+        row: dict[str, Any] = {
+            "name": candidate.name,
+            "density": candidate.density,
+            "score": score.score,
+            "score_error": score.error,
+            "val_average_accuracy": (candidate.predictions["val"] == data.val.labels).double().mean().item(),
+            "seconds": candidate.seconds,
+        }
+        if session.config.evaluate_candidates:
+            test = evaluate_groups(candidate.test_predictions, data.test, data)
+            row |= {
+                "test_average_accuracy": test.average_accuracy,
+                "test_worst_group_accuracy": test.worst_group_accuracy,
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _to_dict(
+    method: TrainedMethod, result: MethodResult, chosen: _Tried, start: Start, session: Session
+) -> dict[str, Any]:
+    config, clustering = session.config, start.attribute.clustering
+    uses = {"none": [], "validation": ["validation"], "training": ["training"]}[method.group_labels]
+    circumstances = {**session.stages.circumstances, "given_in_python": session.given}
+    return {
+        **run_to_dict(config, session.data, circumstances),
+        "method": method.name,
+        "method_title": method.title,
+        "paper": method.paper,
+        "handed_back": method.family,
+        "settings": asdict(chosen.settings),
+        "facts": dict(chosen.facts),
+        "trained_on": ["train", "val"] if method.trains_on_validation else ["train"],
+        "selection": describe_selection(config.selection.rule, clustering, of_settings=True),
+        "judged_by": result.judged_by,
+        "group_labels_used_for": [*uses, *group_label_uses(config)],
+        "chosen": {"erm": "dense", method.name: chosen.name},
+        "density": chosen.density,
+        "num_clusters": clustering.num_clusters,
+        "cluster_structure": clustering.structure,
+        "seconds": result.seconds,
+        "results": {
+            name: {split: evaluation_to_dict(evaluation) for split, evaluation in splits.items()}
+            for name, splits in result.evaluations.items()
+        },
+    }

@@ -1,0 +1,8 @@
+"""The tasks of :mod:`prusc` with their report: what the stages leave in a run folder is also shown as a page."""
+
+from prusc.report.write import with_report
+from prusc.runs.audit import audit as _audit
+from prusc.runs.debias import debias as _debias
+
+debias = with_report(_debias)
+audit = with_report(_audit)

@@ -1,0 +1,260 @@
+"""What every run starts with: the ERM network, trained or given, and its pseudo-attribute."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from prusc.config import RunConfig
+from prusc.engine.feed import Feed
+from prusc.engine.runtime import stage_generator
+from prusc.errors import RunFolderError
+from prusc.models.head import find_head
+from prusc.models.reset import untrained_copy
+from prusc.models.weights import copy_state
+from prusc.runs.artifacts import ERM_WEIGHTS, read_attribute, write_attribute
+from prusc.runs.folder import SKIPPED, RunFolder
+from prusc.runs.inputs import build_untrained
+from prusc.runs.session import Session
+from prusc.stages.erm import train_erm
+from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
+from prusc.stages.pseudo_attributes.given import read_cluster_csv
+from prusc.stages.pseudo_attributes.infer import add_finer_ids, infer_attribute, take_given_attribute
+from prusc.stages.representations import extract_representations
+
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What every remedy starts from.
+
+    Attributes:
+        erm: The trained network before anything, on the runtime's device.
+        head_name: Module name of its head.
+        clustered: The network whose representations were clustered: ERM itself, one of its epochs, or a network of the
+            same architecture that was trained for a short time.
+        attribute: The pseudo-attribute of the training and the validation split.
+    """
+
+    erm: nn.Module
+    head_name: str
+    clustered: nn.Module
+    attribute: PseudoAttribute
+
+
+@dataclass(frozen=True)
+class _Clustered:
+    """The network whose representations are clustered."""
+
+    network: nn.Module
+    title: str
+    is_untrained: bool
+
+
+def start_run(session: Session) -> Start:
+    """Go through the first stages: train the network or take the trained one, and infer the pseudo-attribute."""
+    with session.stages.timed("erm"):
+        erm, checkpoints = _train_or_load(session)
+    head_name = find_head(erm, session.feed.take(torch.arange(2)), session.data.num_classes)
+    clustered = _choose_clustered(session, erm, checkpoints)
+    attribute = session.stages.stage(
+        "clustering",
+        lambda: _infer(session, erm, head_name, clustered),
+        read_attribute,
+        partial(write_attribute, data=session.data),
+    )
+    return Start(erm, head_name, clustered.network, attribute)
+
+
+def make_untrained(session: Session) -> nn.Module | None:
+    """Return a network of the run's architecture as training begins with it; `start_run` trains the run's own.
+
+    Returns:
+        The network; ``None`` if a trained one was given in Python whose weights cannot be drawn anew.
+    """
+    if not session.is_trained:
+        return copy.deepcopy(session.network)
+    if "model" in session.given:
+        return untrained_copy(session.network, stage_generator(session.config.seed, "model"))
+    return build_untrained(session.config, session.data)
+
+
+def begin_from(original: RunFolder, folder: RunFolder, config: RunConfig) -> None:
+    """Begin a run with the network and the pseudo-attribute of another one, which went as far as `start_run`.
+
+    Args:
+        original: The folder of that run, whose settings differ from this one's after the clusters only.
+        folder: Of the run to begin; what it holds already stays.
+        config: The settings of the run to begin.
+
+    Raises:
+        RunFolderError: If the original is not there, or the folder cannot be begun.
+    """
+    if not has_start(original):
+        raise RunFolderError(f"run folder {original.path} holds no trained and clustered network to begin with")
+    folder.open(config, force=False)
+    # The network comes last: with it, a run takes the rest for given.
+    for name in (SKIPPED, "checkpoints", "clusters.csv", "stages", ERM_WEIGHTS):
+        folder.take_over(original, name)
+
+
+def has_start(folder: RunFolder) -> bool:
+    """Whether the stages of `start_run` have come to their end in a run folder."""
+    return folder.has(ERM_WEIGHTS) and read_attribute(folder) is not None
+
+
+def _train_or_load(session: Session) -> tuple[nn.Module, dict[int, State]]:
+    """Return the ERM network, and of its epochs the one that the clusters need."""
+    model = session.runtime.place(session.network)
+    given = copy_state(model) if session.is_trained else None
+    checkpoints: dict[int, State] = {}
+    is_stored = True
+
+    def make() -> dict[str, Tensor]:
+        nonlocal is_stored
+        is_stored = False
+        if session.is_trained:
+            session.log("erm: a trained network was given")
+        else:
+            _train(session, model, checkpoints)
+        return session.runtime.broadcast(model.state_dict())
+
+    state = session.stages.make_or_read(make, partial(_read_if_there, name=ERM_WEIGHTS), _write_erm)
+    if (
+        is_stored
+        and given is not None
+        and any(not torch.equal(value, state[key].cpu()) for key, value in given.items())
+    ):
+        where = "" if session.folder is None else f" {session.folder.path}"
+        raise RunFolderError(f"run folder{where} was begun with another network; name another folder or use force")
+    model.load_state_dict(state)
+    if is_stored:
+        session.log("erm: trained before, loaded")
+    return model, checkpoints
+
+
+def _train(session: Session, model: nn.Module, checkpoints: dict[int, State], num_epochs: int | None = None) -> None:
+    """Train by ERM. Each epoch is kept on disk, and the one that the clusters need in memory too."""
+
+    def keep(epoch: int) -> None:
+        session.stages.write(model.state_dict(), partial(_write_checkpoint, epoch=epoch))
+        if epoch == session.config.clustering.checkpoint:
+            checkpoints[epoch] = copy_state(model)
+
+    if session.config.clustering.checkpoint == 0:
+        keep(0)
+    train_erm(
+        model,
+        session.train_feed,
+        session.config.erm,
+        seed=session.config.seed,
+        num_epochs=num_epochs,
+        after_epoch=keep,
+        progress=session.stages,
+    )
+
+
+def _choose_clustered(session: Session, erm: nn.Module, checkpoints: Mapping[int, State]) -> _Clustered:
+    """Return the network whose representations are clustered."""
+    epoch = session.config.clustering.checkpoint
+    if epoch is None:
+        return _Clustered(erm, "the final network", is_untrained=False)
+    if not session.is_trained:
+        network = copy.deepcopy(erm)
+        network.load_state_dict(checkpoints.get(epoch) or _read_checkpoint(session, epoch))
+        title = f"the network of epoch {epoch}" if epoch else "the untrained network"
+        return _Clustered(network, title, is_untrained=epoch == 0)
+    if session.config.clustering.from_csv is None:
+        with session.stages.timed("early_network"):
+            early = _train_early(session, epoch)
+        if early is not None:
+            title = f"a network of its kind after {epoch} epoch{'s' * (epoch != 1)} of training"
+            return _Clustered(early, title, is_untrained=epoch == 0)
+    return _Clustered(erm, "the final network", is_untrained=False)
+
+
+def _train_early(session: Session, epoch: int) -> nn.Module | None:
+    """Retrain the run's architecture for some epochs of ERM, because a fully trained network hides the evidence.
+
+    It has memorised the samples that contradict its shortcut, and clusters them with the rest of their class.
+    """
+    network = make_untrained(session)
+    if network is None:
+        session.log("early network: none, the weights of the given network cannot be drawn anew (no reset_parameters)")
+        return None
+    network = session.runtime.place(network)
+
+    def make() -> dict[str, Tensor]:
+        how = "trained for a short time" if epoch else "made"
+        session.log(f"early network: no epochs of the given network are known; one of its kind is {how}")
+        _train(session, network, {}, num_epochs=epoch)
+        return session.runtime.broadcast(network.state_dict())
+
+    network.load_state_dict(session.stages.make_or_read(make, partial(_read_if_there, name=_checkpoint_name(epoch))))
+    return network
+
+
+def _read_checkpoint(session: Session, epoch: int) -> State:
+    """Read an epoch that a resumed run has trained."""
+
+    def fail() -> dict[str, Tensor]:
+        where = "" if session.folder is None else f"{session.folder.path}: "
+        raise RunFolderError(f"{where}{_checkpoint_name(epoch)} is missing; train anew with --force")
+
+    return session.stages.make_or_read(fail, partial(_read_if_there, name=_checkpoint_name(epoch)))
+
+
+def _infer(session: Session, erm: nn.Module, head_name: str, clustered: _Clustered) -> PseudoAttribute:
+    """Infer the pseudo-attribute from the representations of the clustered network."""
+    config, data, seed = session.config, session.data, session.config.seed
+    seen = _represent(session, clustered.network, head_name)
+    if config.clustering.from_csv is not None:
+        attribute = take_given_attribute(seen, read_cluster_csv(config.clustering.from_csv, data.train.labels))
+        how = "given"
+    else:
+        attribute = infer_attribute(
+            seen,
+            config.clustering,
+            num_classes=data.num_classes,
+            generator=stage_generator(seed, "clustering"),
+            is_untrained=clustered.is_untrained,
+        )
+        how = f"of the representations of {clustered.title}"
+    if config.debiasing_set.final_clusters:
+        attribute = add_finer_ids(
+            attribute,
+            seen if clustered.network is erm else _represent(session, erm, head_name),
+            config.clustering,
+            num_clusters=config.debiasing_set.final_clusters,
+            num_classes=data.num_classes,
+            generator=stage_generator(seed, "clusters of the final network"),
+        )
+    sizes = torch.bincount(attribute.splits["train"].ids, minlength=attribute.num_values).tolist()
+    structure = f"; {attribute.clustering.structure} structure" if attribute.mirrors_network else ""
+    session.log(f"clusters: {attribute.num_values} {how}, of {', '.join(map(str, sizes))} training samples{structure}")
+    return attribute
+
+
+def _represent(session: Session, network: nn.Module, head_name: str) -> dict[str, Tensor]:
+    feeds: dict[str, Feed] = {name: session.feed.of(session.data.splits[name]) for name in ("train", "val")}
+    return {name: extract_representations(network, feed, head_name=head_name).values for name, feed in feeds.items()}
+
+
+def _checkpoint_name(epoch: int) -> str:
+    return f"checkpoints/epoch-{epoch:03d}.safetensors"
+
+
+def _write_checkpoint(folder: RunFolder, state: State, epoch: int) -> None:
+    folder.write_tensors(_checkpoint_name(epoch), state)
+
+
+def _write_erm(folder: RunFolder, state: State) -> None:
+    folder.write_tensors(ERM_WEIGHTS, state)
+
+
+def _read_if_there(folder: RunFolder, name: str) -> dict[str, Tensor] | None:
+    return folder.read_tensors(name) if folder.has(name) else None

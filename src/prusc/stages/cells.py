@@ -1,0 +1,90 @@
+"""Stage 3: the cells, class x pseudo-attribute, of the samples of one split."""
+
+from dataclasses import dataclass, replace
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from prusc.data.table import Data
+from prusc.errors import DataError
+from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Cells:
+    """Class and pseudo-attribute of each sample. A *cell*, class x pseudo-attribute, stands in for a group.
+
+    Attributes:
+        labels: Class of each sample, in ``[0, num_classes)``.
+        attribute_ids: Value of the pseudo-attribute of each sample, such as its cluster, in ``[0, num_values)``.
+        num_classes: Number of classes; the highest label + 1 if 0 is given.
+        num_values: Number of values of the pseudo-attribute; the highest id + 1 if 0 is given.
+        margins: How far each sample is from the border between two values, see `Clustering.measure_margins`.
+        finer_ids: Cluster of each sample in the ERM network, where these clusters split the cells further.
+    """
+
+    labels: Int[Tensor, " samples"]
+    attribute_ids: Int[Tensor, " samples"]
+    num_classes: int = 0
+    num_values: int = 0
+    margins: Float[Tensor, " samples"] | None = None
+    finer_ids: Int[Tensor, " samples"] | None = None
+
+    def __post_init__(self) -> None:
+        for name, count, ids in (
+            ("num_classes", self.num_classes, self.labels),
+            ("num_values", self.num_values, self.attribute_ids),
+        ):
+            if not count:
+                object.__setattr__(self, name, int(ids.max()) + 1 if len(ids) else 1)
+            bad = (ids < 0) | (ids >= getattr(self, name))
+            if bool(bad.any()):
+                raise DataError(
+                    f"cells: {int(ids[bad][0])} at index {int(bad.nonzero()[0, 0])} is out of range; {name} "
+                    f"{getattr(self, name)} allows 0..{getattr(self, name) - 1}"
+                )
+        if len(self.labels) != len(self.attribute_ids):
+            raise DataError(
+                f"cells need a class and a value of the pseudo-attribute of each sample; found {len(self.labels)} "
+                f"labels and {len(self.attribute_ids)} values"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"Cells({len(self)} samples, {self.num_classes} classes x {self.num_values} values)"
+
+    @property
+    def ids(self) -> Int[Tensor, " samples"]:
+        """Cell of each sample; the cells (class, value) are numbered row by row."""
+        return self.labels * self.num_values + self.attribute_ids
+
+    def subset(self, indices: Int[Tensor, " chosen"]) -> "Cells":
+        """Return the cells of some samples."""
+        return replace(
+            self,
+            labels=self.labels[indices],
+            attribute_ids=self.attribute_ids[indices],
+            margins=None if self.margins is None else self.margins[indices],
+            finer_ids=None if self.finer_ids is None else self.finer_ids[indices],
+        )
+
+
+def make_cells(attribute: PseudoAttribute, data: Data, split: str) -> Cells:
+    """Cross the classes of a split with the pseudo-attribute.
+
+    Args:
+        attribute: Inferred for the training and the validation split.
+        data: Its labels.
+        split: ``train`` or ``val``.
+    """
+    found = attribute.splits[split]
+    return Cells(
+        data.splits[split].labels,
+        found.ids,
+        num_classes=data.num_classes,
+        num_values=attribute.num_values,
+        margins=found.margins,
+        finer_ids=found.finer_ids,
+    )
