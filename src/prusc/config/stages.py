@@ -47,8 +47,8 @@ class ClusteringConfig:
             network, which may hide the shortcut, because it has memorised the samples that contradict it. If you give
             a trained network, prusc retrains its architecture for this many epochs. 0 is the network before any
             training, which helps if it starts from ImageNet weights.
-        from_csv: CSV file with your own clusters of the training split, in the columns index, label, cluster_assign. If
-            given, prusc does not cluster.
+        from_csv: CSV file with your own clusters of the training split, in the columns index, label, cluster_assign.
+            They replace the clusters that prusc would find.
         num_restarts: Number of k-means starts per K. The best one counts.
         silhouette_samples: Number of samples that the silhouette is computed on.
         strong_silhouette: Silhouette from which the structure of the clusters is strong. It counts if some K above the
@@ -180,9 +180,9 @@ class FinetuneConfig:
         head_l2: L2 strengths of a refitted head. Each is a candidate; without any, no head is refitted.
         head_views: Number of random views (flips and crops of `debiasing_set`) of each sample that a head is fitted on.
             A network memorises its training images, but less so other views of them. 0 uses the images as they are.
-        head_folds: Number of folds of the validation split for heads fitted to held-out samples; 0, or at least 2. With
-            0, heads are fitted on the de-biasing set. Otherwise they are fitted on the validation split, drawn as the
-            de-biasing set is, because no network has memorised it. Such heads are scored by k-fold cross-validation.
+        head_folds: Number of folds for heads that are fitted on the validation split; 0, or at least 2. No network has
+            memorised that split. It is drawn as the de-biasing set is, and heads are scored by k-fold
+            cross-validation. With 0, heads are fitted on the de-biasing set.
         learning_rates: Peak learning rates of training all surviving weights. Each is a candidate; without any, no
             weights are trained.
         steps: Number of optimiser steps of that training.

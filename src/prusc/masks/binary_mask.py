@@ -1,4 +1,4 @@
-"""Binary masks over named parameters: what is kept of a network."""
+"""Binary masks over named parameters: the weights of a network that are kept."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from prusc.errors import ModelError
 
 @dataclass(frozen=True, eq=False)
 class BinaryMask:
-    """Which weights are kept: ``True`` keeps, ``False`` prunes.
+    """Weights that are kept: ``True`` keeps a weight, ``False`` prunes it.
 
     Attributes:
-        tensors: For each masked parameter, by its name in the model, a mask of the parameter's shape.
+        tensors: Mask of each masked parameter, by the parameter's name and of its shape.
     """
 
     tensors: Mapping[str, Bool[Tensor, "..."]]
@@ -28,23 +28,23 @@ class BinaryMask:
 
     @property
     def density_per_layer(self) -> dict[str, float]:
-        """Share of kept weights of each parameter."""
+        """Share of the weights that are kept, for each parameter."""
         return {name: mask.float().mean().item() for name, mask in self.tensors.items()}
 
     def union(self, other: "BinaryMask") -> "BinaryMask":
-        """Keep what either mask keeps."""
+        """Keep the weights that either mask keeps."""
         return self._combine(other, torch.logical_or)
 
     def intersection(self, other: "BinaryMask") -> "BinaryMask":
-        """Keep what both masks keep."""
+        """Keep the weights that both masks keep."""
         return self._combine(other, torch.logical_and)
 
     def inverse(self) -> "BinaryMask":
-        """Keep what this mask prunes."""
+        """Keep the weights that this mask prunes."""
         return BinaryMask({name: ~mask for name, mask in self.tensors.items()})
 
     def iou_per_layer(self, other: "BinaryMask") -> dict[str, float]:
-        """Intersection over union of the kept weights of each parameter; 1 where neither mask keeps anything."""
+        """Return the intersection over union of the kept weights of each parameter; 1 if both masks keep none."""
         both, either = self.intersection(other).tensors, self.union(other).tensors
         return {name: (int(both[name].sum()) / n if (n := int(either[name].sum())) else 1.0) for name in both}
 
@@ -59,8 +59,8 @@ def apply_mask(model: nn.Module, mask: BinaryMask) -> None:
     """Set the pruned weights of a model to zero, in place.
 
     Args:
-        model: Its parameters of the mask's names are changed.
-        mask: What to keep.
+        model: Model whose masked parameters are changed.
+        mask: The weights to keep.
 
     Raises:
         ModelError: If the model lacks a masked parameter or has it in another shape.
