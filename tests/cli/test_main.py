@@ -107,7 +107,10 @@ def cut(root: Path, number: int = 3) -> None:
     ("change", "expected"),
     [
         (cut, "img_align_celeba/000003.jpg is damaged or truncated ... a complete image file: copy or download"),
-        (lambda root: image(root).write_text("hello"), "000003.jpg is not an image ... expected JPEG, PNG ... take it"),
+        (
+            lambda root: image(root).write_text("hello"),
+            "000003.jpg is not an image ... expected JPEG, PNG ... remove it",
+        ),
         (lambda root: image(root).write_bytes(b""), "000003.jpg is empty (0 bytes); ... copy or download it again"),
         (lambda root: Image.new("F", (9, 9)).save(image(root), "TIFF"), "000003.jpg has 32 bits ... convert it"),
         (lambda root: image(root).unlink(), f"lacks 1 of the 24 listed ... '000003.jpg' ( ... {ATTRIBUTES}, line 6)"),

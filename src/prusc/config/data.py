@@ -85,8 +85,8 @@ class DataConfig:
         magnitude: spuco-mnist: size of the coloured part of the background. If not given, it is large, unless variance
             is given.
         variance: spuco-mnist: how widely 49 coloured pixels are scattered; replaces magnitude.
-        strength: spuco-mnist: share of the training images whose colour agrees with the class. If not given, it is
-            0.995.
+        strength: spuco-mnist: share of the training images whose colour agrees with the class. If not given,
+            it is 0.995.
         num_classes: dominoes: number of classes, 2 or 10. If not given, it is 2.
     """
 
