@@ -174,7 +174,7 @@ class MaskConfig:
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """What is tried on a network after the mask, or without a mask, on samples of the de-biasing set.
+    """Heads and weights that are trained on the de-biasing set after the mask, or without a mask.
 
     Attributes:
         head_l2: L2 strengths of a refitted head. Each is a candidate; without any, no head is refitted.

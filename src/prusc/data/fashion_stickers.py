@@ -40,8 +40,8 @@ def load_fashion_stickers(
     for exactly ``round(correlation * n)`` of the ``n`` samples of each class. The other samples get the other three
     colours in equal numbers, as far as possible. In test, every class has the same number of stickers of each colour.
 
-    The same seed gives the same images in each split and the same test set for every correlation, so that runs with
-    different correlations are comparable. More training images only add to the smaller set.
+    Runs with different correlations are comparable, because the same seed gives the same images in each split and the
+    same test set. More training images only add to the smaller set.
 
     Args:
         correlation: Share of the train and val samples whose colour agrees with the class, in ``[0.25, 1]``. 0.25 makes

@@ -1,4 +1,4 @@
-"""Listing: what a layout states about its images before any of them is decoded, and its problems."""
+"""Listings: the samples that a layout names, before any image is decoded, and the problems found in it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace

@@ -26,7 +26,7 @@ class Split:
     """One split of a data set, in a fixed order.
 
     Attributes:
-        inputs: All inputs in memory, as a uint8 tensor [N, C, H, W] (floating point for inputs that are not images), or
+        inputs: All inputs in memory, as a uint8 tensor [N, C, H, W]; floating point for inputs that are not images. Or
             a map-style data set that yields one such input per index.
         labels: Class of each sample, in ``[0, num_classes)``.
         attributes: Value of each spurious attribute, for evaluation only; ``None`` if unknown.

@@ -24,8 +24,8 @@ def find_tables(path: Path) -> tuple[Path, ...]:
         path: A folder, or a table itself.
 
     Returns:
-        The table in the folder (``metadata`` if there are several and one has this name, else all of them), or the
-        table of each split. If ``path`` is a table, it alone. Empty if there is none.
+        The table in the folder, or the table of each split; ``path`` itself if it is a table. If a folder has several
+        tables, ``metadata`` if there is one, else all of them. Empty if there are none.
     """
     if path.is_file():
         return (path,) if path.suffix.lower() in TABLE_SUFFIXES else ()
@@ -60,8 +60,8 @@ def read_tables(tables: Sequence[Path], folder: Path) -> pd.DataFrame:
         folder: Folder of the data.
 
     Returns:
-        All rows, with the added columns ``PLACE`` (the row's place, for errors), ``START`` (the table's folder, which
-        image names are relative to) and, for tables in a split's folder, ``SPLIT``.
+        All rows with added columns. ``PLACE`` is the row's place, for errors. ``START`` is the table's folder, which
+        image names are relative to. ``SPLIT`` exists for tables in a split's folder.
 
     Raises:
         ConfigError: If a package is missing that reads the file.

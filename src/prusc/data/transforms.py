@@ -140,9 +140,8 @@ def draw_crop_boxes(
 ) -> Float[Tensor, "{num_images} 4"]:
     """Draw a random box inside each image.
 
-    The area is uniform in ``[min_scale, 1]``. The logarithm of the aspect ratio (relative to the image's own) is
-    uniform in the part of ``[log 3/4, log 4/3]`` in which a box of that area fits. The place is uniform where the box
-    fits.
+    The area is uniform in ``[min_scale, 1]``. The logarithm of the aspect ratio, relative to the image's own, is
+    uniform in ``[log 3/4, log 4/3]`` where a box of that area fits. The place is uniform where the box fits.
 
     Args:
         num_images: Number of boxes.

@@ -47,8 +47,8 @@ def irm_loss(
         penalty_weight: Weight of the penalty; at least 0.
 
     Returns:
-        The loss in nats. If the weight is above 1, the loss is divided by it, as in the paper's code, so that a large
-        penalty does not make the gradients too large.
+        The loss in nats. A weight above 1 divides the loss, as in the paper's code, so that a large penalty does not
+        make the gradients too large.
 
     Raises:
         ConfigError: If the weight is below 0.

@@ -9,9 +9,9 @@ def prototype_similarity(
 ) -> Float[Tensor, ""]:
     """Return how similar the prototypes of an ensemble's new member are to those of the earlier members.
 
-    For each class, the inner products with the prototypes of the earlier members are summed, and divided by the number
-    of members including the new one. The result is the absolute value of the mean over the classes. The published code
-    also divides by the number of dimensions minus one.
+    For each class, the inner products with the prototypes of the earlier members are summed. The sum is divided by the
+    number of members, including the new one. The result is the absolute value of the mean over the classes. The
+    published code also divides by the number of dimensions minus one.
 
     Args:
         prototypes: Prototypes of the new member.

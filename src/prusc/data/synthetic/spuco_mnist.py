@@ -34,8 +34,8 @@ def load_spuco_mnist(
 ) -> Data:
     """Compose SpuCoMNIST: classes 0 or 1, 2 or 3, ... and a colour in the background, where the image is black.
 
-    Either `magnitude` sets how much of the background is coloured (large is easy to learn), or `variance` sets how
-    widely 49 coloured pixels are scattered (low is easy to learn).
+    `magnitude` sets how much of the background is coloured; large is easy to learn. Alternatively, `variance` sets how
+    widely 49 coloured pixels are scattered; low is easy to learn.
 
     Args:
         source: Folder of the original images; see :func:`~prusc.data.synthetic.idx_files.read_mnist`.
