@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import timm
 import torch
+import torchvision
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -140,6 +141,11 @@ class WithActivatedNorm(nn.Module):
 
 def small_cnn(seed: int = 0) -> nn.Module:
     return randomise(SmallCNN(NUM_CLASSES), seed)
+
+
+def mobilenet_v2() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        return torchvision.models.mobilenet_v2(num_classes=NUM_CLASSES)
 
 
 def resnet18() -> nn.Module:

@@ -107,7 +107,10 @@ def cut(root: Path, number: int = 3) -> None:
     ("change", "expected"),
     [
         (cut, "img_align_celeba/000003.jpg is damaged or truncated ... a complete image file: copy or download"),
-        (lambda root: image(root).write_text("hello"), "000003.jpg is not an image ... expected JPEG, PNG ... take it"),
+        (
+            lambda root: image(root).write_text("hello"),
+            "000003.jpg is not an image ... expected JPEG, PNG ... remove it",
+        ),
         (lambda root: image(root).write_bytes(b""), "000003.jpg is empty (0 bytes); ... copy or download it again"),
         (lambda root: Image.new("F", (9, 9)).save(image(root), "TIFF"), "000003.jpg has 32 bits ... convert it"),
         (lambda root: image(root).unlink(), f"lacks 1 of the 24 listed ... '000003.jpg' ( ... {ATTRIBUTES}, line 6)"),
@@ -116,7 +119,7 @@ def cut(root: Path, number: int = 3) -> None:
         (replace(ATTRIBUTES, "3.jpg 1", "3.jpg 2"), f"{ATTRIBUTES}, line 6: ... Blond_Hair is '2'; ... of -1, 0, 1"),
         (replace(PARTITIONS, "3.jpg 0", "3.jpg 3"), f"{PARTITIONS}, line 4: ... partition is '3'; ... one of 0, 1, 2"),
         (replace(ATTRIBUTES, "g -?1", "g 1"), f"one class only ('Blond_Hair') ... choose ... faces/{ATTRIBUTES})"),
-        (replace(PARTITIONS, "g 0", "g 2"), f"{PARTITIONS} and ... names no samples of the training split; expected"),
+        (replace(PARTITIONS, "g 0", "g 2"), f"{PARTITIONS} and ... names no training samples; expected"),
     ],
 )
 def test_bad_files_are_named(faces: Path, out: Path, capsys: Capture, change: Change, expected: str) -> None:
@@ -372,16 +375,20 @@ def weights_with(name: str, *shape: int, value: float = 1.0) -> Change:
         ("--trained w.pt", lambda path: path.write_bytes(b""), "cannot be read (EOFError ... expected safetensors or"),
         ("--trained w.pt", lambda path: path.write_text("hello"), "cannot be read (KeyError ... save or copy it again"),
         ("--trained w.safetensors", lambda path: path.write_text("hello"), "cannot be read (SafetensorError ... again"),
-        ("--trained w.pt", pickled, "is not opened, since reading those could run code; save the plain state dict"),
-        ("--weights w.pt", pickled_by_torch, "is not opened, since reading those could run code; save the plain state"),
-        ("--weights w.pt", lambda path: torch.save({"epoch": 1}, path), "holds dict and no state dict ... save model"),
+        (
+            "--trained w.pt",
+            pickled,
+            "does not open it, because reading those could run code; save the plain state dict",
+        ),
+        ("--weights w.pt", pickled_by_torch, "does not open it, because reading those could run code; save the plain"),
+        ("--weights w.pt", lambda path: torch.save({"epoch": 1}, path), "holds dict, not a state dict ... save model"),
         (
             "--weights w.safetensors",
             other_weights,
             "missing: encoder.0.weight, ... and 12 more; not in the model: other",
         ),
         ("--trained w.safetensors", weights_with("head.bias", 9), "another shape: head.bias [9] instead of [4]; name"),
-        ("--trained w.safetensors", weights_with("head.bias", 4, value=torch.inf), "not finite, in head.bias; take"),
+        ("--trained w.safetensors", weights_with("head.bias", 4, value=torch.inf), "not finite, in head.bias; use an"),
         ("--weights w.safetensors", weights_with("encoder.1.running_mean", 32, value=torch.nan), "in encoder.1.runni"),
     ],
 )

@@ -136,7 +136,7 @@ def test_progress_counts_the_images_of_all_splits(root: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (edit("list_attr_celeba.txt", "12\n", "13\n"), "announces 13 rows, found 12"),
+        (edit("list_attr_celeba.txt", "12\n", "13\n"), "declares 13 rows, found 12"),
         (edit("list_attr_celeba.txt", "000003.jpg 1 1 -1 -1", "000003.jpg 1 1 -1"), "line 6: found 4 cells"),
         (edit("list_attr_celeba.txt", "000003.jpg 1 1 -1 -1", "000003.jpg 1 1 -1 -1 1"), "line 6: found 6 cells"),
         (edit("list_attr_celeba.txt", "000003.jpg 1 1", "000003.jpg 1 2"), "line 6: the value of Male is '2'"),
@@ -179,8 +179,8 @@ def test_an_unknown_attribute_is_answered_with_the_nearest(root: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"attributes": ("Male", "Male")}, "Male is asked for more than once"),
-        ({"target": "Male"}, "Male is asked for more than once"),
+        ({"attributes": ("Male", "Male")}, "Male is requested more than once"),
+        ({"target": "Male"}, "Male is requested more than once"),
         ({"image_size": 0}, "image size is 0"),
         ({"num_threads": 0}, "num_threads is 0"),
     ],

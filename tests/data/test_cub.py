@@ -115,7 +115,7 @@ def test_what_is_missing_is_named(cub: Path) -> None:
     mask = cub / "segmentations" / SPECIES[0] / f"{SPECIES[0][4:]}_0003.png"
     mask.unlink()
     with pytest.raises(
-        DataError, match=r"images\.txt, line 4: .*_0003\.png is not there; expected every bird and its seg"
+        DataError, match=r"images\.txt, line 4: .*_0003\.png does not exist; expected every bird and its seg"
     ):
         list_cub(cub, Problems(), **places(cub))
     text = (cub / "images.txt").read_text()
@@ -126,7 +126,7 @@ def test_what_is_missing_is_named(cub: Path) -> None:
     assert len(list_cub(cub, problems, **places(cub))) == 29
     assert sorted(problem.kind for problem in problems.found) == ["missing", "path", "split"]
     (cub / "segmentations").rename(cub.parent / "segmentation")
-    with pytest.raises(DataError, match="no folder segmentations, in it or beside it"):
+    with pytest.raises(DataError, match="no folder segmentations, in it or next to it"):
         list_cub(cub, Problems(), **places(cub))
     (cub / "images.txt").write_text("one two")
     (cub.parent / "segmentation").rename(cub / "segmentations")

@@ -94,9 +94,9 @@ def test_bad_rows_and_images_are_named(tmp_path: Path) -> None:
 def test_columns_and_splits_that_are_not_there_are_named(splits: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no column 'lable' \(target\); did you mean label"):
         list_dataset(splits, Problems(), target="lable")
-    with pytest.raises(ConfigError, match="no column that is known to hold images; they have id, label, place"):
+    with pytest.raises(ConfigError, match="no usual column of images; they have id, label, place"):
         list_dataset(splits.remove_columns("picture"), Problems())
-    with pytest.raises(DataError, match="split 'extra' is none of"):
+    with pytest.raises(DataError, match="split 'extra' is unknown; expected one of 0, train"):
         list_dataset(datasets.DatasetDict({"train": splits["train"], "extra": splits["test"]}), Problems())
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "dataset_info.json").write_text("{")

@@ -44,11 +44,11 @@ def test_a_file_is_found_with_or_without_its_ending_and_image_folder(
         ("C:secret.png", "is an absolute path"),
         ("\\secret.png", "is an absolute path"),
         ("\\\\host\\share\\x.png", "is an absolute path"),
-        ("../secret/s.png", "leads upwards"),
-        ("sub/../../secret/s.png", "leads upwards"),
-        ("sub\\..\\..\\secret\\s.png", "leads upwards"),
-        ("", "is no file name"),
-        ("a\0.jpg", "is no file name"),
+        ("../secret/s.png", r"contains '\.\.'"),
+        ("sub/../../secret/s.png", r"contains '\.\.'"),
+        ("sub\\..\\..\\secret\\s.png", r"contains '\.\.'"),
+        ("", "is not a file name"),
+        ("a\0.jpg", "is not a file name"),
     ],
 )
 def test_names_that_lead_out_are_refused(root: Path, name: str, message: str) -> None:
@@ -63,7 +63,7 @@ def test_links_may_stay_inside_and_not_lead_out(root: Path, tmp_path: Path) -> N
     images = ImageRoot(root)
     assert images.find("inside.jpg") == root / "inside.jpg"
     for name in ("outside.jpg", "outside", "folder/s.png"):
-        with pytest.raises(DataError, match=f"'{name}' is reached by a link that leads out of .*image_folder"):
+        with pytest.raises(DataError, match=f"'{name}' is reached through a link that leads out of .*image_folder"):
             images.find(name)
     # The folder itself may be a link: that is the user's own word.
     assert ImageRoot(root / "folder").find("s.png") == root / "folder" / "s.png"
@@ -75,11 +75,11 @@ def test_any_other_folder_is_looked_at_if_it_is_the_only_one(root: Path) -> None
     assert ImageRoot(root).find("e") == root / "isic_images" / "e.png"
     assert ImageRoot(root).find("b.png") == root / "sub" / "b.png"
     write_image(root / "sub" / "e.png", 9)
-    with pytest.raises(DataError, match=r"'e\.png' may be any of isic_images/e\.png, sub/e\.png"):
+    with pytest.raises(DataError, match=r"'e\.png' fits several files \(isic_images/e\.png, sub/e\.png\)"):
         ImageRoot(root).find("e.png")
 
 
 def test_a_name_without_ending_must_not_fit_several_files(root: Path) -> None:
     write_image(root / "a.png", 3)
-    with pytest.raises(DataError, match=r"'a' may be any of a\.jpg, a\.png"):
+    with pytest.raises(DataError, match=r"'a' fits several files \(a\.jpg, a\.png\)"):
         ImageRoot(root).find("a")

@@ -147,7 +147,7 @@ def broken_png() -> bytes:
     ("content", "message"),
     [
         (b"", r"empty \(0 bytes\)"),
-        (b"This is no image.", "not an image that Pillow knows"),
+        (b"This is no image.", "not an image that Pillow can read"),
         (b"\xff\xd8\xff\xe0", "not an image|damaged or truncated"),
         (truncated(lambda file: noise_image(64, 64).save(file, "JPEG"), 0.9), "damaged or truncated"),
         (truncated(lambda file: noise_image(64, 64).save(file, "JPEG"), 0.5), "damaged or truncated"),

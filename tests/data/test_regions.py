@@ -57,11 +57,11 @@ def test_another_folder_and_one_that_is_not_there_or_of_other_images(root: Path)
     (root / "masks").rename(root / "lesions")
     assert not any(all_regions(load_data(str(root), image_size=8)).values())
     assert any(all_regions(load_data(str(root), image_size=8, mask_folder="lesions")).values())
-    with pytest.raises(ConfigError, match=r"data_options.mask_folder .*nowhere is no folder"):
+    with pytest.raises(ConfigError, match=r"data_options.mask_folder .*nowhere is not a folder"):
         load_data(str(root), image_size=8, mask_folder="nowhere")
     (root / "others").mkdir()
     write_mask(root / "others" / "cat.png")
-    with pytest.raises(ConfigError, match=r"holds a mask for none of the 24 images; expected .* such as mole0.png"):
+    with pytest.raises(ConfigError, match=r"holds no mask of the 24 images; expected .* such as mole0.png"):
         load_data(str(root), image_size=8, mask_folder="others")
     with pytest.raises(ConfigError, match="does not take mask_folder"):
         load_data("fashion-stickers", mask_folder="lesions")

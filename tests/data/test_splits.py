@@ -93,7 +93,7 @@ def test_shares_out_of_range_are_refused(shares: tuple[float, float], message: s
 
 
 def test_without_training_samples_there_is_nothing_to_take() -> None:
-    with pytest.raises(DataError, match=r"table\.csv names no samples of the training split"):
+    with pytest.raises(DataError, match=r"table\.csv names no training samples; expected at least one"):
         fill_splits(make_listing(2, [1, 2]), val_share=0.2, test_share=0.2, seed=0)
 
 

@@ -113,7 +113,7 @@ def test_masks_are_found_by_the_name_of_the_image(root: Path) -> None:
     listing = add_stickers(masked, StickerConfig((1.0, 1.0), test_shares=(1.0, 1.0)), 0)
     assert listing.images[7].mask == root / "masks" / "7.png"  # type: ignore[union-attr]
     assert listing.images[8].mask is None  # type: ignore[union-attr]
-    with pytest.raises(ConfigError, match=r"mask_folder .*nowhere is no folder"):
+    with pytest.raises(ConfigError, match=r"mask_folder .*nowhere is not a folder"):
         add_stickers(make_listing(root), StickerConfig((1.0, 1.0), mask_folder="nowhere"), 0)
 
 

@@ -72,7 +72,7 @@ def test_what_is_wrong_is_named(folder: Path, name: str, kind: type[Exception], 
 def test_names_of_timms_hub_are_no_functions() -> None:
     assert not is_function_name("hf-hub:timm/resnet18.a1_in1k")
     assert not is_function_name("torchvision/resnet18")
-    with pytest.raises(ConfigError, match="'module:function' for one of your own"):
+    with pytest.raises(ConfigError, match="'module:function' for your own network"):
         check_model_name("small_cn")
 
 

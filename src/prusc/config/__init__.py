@@ -1,4 +1,4 @@
-"""Every setting and its default, in frozen dataclasses that check themselves."""
+"""All settings and their defaults, as frozen dataclasses that validate themselves."""
 
 from prusc.config.data import USE_OPTIONS as USE_OPTIONS
 from prusc.config.data import DataConfig as DataConfig

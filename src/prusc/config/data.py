@@ -1,4 +1,4 @@
-"""Every setting of the data and its default."""
+"""Settings of the data and their defaults."""
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -6,21 +6,24 @@ from typing import Any, Literal
 
 from prusc.config.checks import require
 
-# Data options that say how images are used, whatever layout they come from.
+# Data options that configure how images are used. They apply to every layout.
 USE_OPTIONS = ("memory_limit_gib", "crop_size")
 
 
 @dataclass(frozen=True)
 class StickerConfig:
-    """Coloured patches to lay on images that have none, so that there is a shortcut of known strength.
+    """Coloured stickers, laid on images that have none, which create a shortcut of known strength.
 
     Attributes:
-        train_shares: Share of the training images of each class that get one, such as 0.5 0.03; none if not given.
-        val_shares: The same for validation; as in training if not given.
-        test_shares: The same for test; half of each class if not given.
-        size: Mean diameter, as a share of the image's side.
-        mask_folder: Where the masks lie that stickers keep off, from the data's folder; those of the data
-            (data_options.mask_folder) if not given.
+        train_shares: Share of the training images that get a sticker, one number per class, such as 0.5 0.03. If not
+            given, no image gets a sticker.
+        val_shares: Share of the validation images that get a sticker, one number per class. If not given, the shares
+            are those of training.
+        test_shares: Share of the test images that get a sticker, one number per class. If not given, half of each
+            class gets one.
+        size: Mean diameter of a sticker, as a share of the image's side.
+        mask_folder: Folder of the object masks that stickers avoid, relative to the data's folder. If not given,
+            stickers avoid the data's own masks (data_options.mask_folder).
     """
 
     train_shares: tuple[float, ...] | None = None
@@ -38,43 +41,53 @@ class StickerConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the images come from. Which options apply depends on the layout (docs/data.md).
+    """Where the images come from. The layout decides which of these options apply (docs/data.md).
 
     Attributes:
         correlation: fashion-stickers and cub: share of the training images whose sticker or background agrees with the
-            class.
-        data_seed: Decides splits, stickers and backgrounds that are made; the run's seed if not given.
-        target: Column or attribute of the class.
-        attributes: Columns or attributes held back for evaluation.
-        image_size: Side of the square images in pixels; what a timm network was made for, else the data set's own, if
-            not given.
-        memory_limit_gib: Decoded images are kept in memory up to this size; beyond it they are decoded as needed.
-        classes: Tables: the values that the class may have, in their order; those that occur if not given.
-        file_column: Tables: column that names the image.
-        split_column: Tables: column of the split; none to have splits made although there is one.
-        keep_together: Tables: column such as lesion_id, whose equal values no two splits may share.
-        image_folder: Tables: where the names of the images begin, from the table's folder.
-        variant: aligned-folders: which share of bias-conflicting images, such as 0.5pct.
-        val_share: Share of the images that become validation where that split is missing; 0.2 if not given.
-        test_share: The same for test.
-        mask_folder: Where there is a mask of the object for each image or some, white inside, from the data's folder;
-            masks if there is one. The report says how much of a network's attention falls inside.
+            class. If not given, it is 0.95.
+        data_seed: Seed of the splits, stickers and backgrounds that prusc makes. If not given, it is the run's seed.
+        target: Column or attribute that holds the class. If not given, the layout decides.
+        attributes: Columns or attributes that only the evaluation reads. If not given, the layout decides.
+        image_size: Side of the square images in pixels. If not given, it is the input size of the timm network, else
+            the data set's own size.
+        memory_limit_gib: Size in GiB up to which all decoded images are kept in memory. Larger data sets are decoded
+            image by image, whenever one is needed.
+        classes: Tables: values that the class may have, in the order of the classes. If not given, all values that
+            occur are classes.
+        file_column: Tables: column that names the image. If not given, prusc looks for a usual name.
+        split_column: Tables: column of the split. If not given, prusc looks for a usual name; "none" ignores such a
+            column and makes the splits.
+        keep_together: Tables: column such as lesion_id. Rows with equal values in it stay in one split.
+        image_folder: Tables: folder that the image names start from, relative to the table's folder. If not given, it
+            is the table's folder.
+        variant: aligned-folders: folder with the share of bias-conflicting images, such as 0.5pct. It is required if
+            there are several.
+        val_share: Share of the images that become validation where that split is missing. If not given, it is 0.2.
+        test_share: Share of the images that become test where that split is missing. If not given, it is 0.2.
+        mask_folder: Folder of object masks, white inside, for all images or some, relative to the data's folder. If not
+            given, prusc uses the folder masks where there is one. The report states how much of a network's attention
+            falls inside the masks.
         land_backgrounds: cub: folder of photographs of land.
         water_backgrounds: cub: folder of photographs of water.
-        stickers: Patches to lay on the images.
-        crop_size: Side of what the network is shown: the central square of so many pixels or, in training with random
-            crops (erm.min_crop_scale), crops of the whole image; the whole image if not given.
+        stickers: Stickers to lay on the images.
+        crop_size: Side in pixels of the images that the network sees: the central square of this size, or random crops
+            of the whole image, resized, in training with erm.min_crop_scale below 1. If not given, the network sees
+            the whole image.
         source: Data sets of docs/benchmark-data.md: folder of the original images.
-        cifar_source: dominoes: folder of CIFAR-10, if it is not in the source.
-        download: The same data sets: download the original images into the source if they are not there.
-        num_train: The same: number of training images, the classes in the same shares; all if not given.
+        cifar_source: dominoes: folder of CIFAR-10. If not given, it is the folder in source.
+        download: Data sets of docs/benchmark-data.md: download the original images into source if they are missing.
+        num_train: Data sets of docs/benchmark-data.md: number of training images. The classes keep their shares. If not
+            given, all images that are not kept for validation are used.
         conflict_share: colored-mnist, corrupted-cifar10 and dominoes: share of the training images whose attribute
-            contradicts the class.
-        label_noise: colored-mnist-irm: share of wrong labels.
-        magnitude: spuco-mnist: how much of the background is coloured.
-        variance: spuco-mnist: how far coloured pixels are strewn, instead of magnitude.
-        strength: spuco-mnist: share of the training images whose colour agrees with the class.
-        num_classes: dominoes: 2 or 10.
+            contradicts the class. If not given, it is 0.05.
+        label_noise: colored-mnist-irm: share of wrong labels. If not given, it is 0.25.
+        magnitude: spuco-mnist: size of the coloured part of the background. If not given, it is large, unless variance
+            is given.
+        variance: spuco-mnist: how widely 49 coloured pixels are scattered; replaces magnitude.
+        strength: spuco-mnist: share of the training images whose colour agrees with the class. If not given,
+            it is 0.995.
+        num_classes: dominoes: number of classes, 2 or 10. If not given, it is 2.
     """
 
     correlation: float | None = None
@@ -112,6 +125,6 @@ class DataConfig:
         require(self.memory_limit_gib >= 0, "memory_limit_gib", self.memory_limit_gib, "at least 0")
 
     def given(self) -> dict[str, Any]:
-        """Return the options that were given, by name, but for how images are used."""
+        """Return the options that were given, by name, without those that configure how images are used."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in USE_OPTIONS}
         return {name: value for name, value in values.items() if value is not None and value != StickerConfig()}

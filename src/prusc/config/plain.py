@@ -1,4 +1,4 @@
-"""Settings as plain values, which TOML can hold, and back."""
+"""Conversion of configs to plain values, which TOML can hold, and back."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -10,14 +10,20 @@ from prusc.errors import ConfigError, nearest_names
 
 ConfigT = TypeVar("ConfigT")
 
-# TOML has no word for it, and leaving a setting out means its default.
+# Stands for None: TOML has no null, and a setting that is left out has its default.
 _NONE = "none"
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
     """Turn a config into plain values that TOML can hold.
 
-    A setting that is ``None`` is left out if that is its default, and else written as ``"none"``.
+    A setting that is ``None`` is left out if that is its default; otherwise it is written as ``"none"``.
+
+    Args:
+        config: Any config dataclass; nested configs become nested dicts.
+
+    Returns:
+        Names of the settings and their plain values.
     """
     plain: dict[str, Any] = {}
     for item in fields(config):
@@ -36,12 +42,12 @@ def config_to_dict(config: Any) -> dict[str, Any]:
 
 
 def config_from_dict(kind: type[ConfigT], values: Mapping[str, Any], *, where: str = "") -> ConfigT:
-    """Turn what `config_to_dict` gave back into a config; settings that are absent have their defaults.
+    """Turn plain values, as `config_to_dict` returns them, into a config. Settings that are absent get their defaults.
 
     Args:
         kind: Class of the config.
-        values: Plain values.
-        where: What to put before a setting's name in an error.
+        values: Plain values by the setting's name.
+        where: Prefix of the setting's name in an error.
 
     Returns:
         The config.
@@ -66,7 +72,7 @@ def config_from_dict(kind: type[ConfigT], values: Mapping[str, Any], *, where: s
 
 
 def _convert(value: Any, expected: Any, name: str) -> Any:
-    """Check one plain value against its annotation, and turn lists into tuples and strings into paths."""
+    """Check one plain value against its annotation; turn lists into tuples and strings into paths."""
     origin, options = get_origin(expected), get_args(expected)
     if origin in (Union, UnionType):
         inner = next(option for option in options if option is not type(None))

@@ -1,4 +1,4 @@
-"""Settings by name: those that were published with PruSC, and those of our own experiments."""
+"""Presets: the settings that were published with PruSC, and those of our own experiments."""
 
 from dataclasses import replace
 
@@ -19,13 +19,13 @@ _BATCH_SIZE = 64
 
 
 def get_preset(name: str) -> RunConfig:
-    """Return the settings that a name stands for.
+    """Return the settings of a preset.
 
     Args:
         name: One of `PRESETS`.
 
     Returns:
-        Every setting; ``data`` is the name that the data set's folder has as a rule.
+        All settings; ``data`` is the usual name of the data set's folder.
 
     Raises:
         ConfigError: If the name is unknown.
@@ -36,11 +36,12 @@ def get_preset(name: str) -> RunConfig:
 
 
 def _published(data: str, *, num_train: int, num_val: int, num_clusters: int = 16) -> RunConfig:
-    """Return what the paper's public code runs, as far as it can be said in our settings.
+    """Return the settings of the paper's public code, as far as our settings can express them.
 
-    Its stages are counted in epochs where ours are counted in steps. The published numbers of samples turn one into the
-    other: 10,000 steps of ERM, 20 epochs of masks and 5 of fine-tuning on the half of the validation split that the
-    de-biasing set draws from. docs/coming-from-the-papers-code.md says what was published and what had to be filled in.
+    The public code counts its stages in epochs, ours are counted in steps. The published numbers of samples convert one
+    into the other: 10,000 steps of ERM, then 20 epochs of masks and 5 of fine-tuning. The last two use the half of the
+    validation split that the de-biasing set draws from. docs/coming-from-the-papers-code.md lists what was published
+    and what had to be filled in.
 
     References:
         Le et al. 2024, arXiv:2407.14974, and its public code.
@@ -48,7 +49,7 @@ def _published(data: str, *, num_train: int, num_val: int, num_clusters: int = 1
     epoch = _num_batches(num_val // 2)
     return RunConfig(
         data=data,
-        # torchvision's first weights for ImageNet, under timm's name for them.
+        # timm's name of torchvision's first ImageNet weights.
         model="resnet50.tv_in1k",
         pretrained=True,
         data_options=DataConfig(image_size=256, crop_size=224),
@@ -85,9 +86,9 @@ def _num_batches(num_samples: int) -> int:
 def _mobilenet(
     data: str, data_options: DataConfig, debiasing_set: DebiasingSetConfig, finetune: FinetuneConfig
 ) -> RunConfig:
-    """Return what our own experiments on real images run: a small network from ImageNet, at 96 px.
+    """Return the settings of our own experiments on photographs: a small ImageNet network at 96 px.
 
-    Decisions 6 to 8 in docs/decisions say where the settings come from.
+    Decisions 6 to 8 in docs/decisions explain the settings.
     """
     return RunConfig(
         data=data,
@@ -106,7 +107,7 @@ def _mobilenet(
             exclude=("classifier.*",),
         ),
         finetune=replace(finetune, batch_size=_BATCH_SIZE, learning_rates=(3e-4,)),
-        # On a CPU this network's steps take half of the time in this layout.
+        # On a CPU this layout halves the time of this network's steps.
         runtime=RuntimeConfig(channels_last=True),
     )
 
@@ -114,7 +115,8 @@ def _mobilenet(
 PRESETS = {
     "celeba": _published("celeba", num_train=162_770, num_val=19_867),
     "waterbirds": _published("waterbird_complete95_forest2water2", num_train=4_795, num_val=1_199),
-    # Which images of ISIC's archive were used was not published; these are the numbers of HAM10000 in docs/results.md.
+    # The authors did not publish which images of ISIC's archive they used.
+    # These are the numbers of HAM10000 in docs/results.md.
     "isic": _published("isic", num_train=5_980, num_val=997, num_clusters=8),
     "celeba-mobilenet": _mobilenet(
         "celeba",

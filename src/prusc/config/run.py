@@ -1,4 +1,4 @@
-"""Every setting of a run and its default; the command line is made from these classes."""
+"""Settings of a run and their defaults. The command line is generated from these classes."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +19,13 @@ from prusc.config.stages import (
 
 @dataclass(frozen=True)
 class RuntimeConfig:
-    """Where and how to compute.
+    """Device, precision and memory layout of all computations.
 
     Attributes:
-        device: Kind of device.
-        precision: Of the forward and backward passes; weights stay in 32 bits.
-        channels_last: Memory layout of images and convolutions.
-        num_workers: Processes that decode images which are not kept in memory.
+        device: Device to compute on. ``auto`` takes a GPU where there is one, else the CPU.
+        precision: Precision of the forward and backward passes. Weights stay in 32 bits.
+        channels_last: Store images and the weights of convolutions with the channels last.
+        num_workers: Number of processes that decode images which are not kept in memory.
         eval_batch_size: Samples per batch where no gradient is needed.
     """
 
@@ -42,25 +42,26 @@ class RuntimeConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run.
+    """All settings of a run.
 
     Attributes:
-        data: ``fashion-stickers``, another name in docs/benchmark-data.md, or a folder or table of images of any layout
-            in docs/data.md.
-        layout: Name of the layout; recognised if not given.
-        skip_bad: Go on without images that cannot be read, and list them in the run folder.
-        model: ``small-cnn``, any name that timm knows, ``torchvision/NAME``, or ``module:function`` for a function of
-            yours that is given the number of classes.
-        weights: Weights to start training from, such as ImageNet's; the head may be for other classes.
-        pretrained: Start training from the weights that timm or torchvision publish, downloaded if need be.
-        trained: Weights of a trained classifier; nothing is trained by ERM then, but what `clustering.checkpoint` asks
-            for, which starts from `weights` or `pretrained` as the classifier did.
-        method: The remedy: ``prusc``, or another one to compare it with (docs/methods.md).
-        method_options: Settings of that other remedy, such as ``upweight=50``, in place of those it would try.
-        tuning_budget: How many settings of that other remedy are tried at most.
-        seed: Decides everything random.
-        controls: Also refit the dense network's head and fine-tune all its weights, by the same procedures.
-        evaluate_candidates: Evaluate every candidate on the test split too, to measure the choice, never to make it.
+        data: Data set: ``fashion-stickers``, another name in docs/benchmark-data.md, or the path of a folder or table
+            of images. docs/data.md lists the layouts.
+        layout: Name of the layout. If not given, prusc recognises it.
+        skip_bad: Leave out images that cannot be read and list them in the run folder, instead of stopping.
+        model: Architecture: ``small-cnn``, any name in timm, ``torchvision/NAME``, or ``module:function``. Your
+            function takes the number of classes and returns the network.
+        weights: File of weights that training starts from, such as ImageNet's. Its head may have other classes.
+        pretrained: Start training from the weights that timm or torchvision publish. They are downloaded if needed.
+        trained: File with the weights of your trained classifier. prusc then trains nothing by ERM, except the network
+            that `clustering.checkpoint` needs. That one starts from `weights` or `pretrained`, as the classifier did.
+        method: Remedy: ``prusc``, or another one to compare it with (docs/methods.md).
+        method_options: Settings of the other remedy, such as ``upweight=50``. They replace those that prusc would try.
+        tuning_budget: Largest number of settings of the other remedy that prusc tries.
+        seed: Seed of everything random.
+        controls: Also refit the head of the dense network, and fine-tune all its weights, by the same procedures.
+        evaluate_candidates: Evaluate every candidate on the test split too. This measures the choice and never
+            influences it.
         data_options: Where the images come from.
         erm: Ordinary training.
         clustering: Clusters of representations.
@@ -69,7 +70,7 @@ class RunConfig:
         finetune: What follows the mask.
         selection: How candidates are judged.
         audit: How clusters become suspects.
-        runtime: Where to compute.
+        runtime: Device and precision.
     """
 
     data: str = "fashion-stickers"
@@ -100,7 +101,7 @@ class RunConfig:
         require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2**63-1")
         require(not (self.pretrained and self.weights is not None), "pretrained", True, "absent when weights are given")
         if self.finetune.head_folds:
-            # Half of the validation split would have taught the masks whose heads the whole of it judges.
+            # Otherwise the masks would learn from half of the validation split, and all of it would judge their heads.
             require(self.debiasing_set.split == "train", "debiasing_set.split", "val", "train with finetune.head_folds")
         if self.clustering.checkpoint is not None:
             require(
@@ -112,11 +113,11 @@ class RunConfig:
 
     @property
     def trains_on_validation(self) -> bool:
-        """Whether PruSC fits weights to validation samples, which is an advantage over what does not."""
+        """Whether PruSC fits weights to validation samples, which is an advantage over methods that do not."""
         return self.finetune.head_folds > 0 or self.debiasing_set.split == "val"
 
 
 def is_function_name(name: str) -> bool:
-    """Whether a model's name is that of a function of the user's, and not of a network that we know."""
-    # timm's own names may begin with hf-hub: or local-dir:.
+    """Whether a model's name refers to a function of the user, rather than to a network that prusc knows."""
+    # Names of timm may start with hf-hub: or local-dir:.
     return ":" in name and not name.startswith(("hf-hub:", "hf_hub:", "local-dir:"))

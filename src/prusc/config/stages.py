@@ -1,4 +1,4 @@
-"""Every setting of the stages of a run and its default."""
+"""Settings of the stages of a run and their defaults."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +9,15 @@ from prusc.config.checks import require, require_rate
 
 @dataclass(frozen=True)
 class ERMConfig:
-    """Ordinary training of the dense network.
+    """Ordinary training (ERM) of the dense network.
 
     Attributes:
-        epochs: Passes over the training split.
-        batch_size: Samples per step, over all processes together.
-        learning_rate: Peak of the one-cycle cosine schedule.
-        weight_decay: Of AdamW.
-        flip: Mirror images at random.
-        min_crop_scale: Smallest share of the image that a random crop shows; 1 crops nothing.
+        epochs: Number of passes over the training split.
+        batch_size: Samples per step, summed over all processes.
+        learning_rate: Peak learning rate of the one-cycle cosine schedule.
+        weight_decay: Weight decay of AdamW.
+        flip: Flip images horizontally at random.
+        min_crop_scale: Smallest share of the image's area that a random crop shows. 1 turns cropping off.
     """
 
     epochs: int = 20
@@ -40,20 +40,22 @@ class ClusteringConfig:
     """Cosine k-means over the representations of all classes together.
 
     Attributes:
-        num_clusters: K; chosen by silhouette over `candidates` if not given.
-        candidates: The K to try; also where K is given, to see whether anything stands apart.
-        checkpoint: Epoch of the ERM training whose network gives the representations, the final network if not given:
-            a network that has memorised the samples that contradict its shortcut no longer shows them. Where a trained
-            network is given, one of its kind is trained anew for so many epochs. 0 is the network before any training,
-            which says something where that started from ImageNet's weights.
-        from_csv: Clusters of the training split from elsewhere, with columns index, label, cluster_assign.
-        num_restarts: Starts of k-means per K; the best one counts.
-        silhouette_samples: Samples that the silhouette is computed on.
-        strong_silhouette: From this one on, at some K above the number of classes, the structure of the clusters is
-            strong, and K is the one with the best silhouette, but no fewer than the classes. Else K is the largest of
-            the candidates.
-        weak_silhouette: Below this one the structure is weak, and the classes judge alone. Both thresholds are those
-            of Kaufman and Rousseeuw 1990.
+        num_clusters: Number of clusters K. If not given, the silhouettes of `candidates` decide.
+        candidates: Numbers of clusters to try. They are also tried where K is given, because their silhouettes show
+            whether any clusters stand apart.
+        checkpoint: Epoch of the ERM training whose network gives the representations. If None, it is the final
+            network, which may hide the shortcut, because it has memorised the samples that contradict it. If you give
+            a trained network, prusc retrains its architecture for this many epochs. 0 is the network before any
+            training, which helps if it starts from ImageNet weights.
+        from_csv: CSV file with your own clusters of the training split, in the columns index, label, cluster_assign.
+            They replace the clusters that prusc would find.
+        num_restarts: Number of k-means starts per K. The best one counts.
+        silhouette_samples: Number of samples that the silhouette is computed on.
+        strong_silhouette: Silhouette from which the structure of the clusters is strong. It counts if some K above the
+            number of classes reaches it. K is then the one with the best silhouette, but at least the number of
+            classes; otherwise K is the largest candidate. The default is that of Kaufman and Rousseeuw 1990.
+        weak_silhouette: Silhouette below which the structure of the clusters is weak, so that the classes judge alone.
+            The default is that of Kaufman and Rousseeuw 1990.
     """
 
     num_clusters: int | None = None
@@ -77,20 +79,22 @@ class ClusteringConfig:
 
 @dataclass(frozen=True)
 class DebiasingSetConfig:
-    """How samples are drawn so that the cluster says little about the class.
+    """How samples are drawn, so that the cluster says little about the class.
 
     Attributes:
-        split: Which split they come from.
-        cell_exponent: A cell's share within its class is its size to this power: 0 is the same for every cell, 1 leaves
+        split: Split that samples are drawn from.
+        cell_exponent: Exponent of a cell's size in its share of the class. 0 gives all cells the same share, 1 leaves
             the class as it is.
-        min_cell_size: Cells with fewer samples are left out, so that a handful of images is not shown too often.
-        border_share: Share of all samples that is left out because it lies nearest to the border between two clusters.
-        final_clusters: So many clusters of the final network cut every cell once more where samples are drawn; 0 cuts
-            none. Few samples of a class lie where that network puts another class, and each such cell gets as much as
-            the others.
-        flip: Mirror at random what is drawn; as in the ERM training if not given.
-        min_crop_scale: Smallest share of the image that a random crop of what is drawn shows; that of the ERM training
-            if not given.
+        min_cell_size: Smallest number of samples of a cell that is used. It keeps a handful of images from being drawn
+            too often.
+        border_share: Share of all samples that is left out, because they lie nearest to the border between two
+            clusters.
+        final_clusters: Number of clusters of the trained network that split each cell further; 0 turns it off. Few
+            samples of a class lie where that network puts another class, and their cells get the same share as the
+            others.
+        flip: Flip drawn images horizontally at random. If not given, it is `erm.flip`.
+        min_crop_scale: Smallest share of the image's area that a random crop of a drawn image shows. If not given, it
+            is `erm.min_crop_scale`.
     """
 
     split: Literal["train", "val"] = "train"
@@ -117,23 +121,24 @@ class DebiasingSetConfig:
 
 @dataclass(frozen=True)
 class MaskConfig:
-    """Mask learning: cross-entropy + beta * contrastive loss + sparsity, on the logits of the masks alone.
+    """Mask learning: cross-entropy + beta * contrastive loss + sparsity, with the mask logits as the only parameters.
 
     Attributes:
-        steps: Optimiser steps.
-        batch_size: Samples per step, over all processes together.
-        learning_rate: Of Adam on the mask logits.
-        initial_logit: Where the mask logits start.
-        mask_temperature: Of the Gumbel-sigmoid.
+        steps: Number of optimiser steps.
+        batch_size: Samples per step, summed over all processes.
+        learning_rate: Learning rate of Adam on the mask logits.
+        initial_logit: Initial value of all mask logits.
+        mask_temperature: Temperature of the Gumbel-sigmoid.
         beta: Weight of the contrastive loss.
-        contrastive_temperature: Divides the cosine similarities.
-        negatives: Other classes of the same cluster, or (as in the public code) the whole cluster.
-        sparsity_term: What is pushed down: the mean keep-probability, or (as in the paper) the sum of the logits.
-        sparsity: Weight of that term.
-        snapshots: Masks taken at evenly spaced steps, each a candidate of its own density.
-        include: Shell patterns of the parameter names that are masked.
-        exclude: Shell patterns of the parameter names that are left whole.
-        reestimate_batch_norm: Gather the statistics of BatchNorm anew under the fixed mask.
+        contrastive_temperature: Temperature that divides the cosine similarities.
+        negatives: Negatives of an anchor: samples of other classes in its cluster, or (as in the public code) all other
+            samples of its cluster.
+        sparsity_term: Sparsity term: the mean keep-probability, or (as in the paper) the sum of the mask logits.
+        sparsity: Weight of the sparsity term.
+        snapshots: Number of masks taken at evenly spaced steps. Each is a candidate with its own density.
+        include: Shell patterns of the names of the parameters that are masked.
+        exclude: Shell patterns of the names of the parameters that are never masked.
+        reestimate_batch_norm: Re-estimate the BatchNorm statistics under the fixed mask.
     """
 
     steps: int = 600
@@ -169,20 +174,20 @@ class MaskConfig:
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """What is tried on a network after the mask (or without one), on draws of the de-biasing set.
+    """Heads and weights that are trained on the de-biasing set after the mask, or without a mask.
 
     Attributes:
-        head_l2: Strengths of the regularisation of a refitted head; each is a candidate, none refits no head.
-        head_views: So many random views of each sample (flips and crops of `debiasing_set`) are what a head is fitted
-            on: a network knows by heart the images that it was trained on, other views of them less. With 0 it is the
-            images as they are.
-        head_folds: With at least 2, heads are fitted on the validation split, which no network knows by heart, drawn as
-            the de-biasing set is; what judges a head are the answers that heads fitted without a fold of the samples
-            give for that fold, so many folds. With 0 heads are fitted on the de-biasing set.
-        learning_rates: Peaks of the schedule for training all surviving weights; each is a candidate, none trains none.
-        steps: Optimiser steps of that training.
-        batch_size: Samples per step, over all processes together.
-        weight_decay: Of AdamW.
+        head_l2: L2 strengths of a refitted head. Each is a candidate; without any, no head is refitted.
+        head_views: Number of random views (flips and crops of `debiasing_set`) of each sample that a head is fitted on.
+            A network memorises its training images, but less so other views of them. 0 uses the images as they are.
+        head_folds: Number of folds for heads that are fitted on the validation split; 0, or at least 2. No network has
+            memorised that split. It is drawn as the de-biasing set is, and heads are scored by k-fold
+            cross-validation. With 0, heads are fitted on the de-biasing set.
+        learning_rates: Peak learning rates of training all surviving weights. Each is a candidate; without any, no
+            weights are trained.
+        steps: Number of optimiser steps of that training.
+        batch_size: Samples per step, summed over all processes.
+        weight_decay: Weight decay of AdamW.
     """
 
     head_l2: tuple[float, ...] = (100.0, 10.0, 1.0, 0.1, 0.01, 0.001)
@@ -211,18 +216,20 @@ class FinetuneConfig:
 
 @dataclass(frozen=True)
 class SelectionConfig:
-    """How candidates are judged on a validation split.
+    """How candidates are judged on the validation split.
 
     Attributes:
-        rule: What judges: pseudo-groups, the cells (class x cluster) and the classes, in the order that
-            docs/decisions/0004-who-judges.md says; the classes alone; or, to compare with what cannot be known, the
-            true groups.
-        prior_strength: How many samples the mean over the pseudo-groups counts for in the accuracy of each.
-        tolerance: So many standard errors below the best score count as no difference. Where the classes judge, the
-            plainest base network is chosen (whole before pruned), then the plainest that was made of it: new heads,
-            strongly regularised before weakly, before trained weights. It replaces the original where that is more than
-            one error below the best. Where the cells judge, the best pruned network is chosen before the whole one.
-        significance: Chance of taking luck for an improvement of the mean over the cells, over all candidates together.
+        rule: Who judges. ``pseudo-groups``: the cells (class x cluster) and the classes, in the order of
+            docs/decisions/0004-who-judges.md. ``class-accuracy``: the classes alone. ``validation-groups``: the true
+            groups, for comparison only, because they are unknown in practice.
+        prior_strength: Number of samples that the mean over the pseudo-groups counts for in the accuracy of each.
+        tolerance: Number of standard errors within which a score counts as equal to the best. Where the classes judge,
+            the plainest of the equal networks is chosen (whole before pruned). Then the plainest candidate of that
+            network is chosen: new heads, strongly regularised before weakly, before trained weights. It replaces the
+            original if that scores more than one error below the best. Where the cells judge, the best pruned network
+            is chosen before the whole one.
+        significance: Probability, over all candidates together, that chance alone counts as a better mean over the
+            cells.
     """
 
     rule: Literal["pseudo-groups", "class-accuracy", "validation-groups"] = "pseudo-groups"
@@ -241,10 +248,10 @@ class AuditConfig:
     """How an audit decides which clusters are suspects.
 
     Attributes:
-        min_others: A suspect has at least so many samples of classes other than its main one.
-        num_permutations: Shuffles of the permutation test.
-        significance: Chance of a suspect where accuracy has nothing to do with the cluster.
-        silhouette_samples: Samples that the silhouette is computed on.
+        min_others: Smallest number of samples of other classes than its main one that a suspect has.
+        num_permutations: Number of shuffles of the permutation test.
+        significance: Probability that a cluster is a suspect although accuracy does not depend on it.
+        silhouette_samples: Number of samples that the silhouette is computed on.
     """
 
     min_others: int = 5

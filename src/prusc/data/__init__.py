@@ -1,4 +1,4 @@
-"""Data sets: what they are made of, and how one is loaded by its name or from its folder."""
+"""Data sets: their data structures, and how to load one by its name or from its folder."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -33,7 +33,7 @@ from prusc.errors import ConfigError, nearest_names
 
 @dataclass(frozen=True)
 class _Packaged:
-    """A data set with a name of its own: how to load it, and the options that apply."""
+    """A data set with its own name: the function that loads it, and the options that apply."""
 
     load: Callable[..., Data]
     options: tuple[str, ...]
@@ -64,27 +64,27 @@ def load_data(
     say: Callable[[str], None] | None = None,
     **options: Any,
 ) -> Data:
-    """Load a data set by its name, or from a folder or table whose layout is recognised.
+    """Load a data set by its name, or from a folder or table whose layout prusc recognises.
 
     Args:
-        name: One of ``PACKAGED_NAMES``, such as ``fashion-stickers``, the path of a folder or table, or a name on
-            Hugging Face's hub after ``hf:``.
-        layout: Name of the layout; recognised if ``None``.
-        skip_bad: Go on without images that cannot be read; they are in ``Data.skipped``.
-        default_seed: Decides splits and stickers that are made, if ``data_seed`` does not.
-        default_image_size: Height and width of the images, if ``image_size`` does not say.
-        memory_limit_bytes: Up to this size all images are held in memory; beyond, they are decoded one by one.
-        num_threads: Decoding threads; ``None`` means one for each core.
-        progress: Told the number of images decoded so far and the number of all images.
-        say: Told in a line what was recognised.
-        **options: Those of :class:`~prusc.config.DataConfig`; ``None`` leaves one to the data set's own default.
+        name: One of ``PACKAGED_NAMES``, such as ``fashion-stickers``, the path of a folder or table, or ``hf:`` and a
+            name on Hugging Face's hub.
+        layout: Name of the layout; ``None`` recognises it.
+        skip_bad: Leave out images that cannot be read, and list them in ``Data.skipped``.
+        default_seed: Seed of the splits and stickers that are made, unless ``data_seed`` is given.
+        default_image_size: Height and width of the images in pixels, unless ``image_size`` is given.
+        memory_limit_bytes: Size up to which all images are held in memory; larger data sets are decoded one by one.
+        num_threads: Number of decoding threads; ``None`` uses one per core.
+        progress: Called with the number of images decoded so far and the number of all images.
+        say: Called with one line of text that describes what was recognised.
+        **options: Options of :class:`~prusc.config.DataConfig`; ``None`` keeps the data set's own default.
 
     Returns:
         The data set with its splits.
 
     Raises:
         ConfigError: If the name, the layout or an option is unknown, or an option does not apply to this data set.
-        DataError: If the data are not as they have to be.
+        DataError: If the data are missing, damaged or inconsistent.
     """
     known = (*(item.name for item in fields(DataConfig) if item.name not in USE_OPTIONS),)
     for unknown in (option for option in options if option not in known):
@@ -96,7 +96,7 @@ def load_data(
         packaged = _PACKAGED[name]
         check_options(name, given, packaged.options)
         if layout is not None:
-            raise ConfigError(f"layout {layout!r} does not go with {name!r}, which is no folder; leave it out")
+            raise ConfigError(f"layout {layout!r} does not apply to {name!r}, which is not a folder; leave it out")
         seed = given.pop("data_seed", default_seed)
         return packaged.load(**given, seed=seed)
     found = find_layout(name, layout, packaged=PACKAGED_NAMES)
@@ -139,15 +139,15 @@ def load_huggingface(
     """Load a `datasets.Dataset` or `DatasetDict` of images.
 
     Args:
-        dataset: With its splits called ``train``, ``validation`` and ``test``; those that are missing are made.
-        name: What to call the data.
+        dataset: Data set whose splits are called ``train``, ``validation`` and ``test``; missing splits are made.
+        name: Name of the data in reports.
         target: Column of the class.
         attributes: Columns of the spurious attributes, for evaluation only.
         file_column: Column of the image.
-        image_size: Height and width of the images.
+        image_size: Height and width of the images in pixels.
         val_share: See :func:`~prusc.data.splits.fill_splits`.
         test_share: See :func:`~prusc.data.splits.fill_splits`.
-        seed: Decides the splits that are made.
+        seed: Seed of the splits that are made.
         skip_bad: See :func:`load_data`.
         memory_limit_bytes: See :func:`load_data`.
         num_threads: See :func:`load_data`.
@@ -157,8 +157,8 @@ def load_huggingface(
         The data set with its splits.
 
     Raises:
-        ConfigError: If a column is not there or a setting is out of range.
-        DataError: If the data are not as they have to be.
+        ConfigError: If a column is missing or a setting is out of range.
+        DataError: If the data are missing, damaged or inconsistent.
     """
     listing = list_dataset(
         dataset, Problems(), name=name, target=target, attributes=attributes, file_column=file_column

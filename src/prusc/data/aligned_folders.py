@@ -1,4 +1,4 @@
-"""The folders of bFFHQ, ColoredMNIST and CIFAR10-C, as DCWP and others use them: labels are in the file names."""
+"""The folders of bFFHQ, ColoredMNIST and CIFAR10-C, as DCWP and others use them. File names hold the labels."""
 
 import re
 from pathlib import Path
@@ -15,28 +15,28 @@ _NAME = re.compile(r".*_(\d{1,9})_(\d{1,9})")
 
 
 def find_variants(root: Path) -> tuple[str, ...]:
-    """Return the sub-folders that hold ``align`` and ``conflict``, such as ``0.5pct``."""
+    """Return the names of the sub-folders that hold ``align`` or ``conflict``, such as ``0.5pct``."""
     folders = (folder for folder in root.iterdir() if folder.is_dir())
     return tuple(sorted(f.name for f in folders if any((f / part).is_dir() for part in _TRAIN_PARTS)))
 
 
 def list_aligned_folders(root: Path, problems: Problems, *, variant: str | None = None) -> Listing:
-    """List ``<variant>/align``, ``<variant>/conflict``, ``valid`` (there or above) and ``test``.
+    """List ``<variant>/align``, ``<variant>/conflict``, ``valid`` (in the variant or next to it) and ``test``.
 
-    In each of them the images lie as they are or in a folder for each class, and are called
-    ``<id>_<class>_<attribute>``. Which of the two training folders an image is in is not used.
+    Each of them holds the images directly or in one folder per class. Images are called ``<id>_<class>_<attribute>``.
+    Which of the two training folders holds an image is not used.
 
     Args:
-        root: The folder.
-        problems: Takes what is wrong with a name.
-        variant: Which share of bias-conflicting samples, such as ``0.5pct``; may be left out if there is only one.
+        root: Folder of the data.
+        problems: Receives the problems of names.
+        variant: Folder with the share of bias-conflicting samples, such as ``0.5pct``; optional if there is only one.
 
     Returns:
         The images in the order of their names, with the attribute ``attribute``.
 
     Raises:
-        ConfigError: If the variant is not there, or is needed.
-        DataError: If there are no images, or for a name unless problems are collected.
+        ConfigError: If the variant does not exist, or is required and not given.
+        DataError: If there are no images, or a name has a problem and problems are not collected.
     """
     variants = find_variants(root)
     if variant is None and len(variants) == 1:
@@ -71,7 +71,7 @@ def list_aligned_folders(root: Path, problems: Problems, *, variant: str | None 
             splits.append(split)
     if not images:
         raise DataError(
-            f"{root / variant} and {root / 'test'} hold no images; expected some in align, conflict and test"
+            f"{root / variant} and {root / 'test'} hold no images; expected images in align, conflict and test"
         )
     numbers, class_names = number_values(labels, sort_values(set(labels)))
     attributes, attribute_values = number_values(values)

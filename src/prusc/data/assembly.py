@@ -1,4 +1,4 @@
-"""From a listing to data: images decoded or ready to be decoded, split by split."""
+"""From a listing to data: images that are decoded, or decoded when needed, split by split."""
 
 from pathlib import Path
 
@@ -40,26 +40,26 @@ def assemble_data(
     """Read the images of a listing.
 
     Args:
-        listing: With all three splits.
-        image_size: Height and width of the images.
-        skip_bad: Go on without images that are missing or cannot be decoded. Those that memory does not hold are then
-            decoded once more than without it, to find out.
-        memory_limit_bytes: Up to this size all images are held in memory; beyond, they are decoded one by one.
-        num_threads: Decoding threads; ``None`` means one for each core.
-        progress: Told the number of images decoded so far and the number of all images.
+        listing: Samples of all three splits.
+        image_size: Height and width of the images in pixels.
+        skip_bad: Leave out images that are missing or cannot be decoded. Finding them decodes images that memory does
+            not hold once more.
+        memory_limit_bytes: Size up to which all images are held in memory; larger data sets are decoded one by one.
+        num_threads: Number of decoding threads; ``None`` uses one per core.
+        progress: Called with the number of images decoded so far and the number of all images.
 
     Returns:
         The data, each split in the order of the listing.
 
     Raises:
         ConfigError: If a setting is out of range.
-        DataError: If an image is missing or bad, or a split or a class is left without samples.
+        DataError: If an image is missing or damaged, or a split or a class is left without samples.
     """
-    # Empty splits and the like come to light before minutes of decoding, not after.
+    # Finds empty splits and the like before minutes of decoding, not after.
     _assemble(listing, ImageFiles(listing.images, image_size), ())
     if not skip_bad:
         check_images_exist(listing)
-    # Split after split, so that one tensor holds all images and the splits are slices of it.
+    # Sorted by split, so that one tensor holds all images and each split is a slice of it.
     listing = listing.take(np.argsort(listing.splits, kind="stable"))
     if not skip_bad:
         inputs = load_image_inputs(
@@ -92,7 +92,17 @@ def find_bad_images(
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> dict[int, str]:
-    """Decode every image once and return what is wrong with those that cannot be decoded, by their index."""
+    """Decode every image once, to find those that cannot be decoded.
+
+    Args:
+        images: The images.
+        image_size: Height and width in pixels.
+        num_threads: Number of decoding threads; ``None`` uses one per core.
+        progress: Called with the number of images decoded so far and the number of all images.
+
+    Returns:
+        Error of each image that cannot be decoded, by its index.
+    """
 
     def attempt(index: int) -> str | None:
         try:
@@ -106,7 +116,7 @@ def find_bad_images(
 
 
 def find_missing_images(listing: Listing) -> NDArray[np.int64]:
-    """Return the indices of the samples whose image file is not there."""
+    """Return the indices of the samples whose image file does not exist."""
     names: dict[Path, set[str]] = {}
     missing = []
     for index, image in enumerate(listing.images):
@@ -121,10 +131,10 @@ def find_missing_images(listing: Listing) -> NDArray[np.int64]:
 
 
 def check_images_exist(listing: Listing) -> None:
-    """Refuse a listing that names files which are not there.
+    """Check that all image files of a listing exist.
 
     Raises:
-        DataError: With their number and the first of them.
+        DataError: If some do not exist; the message names their number and the first one.
     """
     missing = find_missing_images(listing)
     if len(missing):
@@ -139,7 +149,7 @@ def check_images_exist(listing: Listing) -> None:
 
 
 def _as_text(name: str) -> str:
-    """Write out what is no text, as in the name of a file in another encoding, which no file of ours could hold."""
+    """Escape what is not text, such as file names in another encoding, because our files hold only UTF-8."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -22,28 +22,29 @@ def iterate_batches(
 ) -> Iterator[Inputs]:
     """Yield the inputs of consecutive slices of ``indices``, in exactly that order.
 
-    Neither the global random state nor the inputs change. Where the indices are a contiguous range of a tensor the
-    batches are views of it, so whoever takes them must not write into them.
+    Neither the global random state nor the inputs change. If the indices are a contiguous range of a tensor, the
+    batches are views of it, so callers must not write into them.
 
     Args:
-        inputs: The inputs of a :class:`~prusc.data.table.Split`.
-        indices: Which samples; repetitions are allowed.
-        batch_size: Samples in a batch; the last one may have fewer.
-        num_workers: Loader processes; 0 loads in this process. Of no use, and not started, for inputs in memory.
+        inputs: Inputs of a :class:`~prusc.data.table.Split`.
+        indices: Indices of the samples; may repeat.
+        batch_size: Number of samples in a batch; the last batch may have fewer.
+        num_workers: Number of loader processes; 0 loads in this process. Inputs in memory need none, and none is
+            started.
 
     Yields:
         The inputs of the next ``batch_size`` indices.
 
     Raises:
         ConfigError: If ``batch_size`` is less than 1 or ``num_workers`` is negative.
-        DataError: If an index is out of range, an item cannot be loaded or the items of a batch do not go together.
+        DataError: If an index is out of range, an item cannot be loaded or the items of a batch do not fit together.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; expected at least 1")
     if num_workers < 0:
         raise ConfigError(f"num_workers is {num_workers}; expected 0 or more")
     _check_indices(inputs, indices)
-    # The work is in generators of its own, so that the checks above run at the call and not at the first batch.
+    # Separate generators do the work, so that the checks above run at the call and not at the first batch.
     if isinstance(inputs, Tensor):
         return _iterate_tensor(inputs, indices, batch_size)
     return _iterate_dataset(inputs, indices, batch_size, num_workers)
@@ -53,14 +54,14 @@ def take_inputs(inputs: Tensor | Dataset[Any], indices: Int[Tensor, " chosen"]) 
     """Return the inputs of ``indices`` as one batch, in that order.
 
     Args:
-        inputs: The inputs of a :class:`~prusc.data.table.Split`.
-        indices: Which samples; repetitions are allowed.
+        inputs: Inputs of a :class:`~prusc.data.table.Split`.
+        indices: Indices of the samples; may repeat.
 
     Returns:
         A new batch.
 
     Raises:
-        DataError: If an index is out of range, an item cannot be loaded or the items do not go together.
+        DataError: If an index is out of range, an item cannot be loaded or the items do not fit together.
     """
     _check_indices(inputs, indices)
     if isinstance(inputs, Tensor):
@@ -112,7 +113,7 @@ def _iterate_dataset(dataset: Dataset[Any], indices: Tensor, batch_size: int, nu
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Let Ctrl-C wait; processes that are begun meanwhile never get it, for to end them is this process's business."""
+    """Delay Ctrl-C. Processes that start meanwhile never receive it, because only this process ends them."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -125,14 +126,14 @@ def _interrupts_held_back() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Failure:
-    """An error on its way out of a loader process, which would otherwise bury its message in a stack trace."""
+    """An error from a loader process, which would otherwise bury its message in a stack trace."""
 
     error: PruscError
 
 
 @dataclass(frozen=True)
 class _Chosen(Dataset[Any]):
-    """The chosen items of a data set, in order; an item that cannot be loaded is a failure."""
+    """The chosen items of a data set, in order; an item that cannot be loaded becomes a failure."""
 
     dataset: Dataset[Any]
     indices: Sequence[int]

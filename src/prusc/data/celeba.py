@@ -1,4 +1,4 @@
-"""CelebA from its official files, or from Kaggle's copy of them."""
+"""CelebA, from its official files or from Kaggle's copy of them."""
 
 import csv
 import itertools
@@ -36,23 +36,23 @@ def load_celeba(
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> Data:
-    """Read CelebA: one of its attributes as the class, others as spurious attributes.
+    """Load CelebA with one of its attributes as the class and others as spurious attributes.
 
     Args:
-        root: The folder, see :func:`list_celeba`.
-        target: The attribute that is the class.
-        attributes: The spurious attributes, for evaluation only; may be empty.
-        image_size: Height and width of the images.
-        memory_limit_bytes: Up to this size all images are held in memory; beyond, they are decoded one by one.
-        num_threads: Decoding threads; ``None`` means one for each core.
-        progress: Told the number of images decoded so far and the number of all images.
+        root: Folder of the data; see :func:`list_celeba`.
+        target: Attribute that is the class.
+        attributes: Spurious attributes, for evaluation only; may be empty.
+        image_size: Height and width of the images in pixels.
+        memory_limit_bytes: Size up to which all images are held in memory; larger data sets are decoded one by one.
+        num_threads: Number of decoding threads; ``None`` uses one per core.
+        progress: Called with the number of images decoded so far and the number of all images.
 
     Returns:
         Classes ``("not <target>", "<target>")``, each split in the order of the attribute file.
 
     Raises:
-        ConfigError: If a setting is out of range or an attribute is asked for twice.
-        DataError: If a file is missing, a row is not as it has to be, the two lists disagree, or an image is bad.
+        ConfigError: If a setting is out of range or an attribute is requested twice.
+        DataError: If a file is missing, a row is malformed, the two lists disagree, or an image is missing or damaged.
     """
     return assemble_data(
         list_celeba(Path(root), Problems(), target=target, attributes=attributes),
@@ -72,21 +72,22 @@ def list_celeba(
 ) -> Listing:
     """Read the lists of CelebA.
 
-    The folder has to hold ``img_align_celeba/``, ``list_attr_celeba.txt`` and ``list_eval_partition.txt``; both lists
-    may also be Kaggle's ``.csv``. Attributes are -1 and 1 (or 0 and 1), partitions 0 (train), 1 (val) and 2 (test).
+    The folder has to hold ``img_align_celeba/``, ``list_attr_celeba.txt`` and ``list_eval_partition.txt``. Both lists
+    may also be Kaggle's ``.csv`` files. Attributes are -1 and 1 (or 0 and 1), partitions 0 (train), 1 (val) and 2
+    (test).
 
     Args:
-        root: The folder.
-        problems: Takes what is wrong with a row.
-        target: The attribute that is the class.
-        attributes: The spurious attributes; may be empty.
+        root: Folder of the data.
+        problems: Receives the problems of rows.
+        target: Attribute that is the class.
+        attributes: Spurious attributes; may be empty.
 
     Returns:
-        What the lists say, in the order of the attribute file.
+        The samples of both lists, in the order of the attribute file.
 
     Raises:
-        ConfigError: If an attribute is asked for twice.
-        DataError: If a file is missing, or a row is not as it has to be, unless problems are collected.
+        ConfigError: If an attribute is requested twice.
+        DataError: If a file is missing, or a row is malformed and problems are not collected.
 
     References:
         Liu et al. 2015, "Deep Learning Face Attributes in the Wild", ICCV.
@@ -134,7 +135,7 @@ def list_celeba(
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """The wanted columns of one list: a row of ``values`` and a line number in the file for each image."""
+    """The wanted columns of one list: one row of ``values`` and one line number of the file per image."""
 
     path: Path
     columns: tuple[str, ...]
@@ -151,7 +152,7 @@ def _wanted_columns(target: str, attributes: Sequence[str]) -> tuple[str, ...]:
     repeated = sorted({name for name in wanted if wanted.count(name) > 1})
     if repeated:
         raise ConfigError(
-            f"{', '.join(repeated)} is asked for more than once, with target {target!r} and attributes "
+            f"{', '.join(repeated)} is requested more than once, with target {target!r} and attributes "
             f"{list(attributes)}; expected different attributes"
         )
     return wanted
@@ -197,14 +198,14 @@ def _read_table(
 ) -> _Table:
     """Read the wanted columns of a list.
 
-    Only wanted cells are kept: all 40 attributes of 200,000 images as text would take hundreds of megabytes.
+    Other cells are dropped at once, because all 40 attributes of 200,000 images as text need hundreds of megabytes.
 
     Args:
-        path: The list: a count of rows if there is one, the names of the columns, a row for each image.
+        path: The list: the number of rows (optional), the names of the columns, one row per image.
         wanted: Names of the columns.
-        problems: Takes what is wrong with a row.
-        allowed: The values that they may have.
-        has_header: Whether the names of the columns must be there; otherwise they are ``wanted`` and may be left out.
+        problems: Receives the problems of rows.
+        allowed: Values that the cells may have.
+        has_header: Whether the names of the columns are required. If not, they are ``wanted`` and may be missing.
 
     Returns:
         The rows in the order of the file.
@@ -234,18 +235,27 @@ def _read_table(
     if num_declared is not None and num_declared != num_rows:
         problems.add(
             "label",
-            f"{path}: the first line announces {num_declared} rows, found {num_rows}; expected as many: the file is "
-            "cut off or edited",
+            f"{path}: the first line declares {num_declared} rows, found {num_rows}; expected the same number: the "
+            "file is truncated or edited",
         )
     if not lines:
-        raise DataError(f"{path} lists no images; expected a row for each image")
+        raise DataError(f"{path} lists no images; expected one row per image")
     return _Table(path, wanted, lines, np.array(values, dtype=np.int8))
 
 
 def _read_head(
     rows: Iterator[_Row], default_columns: tuple[str, ...] | None
 ) -> tuple[int | None, tuple[str, ...], list[_Row]]:
-    """Take the announced number of rows, the names of the columns, and a first row that turned out not to be names."""
+    """Read the declared number of rows, the names of the columns and, if there are no names, the first row.
+
+    Args:
+        rows: All rows; the head is consumed.
+        default_columns: Names of the columns if the list has none; ``None`` requires names in the list.
+
+    Returns:
+        Declared number of rows or ``None``, names of the columns, and a list with the consumed first row or an empty
+        one.
+    """
     row = next(rows, (0, []))
     num_declared: int | None = None
     if len(row[1]) == 1 and row[1][0].strip().isdecimal():
@@ -260,19 +270,19 @@ def _read_head(
 
 
 def _check_row(where: str, cells: list[str], num_columns: int, lines: dict[str, int], problems: Problems) -> bool:
-    """Report a row with missing cells, with an unsafe file name or with one that was there before."""
+    """Report a row that lacks cells, or whose file name is unsafe or occurred before."""
     name = cells[0]
     if len(cells) != num_columns + 1:
         problems.add(
             "label",
-            f"{where}: found {len(cells)} cells, expected a file name and {num_columns} value(s); the file is cut "
-            "off or edited",
+            f"{where}: found {len(cells)} cells, expected a file name and {num_columns} value(s): the file is "
+            "truncated or edited",
         )
     elif name in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
         message = f"{where}: {name!r} is not a plain file name; expected one without folders, such as 000001.jpg"
         problems.add("path", message)
     elif name in lines:
-        message = f"{where}: image {name!r} is listed again; expected it once, and it is in line {lines[name]}"
+        message = f"{where}: image {name!r} is listed again, first in line {lines[name]}; expected it once"
         problems.add("repeated", message)
     else:
         return True
@@ -291,13 +301,13 @@ def _find_column(path: Path, name: str, columns: tuple[str, ...]) -> int:
 
 
 def _check_two_values(table: _Table) -> None:
-    """Refuse a mixture of -1/1 and 0/1: a 0 among -1 and 1 might mean "unknown"."""
+    """Refuse columns that mix -1/1 and 0/1, because a 0 among -1 and 1 may mean "unknown"."""
     for position, column in enumerate(table.columns):
         values = table.values[:, position]
         if (values == -1).any() and (values == 0).any():
             name = list(table.lines)[int((values == 0).argmax())]
             raise DataError(
-                f"{table.path}, line {table.lines[name]}: the value of {column} is 0, yet other rows have -1; expected "
+                f"{table.path}, line {table.lines[name]}: the value of {column} is 0, but other rows have -1; expected "
                 "either -1 and 1 or 0 and 1"
             )
 

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a data set, found by reading all of it once."""
+"""Check of a data set: reads all of it once and reports every problem."""
 
 import hashlib
 from collections import Counter
@@ -20,13 +20,13 @@ from prusc.errors import DataError
 
 @dataclass(frozen=True)
 class GroupCount:
-    """How many samples one group has in one split.
+    """Number of samples of one group in one split.
 
     Attributes:
         split: Name of the split.
         label: Name of the class.
-        attributes: Value of each attribute by its name.
-        num_samples: The samples that can be used.
+        attributes: Value of each attribute by the attribute's name.
+        num_samples: Number of usable samples.
     """
 
     split: str
@@ -37,17 +37,17 @@ class GroupCount:
 
 @dataclass(frozen=True)
 class DataReport:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
         layout: Name of the layout.
-        root: The folder.
-        num_samples: Samples that can be used.
-        num_by_split: The same by split.
-        num_by_class: The same by split and class.
-        groups: The same by group; empty if there are no attributes.
-        made_splits: Splits that were not there, and would be made as counted here.
-        problems: Everything that is wrong.
+        root: Folder of the data.
+        num_samples: Number of usable samples.
+        num_by_split: Number of usable samples by split.
+        num_by_class: Number of usable samples by split and class.
+        groups: Number of usable samples by group; empty if there are no attributes.
+        made_splits: Missing splits, which loading would make with the counts given here.
+        problems: All problems.
     """
 
     layout: str
@@ -61,11 +61,11 @@ class DataReport:
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there is no problem."""
         return not self.problems
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
+        """Return the report as values that JSON can hold."""
         return {"is_good": self.is_good, **asdict(self)}
 
 
@@ -79,23 +79,23 @@ def check_data(
     progress: Progress | None = None,
     **options: Any,
 ) -> DataReport:
-    """Read every row and every image once, and report what is wrong.
+    """Read every row and every image once, and report all problems.
 
     Args:
         name: See :func:`~prusc.data.load_data`.
-        layout: Name of the layout; recognised if ``None``.
+        layout: Name of the layout; ``None`` recognises it.
         default_seed: See :func:`~prusc.data.load_data`.
         default_image_size: See :func:`~prusc.data.load_data`.
-        num_threads: Threads that read; ``None`` means one for each core.
-        progress: Told the number of images read so far and the number of all images.
-        **options: Those of :class:`~prusc.config.DataConfig`.
+        num_threads: Number of reading threads; ``None`` uses one per core.
+        progress: Called with the number of images read so far and the number of all images.
+        **options: Options of :class:`~prusc.config.DataConfig`.
 
     Returns:
-        Counts and problems. The counts are without the samples that have problems, but for those in two splits.
+        Counts and problems. The counts leave out samples with problems, except those that are in two splits.
 
     Raises:
-        ConfigError: If there is no such path, no layout is recognised or an option does not apply.
-        DataError: If the data are so wrong that there is nothing to count.
+        ConfigError: If the path does not exist, no layout is recognised or an option does not apply.
+        DataError: If the data are too damaged to count anything.
     """
     given: Mapping[str, Any] = {option: value for option, value in options.items() if value is not None}
     found = find_layout(name, layout, packaged=())
@@ -130,7 +130,14 @@ def check_data(
 
 
 def describe_report(report: DataReport) -> list[str]:
-    """Return a report as lines of text: what there is, then what is wrong."""
+    """Describe a report as lines of text: first the counts, then the problems.
+
+    Args:
+        report: Result of a check.
+
+    Returns:
+        One line per split, group and problem, after a summary.
+    """
     made = f"; the splits {', '.join(report.made_splits)} are missing and would be made" if report.made_splits else ""
     lines = [f"data: layout {report.layout}, {report.root}, {report.num_samples} images that can be used{made}"]
     for split, by_class in report.num_by_class.items():
@@ -149,7 +156,7 @@ def describe_report(report: DataReport) -> list[str]:
 
 
 def _digest(path: Path) -> bytes | None:
-    if not path.is_file():  # a pipe would be waited for
+    if not path.is_file():  # Reading a pipe would wait for ever.
         return None
     try:
         with path.open("rb") as file:
@@ -159,7 +166,7 @@ def _digest(path: Path) -> bytes | None:
 
 
 def _find_shared(listing: Listing, digests: list[bytes | None], problems: Problems) -> None:
-    """Report files of the same content in different splits: what is tested on would have been trained on."""
+    """Report files with the same content in different splits, because a test image must not be a training image."""
     first: dict[bytes, int] = {}
     for index, digest in enumerate(digests):
         if digest is None:
@@ -170,7 +177,7 @@ def _find_shared(listing: Listing, digests: list[bytes | None], problems: Proble
                 "shared",
                 f"{listing.sample_ids[index]} ({SPLIT_NAMES[listing.splits[index]]}) is the same file as "
                 f"{listing.sample_ids[other]} ({SPLIT_NAMES[listing.splits[other]]}); expected different images in "
-                "different splits: take one of them out",
+                "different splits: remove one of them",
             )
 
 
@@ -184,11 +191,11 @@ def _make_report(listing: Listing, usable: Listing | None, made: tuple[str, ...]
     splits = Counter(key[0] for key in keys)
     for label, name in enumerate(listing.class_names):
         if not classes[0, label]:
-            message = f"class {name!r} has no image for training that can be used; expected some"
+            message = f"class {name!r} has no usable training image; expected at least one"
             problems.add("class", message)
     for split, name in enumerate(SPLIT_NAMES):
         if not splits[split]:
-            problems.add("split", f"split {name} has no image that can be used; expected some")
+            problems.add("split", f"split {name} has no usable image; expected at least one")
     values = [range(len(names)) for names in listing.attribute_values]
     return DataReport(
         layout=listing.layout,

@@ -1,4 +1,4 @@
-"""Waterbirds, composed anew: birds of CUB-200-2011, cut out by their segmentations, before land or water."""
+"""Waterbirds, composed from CUB-200-2011: birds, cut out by their segmentations, in front of land or water."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +19,13 @@ WATERBIRDS = (
 )  # fmt: skip
 """A species is a waterbird if its name, in small letters, contains one of these.
 
-That makes waterbirds of the Eastern Towhee and two Western birds as well ("tern"), in the published data too: without
-them its group counts could not come about.
+So the Eastern Towhee and two Western birds are waterbirds too ("tern"). The published data have the same flaw: their
+group counts cannot be reproduced without these species.
 """
 DEFAULT_CORRELATION = 0.95
 
 _IMAGES, _SPLITS = "images.txt", "train_test_split.txt"
-# Validation samples of each class in the published data, of CUB's training samples of that class.
+# Share of CUB's training samples that are validation in the published data, for each class.
 _VAL_SHARES = (933 / 4615, 266 / 1379)
 
 
@@ -36,12 +36,12 @@ def is_cub(root: Path) -> bool:
 
 @dataclass(frozen=True)
 class ComposedImage(MadeImage):
-    """A bird before another background, put together at the size that is asked for.
+    """A bird in front of another background, composed at the requested size.
 
     Attributes:
-        bird: The photograph.
-        mask: White where the bird is; shades of gray mix.
-        background: What is seen elsewhere.
+        bird: Photograph of the bird.
+        mask: Segmentation, white where the bird is; shades of grey blend.
+        background: Photograph that is seen elsewhere.
     """
 
     bird: Path
@@ -57,7 +57,7 @@ class ComposedImage(MadeImage):
         return (bird * share + background * (1 - share)).round().astype(np.uint8)
 
     def find_regions(self, size: int) -> dict[str, NDArray[np.bool_]]:
-        """Return where the bird is."""
+        """Return the region of the bird."""
         return {"bird": decode_source(self.mask, size)[:, :, 0] >= 128}
 
 
@@ -72,24 +72,24 @@ def list_cub(
 ) -> Listing:
     """List Waterbirds as it is composed from CUB.
 
-    The test split is CUB's; a fifth of its training images, by class as in the published data, is validation. In
-    training the share ``correlation`` of each class stands before its own background, in validation and test one half,
-    rounded up. With all of CUB these are the published group counts: 3498, 184, 56 and 1057 for training.
+    The test split is CUB's. A fifth of CUB's training images becomes validation, in the published shares of each class.
+    In training, the share ``correlation`` of each class has its own background; in validation and test half of it has,
+    rounded up. All of CUB gives the published group counts: 3498, 184, 56 and 1057 for training.
 
     Args:
-        root: The folder of CUB-200-2011, with ``segmentations/`` in it or beside it.
-        problems: Takes what is wrong with a row.
-        land_backgrounds: A folder of images, with those in its sub-folders.
-        water_backgrounds: Another one. Where there are fewer backgrounds than birds, they are used again.
-        correlation: Share of the training birds before their own background, in [0.5, 1].
-        seed: Decides which are validation and which background each bird gets.
+        root: Folder of CUB-200-2011, with ``segmentations/`` in it or next to it.
+        problems: Receives the problems of rows.
+        land_backgrounds: Folder of photographs of land; sub-folders count too.
+        water_backgrounds: Folder of photographs of water. A folder with fewer backgrounds than birds is reused.
+        correlation: Share of the training birds with their own background, in [0.5, 1].
+        seed: Seed of the validation split and of the backgrounds.
 
     Returns:
         The composed images in CUB's order, with the attribute ``place``.
 
     Raises:
         ConfigError: If a folder of backgrounds is missing or the correlation is out of range.
-        DataError: If CUB's files are not as they have to be, or for a row unless problems are collected.
+        DataError: If CUB's files are missing or malformed, or a row has a problem and problems are not collected.
 
     References:
         Sagawa et al. 2020, arXiv:1911.08731; Wah et al. 2011 (CUB-200-2011).
@@ -105,7 +105,7 @@ def list_cub(
     segmentations = next((f for f in (root / "segmentations", root.parent / "segmentations") if f.is_dir()), None)
     if segmentations is None:
         raise DataError(
-            f"{root} has no folder segmentations, in it or beside it; expected CUB's masks: download them too"
+            f"{root} has no folder segmentations, in it or next to it; expected CUB's masks: download them too"
         )
     birds, masks = ImageRoot(root), ImageRoot(segmentations)
     found: list[tuple[str, Path, Path, int, int, str]] = []
@@ -124,12 +124,12 @@ def list_cub(
             continue
         if mask is None or bird is None:
             what = segmentations / Path(name).with_suffix(".png") if bird is not None else root / "images" / name
-            problems.add("missing", f"{place}: {what} is not there; expected every bird and its segmentation")
+            problems.add("missing", f"{place}: {what} does not exist; expected every bird and its segmentation")
             continue
         label = int(any(water in name.partition("/")[0].lower() for water in WATERBIRDS))
         found.append((name, bird, mask, label, 0 if flag == "1" else 2, place))
     if not found:
-        raise DataError(f"{root / _IMAGES} names no images that can be used")
+        raise DataError(f"{root / _IMAGES} names no usable images; expected birds with their segmentations")
     labels = np.array([row[3] for row in found], dtype=np.int64)
     rng = np.random.default_rng(seed)
     splits = _hold_out_val(labels, np.array([row[4] for row in found], dtype=np.int64), rng)
@@ -165,7 +165,17 @@ def list_cub(
 def choose_backgrounds(
     labels: NDArray[np.int64], splits: NDArray[np.int64], correlation: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return 0 (land) or 1 (water) for each bird: its own for a share of training and half of the rest."""
+    """Choose a background for each bird: its own for a share of training, and for half of validation and test.
+
+    Args:
+        labels: Class of each bird, 0 (landbird) or 1 (waterbird), [N].
+        splits: Split of each bird, [N].
+        correlation: Share of the training birds with their own background.
+        rng: Source of the randomness.
+
+    Returns:
+        0 (land) or 1 (water) for each bird, [N].
+    """
     values = 1 - labels
     for split in range(3):
         for label in range(2):
@@ -196,7 +206,7 @@ def _find_backgrounds(name: str, folder: Path | None) -> list[Path]:
 
 
 def _read_pairs(path: Path) -> dict[str, tuple[str, int]]:
-    """Read lines of a number and a value; return the value and the line by the number."""
+    """Read lines of a number and a value. Return the value and the line number by the number."""
     pairs: dict[str, tuple[str, int]] = {}
     try:
         lines = path.read_text("utf-8").splitlines()

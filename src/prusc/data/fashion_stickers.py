@@ -1,4 +1,4 @@
-"""The packaged default data: real garments with a coloured sticker that gives the class away."""
+"""The packaged default data: photographs of garments with a coloured sticker that gives the class away."""
 
 from dataclasses import dataclass
 from importlib import resources
@@ -16,7 +16,7 @@ from prusc.errors import ConfigError, DataError
 
 CLASS_NAMES = ("tshirt", "pullover", "coat", "shirt")
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
-"""The sticker colours; the colour at a class's index is the one that agrees with the class."""
+"""Colours of the stickers. The colour at the index of a class agrees with that class."""
 
 IMAGES_PER_CLASS = 5_000
 IMAGE_SIZE = 28
@@ -36,20 +36,20 @@ def load_fashion_stickers(
 ) -> Data:
     """Build the data set ``fashion-stickers`` from the packaged images of Fashion-MNIST.
 
-    Each image carries one solid 8x8 sticker on its left or right edge. In train and val its colour agrees with the
-    class for exactly ``round(correlation * n)`` of each class's n samples, and the others share the other three colours
-    as evenly as possible. In test every class has exactly as many stickers of one colour as of another.
+    Each image has one solid 8x8 sticker on its left or right edge. In train and val its colour agrees with the class
+    for exactly ``round(correlation * n)`` of the ``n`` samples of each class. The other samples get the other three
+    colours in equal numbers, as far as possible. In test, every class has the same number of stickers of each colour.
 
-    The same seed gives the same images in each split and the same test set whatever the correlation, so that runs with
-    different correlations can be compared; more training images only add to the fewer ones.
+    Runs with different correlations are comparable, because the same seed gives the same images in each split and the
+    same test set. More training images only add to the smaller set.
 
     Args:
-        correlation: Share of the train and val samples whose colour agrees with the class, in ``[0.25, 1]``;
-            0.25 makes them independent.
-        seed: Decides which image goes into which split, the colours, the places and the order of the samples.
-        num_train_per_class: Training images of each class.
-        num_val_per_class: Validation images of each class.
-        num_test_per_class: Test images of each class; a multiple of 4, one share for each colour.
+        correlation: Share of the train and val samples whose colour agrees with the class, in ``[0.25, 1]``. 0.25 makes
+            colour and class independent.
+        seed: Seed of the splits, the colours, the places and the order of the samples.
+        num_train_per_class: Number of training images of each class.
+        num_val_per_class: Number of validation images of each class.
+        num_test_per_class: Number of test images of each class; a multiple of 4, the number of colours.
 
     Returns:
         Inputs uint8 [N, 3, 28, 28], in an order that mixes the classes; attribute ``colour``; 16 groups.
@@ -70,7 +70,7 @@ def load_fashion_stickers(
     _check_counts(num_train_per_class, num_val_per_class, num_test_per_class)
 
     images = np.stack([_read_class(name) for name in CLASS_NAMES])
-    # One stream for each purpose: no choice for one split changes what another split draws.
+    # Each split has its own stream, so that the choices for one split do not change another one.
     order_rng, train_rng, val_rng, test_rng = np.random.default_rng(seed).spawn(4)
     shuffled = np.stack([order_rng.permutation(IMAGES_PER_CLASS) for _ in CLASS_NAMES])
     test, val, train = np.split(shuffled, [num_test_per_class, num_test_per_class + num_val_per_class], axis=1)
@@ -96,25 +96,27 @@ def load_fashion_stickers(
 
 
 def _check_counts(num_train: int, num_val: int, num_test: int) -> None:
-    """Refuse numbers of samples per class that the packaged images cannot give."""
+    """Refuse numbers of samples per class that the packaged images cannot provide."""
     for name, count in (("train", num_train), ("val", num_val), ("test", num_test)):
         if count < 1:
-            raise ConfigError(f"num_{name}_per_class is {count}; every split needs at least one sample of each class")
+            raise ConfigError(
+                f"num_{name}_per_class is {count}; expected at least 1, because every split needs each class"
+            )
     if num_test % _NUM_COLOURS:
         raise ConfigError(
-            f"num_test_per_class is {num_test}; expected a multiple of {_NUM_COLOURS}, so that in the test split every "
-            "class can have exactly equal shares of the colours"
+            f"num_test_per_class is {num_test}; expected a multiple of {_NUM_COLOURS}, so that every class of "
+            "the test split has equal shares of the colours"
         )
     total = num_train + num_val + num_test
     if total > IMAGES_PER_CLASS:
         raise ConfigError(
-            f"train, val and test together ask for {num_train} + {num_val} + {num_test} = {total} images of each "
+            f"train, val and test together need {num_train} + {num_val} + {num_test} = {total} images of each "
             f"class; fashion-stickers has {IMAGES_PER_CLASS}"
         )
 
 
 def _read_class(name: str) -> NDArray[np.uint8]:
-    """Cut the packaged mosaic of one class into its images [5000, 28, 28]."""
+    """Cut the packaged mosaic of one class into its images, [5000, 28, 28]."""
     num_rows = IMAGES_PER_CLASS // _IMAGES_PER_ROW
     source = resources.files("prusc.data") / "fashion_stickers_images" / f"{name}.png"
     try:
@@ -122,11 +124,13 @@ def _read_class(name: str) -> NDArray[np.uint8]:
             mosaic = np.asarray(image, dtype=np.uint8)
     except (OSError, SyntaxError) as error:
         raise DataError(
-            f"the packaged images {source} cannot be read ({error}); expected a complete package, install prusc again"
+            f"the packaged images {source} cannot be read ({error}); expected a complete package: install prusc again"
         ) from error
     expected = (num_rows * IMAGE_SIZE, _IMAGES_PER_ROW * IMAGE_SIZE)
     if mosaic.shape != expected:
-        raise DataError(f"the packaged images {source} are {mosaic.shape}, expected {expected}; install prusc again")
+        raise DataError(
+            f"the packaged images {source} have the shape {mosaic.shape}; expected {expected}: install prusc again"
+        )
     tiles = mosaic.reshape(num_rows, IMAGE_SIZE, _IMAGES_PER_ROW, IMAGE_SIZE).swapaxes(1, 2)
     return tiles.reshape(IMAGES_PER_CLASS, IMAGE_SIZE, IMAGE_SIZE)
 
@@ -134,11 +138,11 @@ def _read_class(name: str) -> NDArray[np.uint8]:
 def _make_split(
     images: NDArray[np.uint8], chosen: NDArray[np.int64], correlation: float, rng: np.random.Generator
 ) -> Split:
-    """Lay stickers on the chosen images [class, n] of the images [class, 5000, 28, 28] and mix their order."""
+    """Lay stickers on the chosen images [class, n] of the images [class, 5000, 28, 28], and shuffle them."""
     num_classes, num_per_class = chosen.shape
     labels = np.repeat(np.arange(num_classes), num_per_class)
     counts = [count_values(label, num_per_class, correlation, _NUM_COLOURS) for label in range(num_classes)]
-    # The chosen images are already in random order, so handing the colours out in blocks ties them to nothing.
+    # The chosen images are in random order already, so blocks of one colour correlate with nothing.
     colours = np.concatenate([np.repeat(np.arange(_NUM_COLOURS), count) for count in counts])
 
     order = rng.permutation(len(labels))
@@ -158,7 +162,7 @@ def _make_split(
 
 @dataclass(frozen=True, eq=False)
 class _StickerPlaces:
-    """The upper left corner of each sticker: the regions of a split."""
+    """Upper left corner of each sticker; gives the regions of a split."""
 
     top: NDArray[np.int64]
     left: NDArray[np.int64]
@@ -171,7 +175,7 @@ class _StickerPlaces:
 
 
 def _lay_stickers(inputs: NDArray[np.uint8], rgb: NDArray[np.uint8], rng: np.random.Generator) -> _StickerPlaces:
-    """Paint a sticker of colour rgb [N, 3] into each of the inputs [N, 3, 28, 28], in place, at a random place."""
+    """Paint a sticker of colour rgb [N, 3] at a random place of each of the inputs [N, 3, 28, 28], in place."""
     num_samples, free = len(inputs), IMAGE_SIZE - STICKER_SIZE
     left = free * rng.integers(0, 2, size=num_samples)
     top = rng.integers(0, free + 1, size=num_samples)

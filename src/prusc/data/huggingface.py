@@ -28,9 +28,9 @@ class EmbeddedImage(MadeImage):
 
     Attributes:
         rows: The data set, with images that are not decoded.
-        index: The row.
+        index: Index of the row.
         column: Column of the image.
-        place: What to call it in errors.
+        place: Name of the image in errors.
     """
 
     rows: Any
@@ -42,7 +42,7 @@ class EmbeddedImage(MadeImage):
         """Return the image as an RGB square [size, size, 3]."""
         try:
             cell = self.rows[self.index][self.column]
-        except Exception as error:  # Damaged Arrow files raise nearly anything.
+        except Exception as error:  # Damaged Arrow files raise many kinds of errors.
             raise DataError(
                 f"{self.place} cannot be read ({type(error).__name__}: {error}); save the data again"
             ) from error
@@ -54,28 +54,34 @@ class EmbeddedImage(MadeImage):
 
 
 def open_dataset(name: str) -> Any:
-    """Open a folder that `save_to_disk` wrote, or, after ``hf:``, load a name from the hub.
+    """Open a folder that `save_to_disk` wrote, or load a data set from the hub.
+
+    Args:
+        name: Path of the folder, or ``hf:`` and a name on the hub.
+
+    Returns:
+        A `datasets.Dataset` or `DatasetDict`.
 
     Raises:
         ConfigError: If the package `datasets` is missing.
-        DataError: If it cannot be opened.
+        DataError: If the data set cannot be opened.
     """
     try:
         import datasets
     except ImportError as error:
         raise ConfigError(
-            f"data {name!r} are a data set of Hugging Face, and the package datasets, which reads those, is missing: "
+            f"data {name!r} is a data set of Hugging Face, but the package datasets is not installed: "
             "pip install prusc[hf]"
         ) from error
     try:
         if name.startswith(HUB_PREFIX):
             return datasets.load_dataset(name.removeprefix(HUB_PREFIX))
         return datasets.load_from_disk(name)
-    except Exception as error:  # Network, Arrow and JSON all have their own errors.
+    except Exception as error:  # Network, Arrow and JSON raise their own errors.
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise DataError(
-            f"data {name!r} cannot be opened ({reason}); expected a name on the hub after "
-            f"{HUB_PREFIX}, or a folder that save_to_disk wrote"
+            f"data {name!r} cannot be opened ({reason}); expected {HUB_PREFIX} and a name on the hub, "
+            "or a folder that save_to_disk wrote"
         ) from error
 
 
@@ -91,19 +97,19 @@ def list_dataset(
     """List the rows of a `datasets.Dataset` or `DatasetDict`.
 
     Args:
-        dataset: Whose splits are called as :data:`~prusc.data.splits.SPLIT_WORDS` says; a `Dataset` has none.
-        problems: Takes what is wrong with a row.
-        name: What to call the data.
-        target: Column of the class; ``label`` if ``None``, or the only one with class names.
+        dataset: Data set with splits named as in :data:`~prusc.data.splits.SPLIT_WORDS`; a `Dataset` has none.
+        problems: Receives the problems of rows.
+        name: Name of the data.
+        target: Column of the class; ``None`` is ``label``, or the only column with class names.
         attributes: Columns of the spurious attributes.
-        file_column: Column of the image; the first one of images if ``None``.
+        file_column: Column of the image; ``None`` is the first column of images.
 
     Returns:
         The rows, split by split.
 
     Raises:
-        ConfigError: If a column is not there.
-        DataError: If a split has an unknown name, or for a row unless problems are collected.
+        ConfigError: If a column is missing.
+        DataError: If a split has an unknown name or a row has a problem, and problems are not collected.
     """
     import datasets
 
@@ -122,7 +128,10 @@ def list_dataset(
     cells: list[list[Any]] = []
     for part, rows in parts.items():
         if part and part.lower() not in SPLIT_WORDS:
-            problems.add("split", f"{name}: split {part!r} is none of {', '.join(SPLIT_WORDS)}; rename or remove it")
+            problems.add(
+                "split",
+                f"{name}: split {part!r} is unknown; expected one of {', '.join(SPLIT_WORDS)}: rename or remove it",
+            )
             continue
         undecoded = rows.cast_column(image_column, datasets.Image(decode=False))
         for index, values in enumerate(zip(*(rows[column] for column in columns), strict=True)):
@@ -168,7 +177,7 @@ def _choose(wanted: str | None, usual: Sequence[str], features: Any, option: str
         )
     if wanted is None and not usual:
         raise ConfigError(
-            f"the data have no column that is known to hold {what}; they have {', '.join(features)}: name one with "
+            f"the data have no usual column of {what}; they have {', '.join(features)}. Name the column with "
             f"--data-options.{option.replace('_', '-')}"
         )
     return usual[0] if wanted is None else wanted

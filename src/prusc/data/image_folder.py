@@ -1,4 +1,4 @@
-"""Folders whose names say the class: torchvision's ImageFolder, with or without a folder for each split above."""
+"""Folders named after the classes: torchvision's ImageFolder, with or without one folder per split above."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,24 +12,24 @@ from prusc.data.table import SPLIT_NAMES
 
 
 def is_image_folder(root: Path) -> bool:
-    """Whether a folder has sub-folders for at least two classes, each with an image in it, perhaps below splits."""
+    """Whether a folder, or one folder per split in it, has sub-folders with images for at least two classes."""
     return root.is_dir() and any(_num_classes(folder) >= 2 for folder, _ in _split_folders(root))
 
 
 def list_image_folder(root: Path, problems: Problems) -> Listing:
-    """List the images below ``<class>/`` or ``<split>/<class>/``; each split's folder has a name such as ``train``.
+    """List the images below ``<class>/`` or ``<split>/<class>/``. A split's folder has a name such as ``train``.
 
-    Files with other endings than those of images, and hidden ones, are passed over.
+    Hidden files, and files without the ending of an image, are ignored.
 
     Args:
-        root: The folder.
-        problems: Takes what is wrong: a class without images, or one that is not in the training split.
+        root: Folder of the data.
+        problems: Receives the problems: a class without images, or one that the training split lacks.
 
     Returns:
-        The images in the order of their names; classes in the order of theirs.
+        The images in the order of their names. The classes are in alphabetical order.
 
     Raises:
-        DataError: If there are no images, or for what is wrong unless problems are collected.
+        DataError: If there are no images, or a class has a problem and problems are not collected.
     """
     images: list[Path] = []
     classes: list[str] = []
@@ -42,7 +42,7 @@ def list_image_folder(root: Path, problems: Problems) -> Listing:
                 classes.append(class_folder.name)
                 splits.append(split)
             if len(images) == before:
-                message = f"class folder {class_folder} holds no images; expected some, or no such folder: remove it"
+                message = f"class folder {class_folder} holds no images; add some or remove the folder"
                 problems.add("class", message)
     trained = {name for name, split in zip(classes, splits, strict=True) if split in (NO_SPLIT, 0)}
     unknown = sorted(set(classes) - trained)
@@ -55,7 +55,7 @@ def list_image_folder(root: Path, problems: Problems) -> Listing:
             f"{images[first].parent} or add training images",
         )
     kept = [index for index, name in enumerate(classes) if name in trained]
-    # By the alphabet and never as numbers, as torchvision does: a network trained elsewhere has this order.
+    # Alphabetical order even for numbers, as in torchvision: a network that was trained elsewhere expects it.
     labels, class_names = number_values([classes[index] for index in kept], sorted(trained))
     names = [images[index].relative_to(root).as_posix() for index in kept]
     return Listing(
@@ -75,7 +75,15 @@ def list_image_folder(root: Path, problems: Problems) -> Listing:
 
 
 def walk_images(folder: Path, problems: Problems) -> Iterator[Path]:
-    """Yield the image files in a folder and below, in the order of their names; note the files that are none."""
+    """Find the image files in a folder and below it.
+
+    Args:
+        folder: The folder.
+        problems: Notes the files that are not images.
+
+    Yields:
+        The image files in the order of their paths.
+    """
     for path in sorted(folder.rglob("*")):
         if path.is_dir() or path.name.startswith("."):
             continue
@@ -83,14 +91,14 @@ def walk_images(folder: Path, problems: Problems) -> Iterator[Path]:
             yield path
         else:
             problems.note(
-                "ignored", f"{path} is passed over: it does not have the ending of an image; remove or rename it"
+                "ignored", f"{path} is ignored, because it does not have the ending of an image; remove or rename it"
             )
 
 
 def _split_folders(root: Path) -> list[tuple[Path, int]]:
-    """Return the folders of the splits, or the folder itself without a split."""
+    """Return each split's folder with its split; the folder itself, without a split, if there are none."""
     found = [(folder, SPLIT_WORDS.get(folder.name.lower(), NO_SPLIT)) for folder in _sub_folders(root)]
-    # Classes may well be called 0, 1 and 2.
+    # A folder called 0, 1 or 2 is a class, although tables use these numbers for splits.
     named = [(folder, split) for folder, split in found if split != NO_SPLIT and not folder.name.isdecimal()]
     return sorted(named, key=lambda item: item[1]) if any(split == 0 for _, split in named) else [(root, NO_SPLIT)]
 

@@ -1,4 +1,4 @@
-"""The files that a table may name: inside the data set's own folder, and nowhere else."""
+"""Image files that a table may name: files inside the data set's own folder, and no others."""
 
 import os
 from contextlib import nullcontext
@@ -14,11 +14,12 @@ _MASK_FOLDER_NAMES = ("masks", "mask", "segmentations")
 class ImageRoot:
     """Finds image files by the names that a table gives them.
 
-    A name is a path from the folder, from its sub-folder ``images`` or ``img``, or from any other sub-folder if it is
-    found in one only (masks have the same names, and are not looked at); its ending may be left out.
+    A name is a path relative to the folder or to its sub-folder ``images`` or ``img``. It may also be relative to any
+    other sub-folder, if only one of them has such a file. Folders of masks are not searched, because masks have the
+    same names. The ending may be left out.
 
     Args:
-        folder: Where the names begin.
+        folder: Folder that the names are relative to.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,10 +32,16 @@ class ImageRoot:
         self._stems: dict[Path, dict[str, list[str]]] = {}
 
     def find(self, name: str) -> Path | None:
-        """Return the file of a name, or ``None`` if there is none.
+        """Find the file of a name.
+
+        Args:
+            name: Name in a table.
+
+        Returns:
+            The file, or ``None`` if it does not exist.
 
         Raises:
-            DataError: If the name leads out of the folder or fits several files; without saying where the name stands.
+            DataError: If the name leads out of the folder or fits several files. The message does not state the row.
         """
         self._check_name(name)
         found = next(filter(None, (self._find_below(start, name) for start in self._starts)), None)
@@ -42,21 +49,21 @@ class ImageRoot:
             elsewhere = [path for path in (self._find_below(start, name) for start in self._others) if path is not None]
             if len(elsewhere) > 1:
                 places = ", ".join(str(path.relative_to(self.folder)) for path in elsewhere)
-                raise DataError(f"{name!r} may be any of {places}; expected a path from {self.folder}")
+                raise DataError(f"{name!r} fits several files ({places}); expected a path relative to {self.folder}")
             found = elsewhere[0] if elsewhere else None
         if found is not None:
             self._check_inside(found, name)
         return found
 
     def _check_name(self, name: str) -> None:
-        # What the other system takes for an absolute path is one here too: a table travels.
+        # Tables are copied between systems, so a path that is absolute on either of them is refused.
         windows = PureWindowsPath(name)
         if not name or "\0" in name:
-            raise DataError(f"{name!r} is no file name; expected a path from {self.folder}")
+            raise DataError(f"{name!r} is not a file name; expected a path relative to {self.folder}")
         if PurePosixPath(name).is_absolute() or windows.is_absolute() or windows.drive or windows.root:
-            raise DataError(f"{name!r} is an absolute path; expected one from {self.folder}")
+            raise DataError(f"{name!r} is an absolute path; expected one relative to {self.folder}")
         if ".." in windows.parts:
-            raise DataError(f"{name!r} leads upwards; expected a path that stays inside {self.folder}")
+            raise DataError(f"{name!r} contains '..'; expected a path that stays inside {self.folder}")
 
     def _find_below(self, start: Path, name: str) -> Path | None:
         wanted = start / name
@@ -76,12 +83,12 @@ class ImageRoot:
         found = self._stems[wanted.parent].get(wanted.name, [])
         if len(found) > 1:
             raise DataError(
-                f"{wanted.name!r} may be any of {', '.join(sorted(found))}; expected the name with its ending"
+                f"{wanted.name!r} fits several files ({', '.join(sorted(found))}); expected the name with its ending"
             )
         return wanted.parent / found[0] if found else None
 
     def _list(self, folder: Path) -> dict[str, bool]:
-        """Return the names in a folder, each with whether it is a link."""
+        """Return the names in a folder, and whether each of them is a link."""
         if folder not in self._entries:
             try:
                 with os.scandir(folder) as entries:
@@ -97,13 +104,13 @@ class ImageRoot:
         is_link = self._list(parent)[path.name]
         if not self._inside[parent] or (is_link and not path.resolve().is_relative_to(self._real)):
             raise DataError(
-                f"{name!r} is reached by a link that leads out of {self.folder}; expected a file inside it: copy it "
-                "there, or name the folder that really holds the images (data_options.image_folder)"
+                f"{name!r} is reached through a link that leads out of {self.folder}; expected a file inside it: "
+                "copy it there, or name the folder that holds the images (data_options.image_folder)"
             )
 
 
 def _other_folders(folder: Path) -> list[str]:
-    # A folder may hold hundreds of thousands of images: nothing here asks the disk about each of them.
+    # A folder may hold hundreds of thousands of images, so no system call is made for each of them.
     with os.scandir(folder) if folder.is_dir() else nullcontext(()) as entries:
         names = [entry.name for entry in entries if entry.is_dir()]
     return sorted(set(names) - {*IMAGE_FOLDER_NAMES, *_MASK_FOLDER_NAMES})

@@ -1,4 +1,4 @@
-"""Images to uint8 tensors: decoding, in parallel or one by one, with errors that name the file."""
+"""Decoding of images to uint8 tensors, in parallel or one by one, with errors that name the file."""
 
 import os
 import stat
@@ -22,31 +22,31 @@ from prusc.errors import ConfigError, DataError
 
 WorkT = TypeVar("WorkT")
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the number of items done and the number of all items."""
+"""Callback that receives the number of finished items and the number of all items."""
 
 
 class MadeImage(ABC):
-    """An image that is no file of its own: painted over, put together, or kept inside something else."""
+    """An image that is not a file of its own: painted over, composed, or stored inside another file."""
 
     @abstractmethod
     def decode(self, size: int) -> NDArray[np.uint8]:
-        """Return the image as an RGB square [size, size, 3], the same one at every call.
+        """Return the image as an RGB square [size, size, 3]; the same at every call.
 
         Raises:
-            DataError: If something that it is made from is missing or damaged.
+            DataError: If a source of the image is missing or damaged.
         """
 
-    def find_regions(self, size: int) -> dict[str, NDArray[np.bool_]]:  # noqa: ARG002 -- most makings give it none
-        """Return places that its making has given the image, by name, each [size, size] and True inside.
+    def find_regions(self, size: int) -> dict[str, NDArray[np.bool_]]:  # noqa: ARG002 -- most images have no known regions
+        """Return the regions that are known from the making of the image, by name, each [size, size] and True inside.
 
         Raises:
-            DataError: If something that it is made from is missing or damaged.
+            DataError: If a source of the image is missing or damaged.
         """
         return {}
 
 
 ImageSource: TypeAlias = str | Path | MadeImage
-"""Where an image comes from: the path of a file, or what makes it."""
+"""Source of an image: the path of a file, or an object that makes it."""
 
 DEFAULT_MEMORY_LIMIT_BYTES = 4 * 2**30
 
@@ -60,45 +60,45 @@ _FORMATS_WITH_16_BIT_IN_MODE_I = ("PNG", "PPM")
 def decode_image(path: str | Path, size: int) -> UInt8[Tensor, "3 {size} {size}"]:
     """Read an image file as an RGB square.
 
-    The shorter side is resized to ``size`` (bilinear, antialiased), the longer one cropped around its centre. Whatever
-    Pillow reads becomes RGB: grayscale and 16-bit grayscale are scaled, transparency is laid on white, and the camera's
-    orientation (EXIF) is applied.
+    The shorter side is resized to ``size`` (bilinear, antialiased), the longer one cropped around its centre. All
+    formats that Pillow reads become RGB. Grayscale of 8 and 16 bits is scaled, transparency is blended with white, and
+    the camera's orientation (EXIF) is applied.
 
     Args:
         path: The image file.
-        size: Height and width of the result.
+        size: Height and width of the result in pixels.
 
     Returns:
         Intensities in 0..255.
 
     Raises:
         ConfigError: If ``size`` is less than 1.
-        DataError: If the file is missing, empty, no image, damaged, truncated or too large to be decoded safely.
+        DataError: If the file is missing, empty, damaged, truncated, not an image or too large to be decoded safely.
     """
     _check_size(size)
     return torch.from_numpy(np.ascontiguousarray(_decode(Path(path), size).transpose(2, 0, 1)))
 
 
 def decode_source(source: ImageSource, size: int) -> NDArray[np.uint8]:
-    """Return an image as an RGB square [size, size, 3], see :func:`decode_image`."""
+    """Return an image as an RGB square [size, size, 3]; see :func:`decode_image`."""
     return source.decode(size) if isinstance(source, MadeImage) else _decode(Path(source), size)
 
 
 def decode_bytes(content: bytes, name: str, size: int) -> NDArray[np.uint8]:
-    """Return the image that a file with this content would hold, see :func:`decode_image`; errors call it ``name``."""
+    """Decode the content of an image file, as :func:`decode_image` does. Errors call the image ``name``."""
     return _decode_open(BytesIO(content), name, size)
 
 
 def map_in_threads(
     work: Callable[[int], WorkT], count: int, *, num_threads: int | None = None, progress: Progress | None = None
 ) -> list[WorkT]:
-    """Do a piece of work for each of ``0..count-1`` in parallel threads.
+    """Apply a function to each of ``0..count-1`` in parallel threads.
 
     Args:
-        work: Given the number; must be safe to run in several threads.
-        count: How many pieces there are.
-        num_threads: ``None`` means one thread for each core that this process may use.
-        progress: Told the pieces done and ``count``, in the calling thread.
+        work: Function of the index; must be safe to run in several threads.
+        count: Number of indices.
+        num_threads: Number of threads; ``None`` uses one per core that this process may use.
+        progress: Called in the calling thread with the number of finished indices and ``count``.
 
     Returns:
         The results in order.
@@ -121,7 +121,7 @@ def map_in_threads(
             if progress is not None:
                 progress(len(results), count)
     finally:
-        # After an error or Ctrl-C nobody waits for the chunks that have not begun.
+        # After an error or Ctrl-C, chunks that have not begun are dropped.
         executor.shutdown(wait=True, cancel_futures=True)
     return results
 
@@ -133,16 +133,16 @@ def load_images(
 
     Args:
         paths: The images.
-        size: Height and width of the result, see :func:`decode_image`.
-        num_threads: Decoding threads; ``None`` means one for each core that this process may use.
-        progress: Told the number of images decoded so far and the number of all images, in the calling thread.
+        size: Height and width of the result in pixels; see :func:`decode_image`.
+        num_threads: Number of decoding threads; ``None`` uses one per core that this process may use.
+        progress: Called in the calling thread with the number of images decoded so far and the number of all images.
 
     Returns:
-        One image for each path.
+        One image per path.
 
     Raises:
         ConfigError: If ``size`` or ``num_threads`` is less than 1.
-        DataError: See :func:`decode_image`; of several bad files the first one in the order of ``paths`` is reported.
+        DataError: See :func:`decode_image`; of several bad files, the first one in the order of ``paths`` is reported.
     """
     _check_size(size)
     images = np.empty((len(paths), 3, size, size), dtype=np.uint8)
@@ -157,7 +157,7 @@ def load_images(
 def load_readable_images(
     paths: Sequence[ImageSource], size: int, *, num_threads: int | None = None, progress: Progress | None = None
 ) -> tuple[UInt8[Tensor, "readable 3 {size} {size}"], dict[int, str]]:
-    """Decode images as `load_images` does, and go on without those that cannot be decoded.
+    """Decode images as `load_images` does, and leave out those that cannot be decoded.
 
     Args:
         paths: The images.
@@ -166,7 +166,7 @@ def load_readable_images(
         progress: See :func:`load_images`.
 
     Returns:
-        One image for each path that can be decoded, and what is wrong with the others, by their index.
+        One image per path that can be decoded, and the error of each other path by its index.
 
     Raises:
         ConfigError: See :func:`load_images`.
@@ -186,7 +186,7 @@ def load_readable_images(
     num_kept = 0
     for index in range(len(paths)):
         if index not in bad:
-            # In place: a copy of the rest would need the memory twice.
+            # In place, because a copy would double the memory.
             if num_kept < index:
                 images[num_kept] = images[index]
             num_kept += 1
@@ -194,17 +194,17 @@ def load_readable_images(
 
 
 def fits_into_memory(num_images: int, size: int, memory_limit_bytes: int) -> bool:
-    """Whether so many decoded images take no more than the limit."""
+    """Whether this number of decoded RGB images takes no more than the limit."""
     return num_images * 3 * size * size <= memory_limit_bytes
 
 
 @dataclass(frozen=True)
 class ImageFiles(Dataset[Tensor]):
-    """Images that are decoded when they are asked for.
+    """Images that are decoded when they are accessed.
 
     Attributes:
         paths: The images.
-        size: Height and width of each item, see :func:`decode_image`.
+        size: Height and width of each item in pixels; see :func:`decode_image`.
     """
 
     paths: tuple[ImageSource, ...]
@@ -228,21 +228,21 @@ def load_image_inputs(
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> UInt8[Tensor, "samples 3 {size} {size}"] | ImageFiles:
-    """Decode all images if they fit into memory, otherwise return a data set that decodes them one by one.
+    """Decode all images if they fit into memory; otherwise return a data set that decodes them one by one.
 
     Args:
         paths: The images.
-        size: Height and width of the images, see :func:`decode_image`.
-        memory_limit_bytes: The most that the decoded images may take.
+        size: Height and width of the images in pixels; see :func:`decode_image`.
+        memory_limit_bytes: Largest size of all decoded images in memory.
         num_threads: See :func:`load_images`.
-        progress: See :func:`load_images`; not called where nothing is decoded yet.
+        progress: See :func:`load_images`; not called if nothing is decoded yet.
 
     Returns:
-        What a :class:`~prusc.data.table.Split` takes as inputs, in the order of ``paths``.
+        Inputs of a :class:`~prusc.data.table.Split`, in the order of ``paths``.
 
     Raises:
         ConfigError: See :func:`load_images`.
-        DataError: See :func:`decode_image`. Of images that are not decoded yet only a missing or empty one is noticed.
+        DataError: See :func:`decode_image`. Images that are not decoded yet are only checked to exist and not be empty.
     """
     _check_size(size)
     if fits_into_memory(len(paths), size, memory_limit_bytes):
@@ -263,7 +263,7 @@ def _num_cores() -> int:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse what cannot be an image file, by a look at the folder only."""
+    """Refuse what cannot be an image file, without opening it."""
     try:
         status = path.stat()
     except OSError as error:
@@ -278,7 +278,7 @@ def _check_file(path: Path) -> None:
 
 
 def _decode(path: Path, size: int) -> NDArray[np.uint8]:
-    """Do the work of ``decode_image``; the result is [size, size, 3]."""
+    """Decode a file to [size, size, 3]; see ``decode_image``."""
     _check_file(path)
     return _decode_open(path, path, size)
 
@@ -288,13 +288,13 @@ def _decode_open(file: Path | BytesIO, path: Path | str, size: int) -> NDArray[n
     try:
         with Image.open(file) as image:
             _check_num_pixels(path, image)
-            # JPEG can be decoded at a fraction of its size, which is many times faster; other formats ignore this.
+            # Decoding a JPEG at a fraction of its size is many times faster; other formats ignore this call.
             image.draft(None, (size, size))
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             rgb = _to_rgb(path, image)
-            # Resizing only the central square gives what resizing all and then cropping gives, in less memory: an image
-            # of 1 x 100,000 pixels would otherwise grow to gigabytes.
+            # Resizing only the central square gives the same as resizing all and then cropping, in less memory: an
+            # image of 1 x 100,000 pixels would otherwise grow to gigabytes.
             side, left, top = min(rgb.size), rgb.width - min(rgb.size), rgb.height - min(rgb.size)
             box = (left / 2, top / 2, left / 2 + side, top / 2 + side)
             return np.asarray(rgb.resize((size, size), Image.Resampling.BILINEAR, box=box))
@@ -302,39 +302,39 @@ def _decode_open(file: Path | BytesIO, path: Path | str, size: int) -> NDArray[n
         raise
     except UnidentifiedImageError as error:
         raise DataError(
-            f"image {path} is not an image that Pillow knows; expected JPEG, PNG or another image format: take it "
-            "out of the data set or put the right file in its place"
+            f"image {path} is not an image that Pillow can read; expected JPEG, PNG or another image format: "
+            "remove it from the data set or replace the file"
         ) from error
     except Image.DecompressionBombError as error:
-        raise DataError(f"image {path} is too large ({error}); scale it down or take it out of the data set") from error
-    except Exception as error:  # Damaged files make Pillow's readers raise nearly anything.
+        raise DataError(f"image {path} is too large ({error}); scale it down or remove it from the data set") from error
+    except Exception as error:  # Pillow's readers raise many kinds of errors for a damaged file.
         raise DataError(
             f"image {path} is damaged or truncated ({type(error).__name__}: {error}); expected a complete image file: "
-            "copy or download it again, or take it out of the data set"
+            "copy or download it again, or remove it from the data set"
         ) from error
 
 
 def _check_num_pixels(path: Path | str, image: Image.Image) -> None:
-    """Refuse a decompression bomb; Pillow itself only warns up to twice its limit."""
+    """Refuse a decompression bomb, because Pillow itself only warns up to twice its limit."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         raise DataError(
             f"image {path} is too large ({image.width} x {image.height} pixels); expected at most {limit:,} pixels: "
-            "scale it down or take it out of the data set"
+            "scale it down or remove it from the data set"
         )
 
 
 def _to_rgb(path: Path | str, image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB without losing what can be seen."""
+    """Convert any mode to RGB without losing visible content."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in _FORMATS_WITH_16_BIT_IN_MODE_I):
-        # Pillow would clip at 255 or drop bits; the full range 0..65535 becomes 0..255.
+        # Pillow would clip at 255 or drop bits, so we scale the full range 0..65535 to 0..255.
         values = np.asarray(image).astype(np.float32)
         return Image.fromarray((values / 257).round().clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise DataError(
-            f"image {path} has 32 bits per pixel (mode {image.mode!r}), whose range is not known; expected 8 or 16 "
+            f"image {path} has 32 bits per pixel (mode {image.mode!r}), whose range is unknown; expected 8 or 16 "
             "bits: convert it to 8 bits"
         )
     if image.has_transparency_data:

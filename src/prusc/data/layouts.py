@@ -1,4 +1,4 @@
-"""The layouts that prusc can read, how each is recognised, and the options that apply to it."""
+"""Layouts that prusc can read, how each is recognised, and the options that apply to it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -35,15 +35,15 @@ _TABLE_OPTIONS = (
 
 @dataclass(frozen=True)
 class Layout:
-    """A way to lay out a data set.
+    """A way to store a data set.
 
     Attributes:
-        name: What the user calls it.
-        description: What it looks like.
-        recognises: Whether a path has it.
-        list_samples: Lists the samples of a path; takes the options that are left when those of splits are gone.
-        options: The options that apply.
-        takes_seed: Whether listing the samples draws something too.
+        name: Name that the user gives it.
+        description: Description of its files.
+        recognises: Whether a path has this layout.
+        list_samples: Lists the samples of a path. Takes the options that are left after those of the splits.
+        options: Options that apply.
+        takes_seed: Whether listing the samples is random too.
     """
 
     name: str
@@ -64,7 +64,7 @@ def _has_columns(path: Path, wanted: tuple[str, ...]) -> bool:
 
 
 def _is_table(path: Path) -> bool:
-    """Whether there is a table that names images; any other table beside folders of classes is taken for a note."""
+    """Whether a table names images. Any other table next to class folders is ignored, because it is a note."""
     tables = find_tables(path)
     return bool(tables) and (bool(set(TABLE.files) & set(read_columns(tables[0]))) or not is_image_folder(path))
 
@@ -132,15 +132,18 @@ LAYOUT_NAMES = tuple(layout.name for layout in LAYOUTS)
 
 
 def find_layout(name: str, layout: str | None, *, packaged: tuple[str, ...] = ()) -> Layout:
-    """Return the layout that the user names, or else the first one that the path has.
+    """Return the layout that the user names, or the first one that the path has.
 
     Args:
-        name: A path, or a name on Hugging Face's hub after ``hf:``.
-        layout: What the user says.
-        packaged: Names that would have been known too.
+        name: A path, or ``hf:`` and a name on Hugging Face's hub.
+        layout: Name that the user gives; ``None`` recognises the layout.
+        packaged: Names of the packaged data sets, for the error.
+
+    Returns:
+        The layout.
 
     Raises:
-        ConfigError: If there is no such path or layout, or the path has none that is known.
+        ConfigError: If the path or the layout does not exist, or the path has no known layout.
     """
     by_name = {known.name: known for known in LAYOUTS}
     if layout is not None and layout not in by_name:
@@ -152,7 +155,7 @@ def find_layout(name: str, layout: str | None, *, packaged: tuple[str, ...] = ()
     if not path.exists():
         raise ConfigError(
             f"data {name!r} is neither a packaged data set ({', '.join(packaged)}) nor a folder or table"
-            f"{nearest_names(name, packaged)}; a folder has to be one of: {descriptions}"
+            f"{nearest_names(name, packaged)}; expected a folder that is one of: {descriptions}"
         )
     if layout is not None:
         return by_name[layout]
@@ -164,10 +167,15 @@ def find_layout(name: str, layout: str | None, *, packaged: tuple[str, ...] = ()
 
 
 def check_options(name: str, given: Mapping[str, Any], applicable: tuple[str, ...]) -> None:
-    """Refuse options that do not apply.
+    """Check that all given options apply to a data set.
+
+    Args:
+        name: Name or path of the data set, for the error.
+        given: The options that were given.
+        applicable: Names of the options that apply.
 
     Raises:
-        ConfigError: With those that do.
+        ConfigError: If an option does not apply; the message lists those that do.
     """
     misplaced = [option for option in given if option not in applicable]
     if misplaced:
@@ -184,12 +192,16 @@ def list_layout(
     Args:
         name: The path or name.
         layout: Its layout.
-        problems: Takes what is wrong.
+        problems: Receives the problems.
         given: The options that were given, all of which apply; see :class:`~prusc.config.DataConfig`.
-        default_seed: The seed if ``data_seed`` is not given.
+        default_seed: Seed that is used if ``data_seed`` is not given.
 
     Returns:
         The listing, and the names of the splits that were made.
+
+    Raises:
+        ConfigError: If an option is out of range or names something that does not exist.
+        DataError: If the data are missing, damaged or inconsistent, unless problems are collected.
     """
     options = dict(given)
     options.pop("image_size", None)

@@ -1,4 +1,4 @@
-"""What a layout says about its images before any of them is decoded, and what is wrong with what it says."""
+"""Listings: the samples that a layout names, before any image is decoded, and the problems found in it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -12,16 +12,16 @@ from prusc.data.images import ImageSource
 from prusc.errors import DataError
 
 NO_SPLIT = -1
-"""Stands for the split of a sample that the layout gives none."""
+"""Split of a sample for which the layout states none."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a data set.
+    """One problem of a data set.
 
     Attributes:
         kind: ``label``, ``split``, ``path``, ``missing``, ``unreadable``, ``repeated``, ``shared`` (in two splits),
-            ``ignored`` (a file that is no image) or ``class`` (without images for training).
+            ``ignored`` (a file that is not an image) or ``class`` (without training images).
         message: What was found, where, what was expected and what to do.
     """
 
@@ -30,10 +30,10 @@ class Problem:
 
 
 class Problems:
-    """Takes what a reader finds wrong: stops at the first problem, or collects them all.
+    """Receives the problems that a reader finds, and stops at the first one or collects them all.
 
     Args:
-        collect: Collect, so that the reader goes on without the sample.
+        collect: Whether to collect them, so that the reader continues without the sample.
     """
 
     def __init__(self, *, collect: bool = False) -> None:
@@ -41,7 +41,11 @@ class Problems:
         self.found: list[Problem] = []
 
     def add(self, kind: str, message: str) -> None:
-        """Take one problem.
+        """Receive one problem.
+
+        Args:
+            kind: See :class:`Problem`.
+            message: See :class:`Problem`.
 
         Raises:
             DataError: With this message, unless problems are collected.
@@ -51,7 +55,7 @@ class Problems:
         self.found.append(Problem(kind, message))
 
     def note(self, kind: str, message: str) -> None:
-        """Take a problem that need not stop anybody: it is forgotten unless problems are collected."""
+        """Receive a problem that stops no reader; it is dropped unless problems are collected."""
         if self._collect:
             self.found.append(Problem(kind, message))
 
@@ -61,21 +65,23 @@ class Listing:
     """The samples of a data set, one entry each, in the order of the table or folder that names them.
 
     Attributes:
-        name: What the data set is called in reports.
+        name: Name of the data set in reports.
         layout: Name of the layout.
-        root: The folder.
-        source: The files that say all this, for errors.
-        sample_ids: A name for each sample; unique.
-        images: Where the images come from.
-        places: Where each sample is named, such as a table and its row, for errors.
-        labels: Class of each sample.
+        root: Folder of the data.
+        source: Files that the listing was read from, for errors.
+        sample_ids: A unique name for each sample.
+        images: Source of each image.
+        places: Place that names each sample, such as a table and its row, for errors.
+        labels: Class of each sample, [samples].
         class_names: One name per class.
-        splits: Index into ``SPLIT_NAMES``, or ``NO_SPLIT``.
+        splits: Split of each sample, [samples], as an index into ``SPLIT_NAMES``, or ``NO_SPLIT``.
         attributes: Value of each attribute, [samples, attributes].
         attribute_names: One name per attribute.
-        attribute_values: For each attribute the names of its values.
-        masks: White where the object of each image is; ``None`` for an image without, or if there are none at all.
-        bundles: Samples of the same number must not be divided among splits; ``None`` if each stands alone.
+        attribute_values: Names of the values of each attribute.
+        masks: Mask of the object of each image, white inside; ``None`` for an image without one. ``None`` altogether if
+            no image has one.
+        bundles: Bundle of each sample, [samples]; samples with the same number stay in one split. ``None`` if every
+            sample stands alone.
         origin: Settings that made the listing, for the run folder.
     """
 
@@ -98,13 +104,20 @@ class Listing:
 
     def __post_init__(self) -> None:
         if not self.sample_ids:
-            raise DataError(f"{self.source} names no images that can be used; expected one for each sample")
+            raise DataError(f"{self.source} names no usable images; expected one for each sample")
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: NDArray[np.int64]) -> "Listing":
-        """Return the samples of these indices, in this order."""
+        """Return some of the samples.
+
+        Args:
+            indices: Indices of the samples, in the order wanted.
+
+        Returns:
+            A listing of these samples.
+        """
         order = indices.tolist()
         return replace(
             self,
@@ -122,14 +135,14 @@ class Listing:
 def number_values(
     values: Iterable[str], names: Iterable[str] | None = None
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Number the different values of a column: whole numbers in their order, anything else in that of the alphabet.
+    """Number the different values of a column: whole numbers in numerical order, other values in alphabetical order.
 
     Args:
-        values: One a sample.
-        names: The different values in the order that counts; ``None`` sorts those that occur.
+        values: Value of each sample.
+        names: All different values in the wanted order; ``None`` sorts those that occur.
 
     Returns:
-        The number of each value, and the values by number.
+        Number of each sample's value, [N], and the values by number.
     """
     values = list(values)
     ordered = sort_values(set(values)) if names is None else tuple(names)
@@ -138,7 +151,7 @@ def number_values(
 
 
 def sort_values(values: Iterable[str]) -> tuple[str, ...]:
-    """Sort texts, as numbers if all of them are whole numbers."""
+    """Sort texts: numerically if all of them are whole numbers, else alphabetically."""
     values = list(values)
     are_numbers = all(value.removeprefix("-").isdecimal() for value in values)
     return tuple(sorted(values, key=lambda value: (int(value) if are_numbers else 0, value)))

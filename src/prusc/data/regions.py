@@ -1,4 +1,4 @@
-"""Places in images that are known, so that it can be said whether a network looks there: masks, stickers."""
+"""Known regions of images (masks and stickers), which show whether a network looks there."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -14,22 +14,22 @@ from prusc.data.listing import Listing
 from prusc.errors import ConfigError, DataError
 
 OBJECT = "object"
-"""What the region inside a mask from a file is called."""
+"""Name of the region inside a mask from a file."""
 
 _DEFAULT_FOLDER = "masks"
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
-# A mask that was scaled down may differ from its image by a pixel's rounding.
+# The aspect ratio of a mask that was scaled down may differ by a rounded pixel.
 _MAX_RATIO = 1.02
 
 
 @dataclass(frozen=True)
 class ImageRegions:
-    """The regions of the images of a split: those that came with their making, and the inside of their masks.
+    """Regions of the images of a split: those known from the making of an image, and the inside of its mask.
 
     Attributes:
-        images: Where the images come from.
-        masks: White where the object is; ``None`` for an image without.
-        size: Height and width of the images, which the masks are cut to alike.
+        images: The images.
+        masks: Mask of each image, white where the object is; ``None`` for an image without one.
+        size: Height and width of the images in pixels; masks are resized and cropped as images are.
     """
 
     images: tuple[ImageSource, ...]
@@ -37,7 +37,13 @@ class ImageRegions:
     size: int
 
     def __call__(self, index: int) -> dict[str, Bool[Tensor, "{self.size} {self.size}"]]:
-        """Return the regions of one image by name.
+        """Return the regions of one image.
+
+        Args:
+            index: Index of the image.
+
+        Returns:
+            Regions by name, each bool [size, size] and True inside.
 
         Raises:
             DataError: If the mask cannot be read or has another aspect ratio than the image.
@@ -52,23 +58,23 @@ class ImageRegions:
 
 
 def has_regions(image: ImageSource) -> bool:
-    """Whether the making of an image gives it regions."""
+    """Whether regions are known from the making of an image."""
     return isinstance(image, MadeImage) and type(image).find_regions is not MadeImage.find_regions
 
 
 def add_masks(listing: Listing, folder: str | None) -> Listing:
-    """Give a listing the masks of its images.
+    """Add the masks of the images to a listing.
 
     Args:
         listing: The samples.
-        folder: Where the masks lie, from the data's folder; ``None`` stands for ``masks`` if there is such a folder
-            and the images themselves do not lie in it.
+        folder: Folder of the masks, relative to the data's folder. ``None`` uses the folder ``masks``, unless it does
+            not exist or holds the images themselves.
 
     Returns:
         The listing with masks.
 
     Raises:
-        ConfigError: If the folder is not there, or holds a mask for none of the images.
+        ConfigError: If the folder does not exist or holds no mask of any image.
     """
     if folder is not None:
         return replace(listing, masks=find_masks(listing, folder, option="data_options.mask_folder"))
@@ -81,27 +87,27 @@ def add_masks(listing: Listing, folder: str | None) -> Listing:
 
 
 def find_masks(listing: Listing, folder: str, *, option: str) -> tuple[Path | None, ...]:
-    """Find the mask of each image: the same path from the folder of masks, or the same name; any ending.
+    """Find the mask of each image by the same path relative to the folder, or by the same file name, with any ending.
 
     Args:
         listing: The samples.
-        folder: From the data's folder.
-        option: What the user calls it.
+        folder: Folder of the masks, relative to the data's folder.
+        option: Name of the option, for the error.
 
     Returns:
-        A file for each sample, ``None`` for one without.
+        The mask of each sample, ``None`` for a sample without one.
 
     Raises:
-        ConfigError: If the folder is not there, or holds a mask for none of the images.
+        ConfigError: If the folder does not exist or holds no mask of any image.
     """
     place = listing.root / folder
     if not place.is_dir():
-        raise ConfigError(f"{option} {place} is no folder; expected one with a mask for each image")
+        raise ConfigError(f"{option} {place} is not a folder; expected a folder with a mask for each image")
     masks = _match(listing, place)
     if not any(masks):
         raise ConfigError(
-            f"{option} {place} holds a mask for none of the {len(listing)} images; expected files with the images' "
-            f"names, such as {PurePosixPath(listing.sample_ids[0]).stem}.png"
+            f"{option} {place} holds no mask of the {len(listing)} images; expected files with the images' names, "
+            f"such as {PurePosixPath(listing.sample_ids[0]).stem}.png"
         )
     return masks
 
@@ -114,7 +120,7 @@ def _match(listing: Listing, folder: Path) -> tuple[Path | None, ...]:
     }
     names = [PurePosixPath(name) for name in listing.sample_ids]
     known = [_without_ending(name) for name in names]
-    # Of two images called a/1.jpg and b/1.jpg nobody knows which one the mask 1.png is of.
+    # The mask 1.png is ambiguous if there are two images, a/1.jpg and b/1.jpg.
     stems = Counter(PurePosixPath(name).name for name in known)
     return tuple(
         files.get(name) or (files.get(stem) if stems[stem] == 1 else None)
@@ -128,7 +134,7 @@ def _without_ending(name: PurePosixPath) -> str:
 
 
 def _check_shapes(image: Path, mask: Path) -> None:
-    """Refuse a mask that does not lie on its image."""
+    """Refuse a mask whose aspect ratio is not that of its image."""
     (width, height), (mask_width, mask_height) = _read_size(image), _read_size(mask)
     ratio = width * mask_height / (height * mask_width)
     if not 1 / _MAX_RATIO < ratio < _MAX_RATIO:
@@ -139,7 +145,7 @@ def _check_shapes(image: Path, mask: Path) -> None:
 
 
 def _read_size(path: Path) -> tuple[int, int]:
-    """Return width and height as the picture is seen, by its header alone."""
+    """Return width and height after the orientation is applied, from the file's header alone."""
     try:
         with Image.open(path) as image:
             turned = image.getexif().get(_ORIENTATION) in _TURNED

@@ -1,4 +1,4 @@
-"""Splits: what tables call them, and how one that is missing is made."""
+"""Splits: the names that tables give them, and how a missing one is made."""
 
 from dataclasses import replace
 
@@ -18,25 +18,26 @@ _WORDS = (
     ("2", "test", "testing", "te"),
 )
 SPLIT_WORDS = {word: split for split, words in enumerate(_WORDS) for word in words}
-"""Every way to call a split, in small letters, and its index into ``SPLIT_NAMES``."""
+"""Every accepted name of a split, in small letters, and its index into ``SPLIT_NAMES``."""
 
 
 def fill_splits(listing: Listing, *, val_share: float, test_share: float, seed: int) -> tuple[Listing, tuple[str, ...]]:
-    """Make the splits that a listing lacks, out of its training samples or of all.
+    """Make the missing splits of a listing, from its training samples.
 
-    What is held out is stratified: the same share of every class. Bundles stay whole.
+    If no sample has a split, all samples count as training samples. The held-out samples are stratified: each class
+    gives the same share. Bundles stay whole.
 
     Args:
-        listing: With all splits, with some of them, or with none at all.
-        val_share: Share of the samples that become validation, if there is none.
-        test_share: Share of the samples that become test, if there is none.
-        seed: Decides which.
+        listing: Samples with all splits, some of them or none.
+        val_share: Share of the samples that become validation, if that split is missing.
+        test_share: Share of the samples that become test, if that split is missing.
+        seed: Seed of the choice.
 
     Returns:
-        The listing with three splits, and the names of those that were made.
+        The listing with three splits, and the names of the splits that were made.
 
     Raises:
-        ConfigError: If the shares are not in (0, 1) or leave nothing for training.
+        ConfigError: If a share is not in (0, 1), or the shares leave nothing for training.
         DataError: If there are no training samples to take from.
     """
     for name, share in (("val_share", val_share), ("test_share", test_share)):
@@ -47,14 +48,14 @@ def fill_splits(listing: Listing, *, val_share: float, test_share: float, seed: 
     splits = np.where(listing.splits == NO_SPLIT, _TRAIN, listing.splits)
     present = set(splits.tolist())
     if _TRAIN not in present:
-        raise DataError(f"{listing.source} names no samples of the training split; expected some")
+        raise DataError(f"{listing.source} names no training samples; expected at least one")
     missing = [split for split in (_TEST, _VAL) if split not in present]
     rng = np.random.default_rng(seed)
     num_samples = int((splits == _TRAIN).sum())
     for split in missing:
         share = test_share if split == _TEST else val_share
         pool = np.flatnonzero(splits == _TRAIN)
-        # The test split may have been taken already; shares are of what there was before.
+        # Shares count from all samples, and the test split may have been taken already.
         share *= num_samples / len(pool)
         bundles = np.arange(len(listing)) if listing.bundles is None else listing.bundles
         splits[pool[hold_out(listing.labels[pool], bundles[pool], share, rng)]] = split
@@ -67,17 +68,17 @@ def hold_out(
 ) -> NDArray[np.bool_]:
     """Choose a share of each class at random, by whole bundles.
 
-    A bundle counts for the class that most of its samples have. Of a class with several bundles at least one is chosen
-    and one is left.
+    A bundle belongs to the class of most of its samples. If a class has several bundles, at least one is chosen and
+    at least one is left.
 
     Args:
-        labels: Class of each sample.
-        bundles: Samples of the same number go together.
-        share: In (0, 1).
-        rng: Decides which.
+        labels: Class of each sample, [N].
+        bundles: Bundle of each sample, [N]; samples with the same number stay together.
+        share: Share of the samples, in (0, 1).
+        rng: Source of the randomness.
 
     Returns:
-        Which samples are chosen.
+        Whether each sample is chosen, [N].
     """
     names, members = np.unique(bundles, return_inverse=True)
     counts = np.zeros((len(names), int(labels.max()) + 1), dtype=np.int64)
@@ -87,7 +88,7 @@ def hold_out(
     for stratum in np.unique(strata):
         order = rng.permutation(np.flatnonzero(strata == stratum))
         reached = sizes[order].cumsum()
-        # The number of bundles that comes nearest to the share.
+        # The number of bundles whose total size is nearest to the share.
         number = int(np.abs(np.concatenate([[0], reached]) - share * reached[-1]).argmin())
         if len(order) > 1:
             number = min(max(number, 1), len(order) - 1)
@@ -96,12 +97,12 @@ def hold_out(
 
 
 def check_bundles(listing: Listing, column: str, problems: Problems) -> None:
-    """Report the bundles that given splits divide.
+    """Report the bundles that the given splits divide.
 
     Args:
-        listing: With splits.
-        column: What the bundles are called.
-        problems: Takes what is wrong.
+        listing: Samples with their splits.
+        column: Name of the bundles, for the message.
+        problems: Receives one problem per divided bundle.
     """
     if listing.bundles is None:
         return

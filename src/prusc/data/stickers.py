@@ -1,4 +1,4 @@
-"""Coloured patches, as dermatologists lay beside a lesion, for images that have none: a shortcut of known strength."""
+"""Coloured stickers, like the patches that dermatologists put next to a lesion: a shortcut of known strength."""
 
 import zlib
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from prusc.errors import ConfigError
 ATTRIBUTE = "sticker"
 VALUES = ("no sticker", "sticker")
 COLOURS = ((236, 106, 40), (240, 190, 40), (70, 150, 70), (40, 110, 190), (200, 50, 60), (120, 70, 150))
-"""Orange, yellow, green, blue, red and violet, none as bright as a screen can show."""
+"""Orange, yellow, green, blue, red and violet, none of them fully saturated."""
 
 _NUM_TRIES = 64
 _INDEPENDENT = 0.5
@@ -29,8 +29,8 @@ class StickeredImage(MadeImage):
 
     Attributes:
         image: The image below.
-        mask: White where the sticker should not lie; ``None`` if it may lie anywhere.
-        seed: Decides colour, size and place.
+        mask: Mask of the area that the sticker avoids, white inside; ``None`` if the sticker may lie anywhere.
+        seed: Seed of the sticker's colour, size and place.
         diameter: Mean diameter of the sticker, as a share of the image's side.
     """
 
@@ -47,12 +47,12 @@ class StickeredImage(MadeImage):
         return (pixels * (1 - share) + colour * share).round().astype(np.uint8)
 
     def find_regions(self, size: int) -> dict[str, NDArray[np.bool_]]:
-        """Return where the sticker is, and the regions of the image below."""
+        """Return the region of the sticker, and the regions of the image below."""
         below = self.image.find_regions(size) if isinstance(self.image, MadeImage) else {}
         return {**below, ATTRIBUTE: self._draw(size)[1] >= 0.5}
 
     def _draw(self, size: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the sticker's colour, and how much of each pixel it covers."""
+        """Return the sticker's colour, and the share of each pixel that it covers."""
         lesion = None if self.mask is None else decode_source(self.mask, size)[:, :, 0] >= 128
         rng = np.random.default_rng(self.seed)
         colour = np.array(COLOURS[rng.integers(len(COLOURS))])
@@ -63,19 +63,19 @@ class StickeredImage(MadeImage):
 def add_stickers(listing: Listing, config: StickerConfig, seed: int) -> Listing:
     """Lay stickers on a share of each class in each split, and add the attribute ``sticker``.
 
-    In test the share is one half of every class unless the settings say otherwise, so that there the sticker says
-    nothing about the class.
+    In test, half of each class gets a sticker unless the settings state other shares, so that the sticker says nothing
+    about the class there.
 
     Args:
-        listing: With its splits.
+        listing: Samples with their splits.
         config: Shares, size and masks.
-        seed: Decides which images get a sticker, and which one.
+        seed: Seed of the choice of images and of their stickers.
 
     Returns:
-        The listing with stickers.
+        The listing with stickers; the same listing if ``config.train_shares`` is ``None``.
 
     Raises:
-        ConfigError: If there are not as many shares as classes, or the folder of masks is not there.
+        ConfigError: If the number of shares is not the number of classes, or the folder of masks does not exist.
     """
     if config.train_shares is None:
         return listing
@@ -130,17 +130,17 @@ def _check_shares(name: str, shares: Sequence[float], listing: Listing) -> tuple
 
 
 def _own_seed(seed: int, name: str) -> int:
-    """Return a seed for one image, so that its sticker does not depend on which others there are."""
+    """Return a seed for one image, so that its sticker does not depend on the other images."""
     return int(np.random.SeedSequence([seed, zlib.crc32(name.encode())]).generate_state(1, np.uint64)[0])
 
 
 def _draw_disc(
     size: int, radius: float, lesion: NDArray[np.bool_] | None, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return how much of each pixel a disc covers, [size, size]: near an edge, as far off the lesion as it can be.
+    """Draw a disc near an edge that avoids the lesion, as the share of each pixel that it covers, [size, size].
 
-    Of several random places the first without a pixel of the lesion is taken, else the one with the fewest. A place
-    does not depend on the size, but for what of the lesion can be seen at it.
+    Several random places are tried. The first one without a pixel of the lesion is taken, else the one with the fewest.
+    A place does not depend on the size, except through the lesion that is visible at that size.
     """
     grid = (np.arange(size) + 0.5) / size
     best, fewest = np.zeros((size, size)), np.inf

@@ -1,4 +1,4 @@
-"""Samples, labels, splits and attributes: what every reader returns and every stage takes."""
+"""Samples, labels, splits and attributes: the data structures that every reader returns and every stage takes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,9 +15,10 @@ from prusc.errors import DataError
 SPLIT_NAMES = ("train", "val", "test")
 
 Regions: TypeAlias = Callable[[int], Mapping[str, Bool[Tensor, "height width"]]]
-"""Given the index of a sample, the places in its image that are known: by name, each of the image's size, True inside.
+"""Function that returns the known regions of a sample's image, by name, given the sample's index.
 
-A sample may have none of them, or some; :class:`~prusc.errors.DataError` if they cannot be read.
+Each region has the image's size and is True inside. A sample may lack some regions or all of them. The function raises
+:class:`~prusc.errors.DataError` if regions cannot be read.
 """
 
 
@@ -26,13 +27,13 @@ class Split:
     """One split of a data set, in a fixed order.
 
     Attributes:
-        inputs: Either everything in memory, a uint8 tensor [N, C, H, W] (floating point for inputs that are not
-            images), or a map-style data set that yields one such input per index.
+        inputs: All inputs in memory, as a uint8 tensor [N, C, H, W]; floating point for inputs that are not images. Or
+            a map-style data set that yields one such input per index.
         labels: Class of each sample, in ``[0, num_classes)``.
-        attributes: Value of each spurious attribute, for evaluation only; ``None`` where unknown.
+        attributes: Value of each spurious attribute, for evaluation only; ``None`` if unknown.
         sample_ids: A name for each sample, such as its file name; unique within the split.
-        regions: Where things are in each image, such as its sticker; only looked at to say how much of a network's
-            attention falls inside. ``None`` where unknown.
+        regions: Known regions of each image, such as its sticker. They only measure how much of a network's attention
+            falls inside. ``None`` if unknown.
         transform: Normalisation of its images; a `Data` gives its own to its splits.
     """
 
@@ -55,7 +56,14 @@ class Split:
         return len(self.labels)
 
     def subset(self, indices: Int[Tensor, " chosen"] | Sequence[int]) -> "Split":
-        """Return the samples of these indices, in this order."""
+        """Return some of the samples.
+
+        Args:
+            indices: Indices of the samples, in the order wanted.
+
+        Returns:
+            A split of these samples.
+        """
         indices = torch.as_tensor(indices)
         inputs = self.inputs[indices] if isinstance(self.inputs, Tensor) else Subset(self.inputs, indices.tolist())
         return Split(
@@ -70,7 +78,7 @@ class Split:
 
 @dataclass(frozen=True)
 class _ChosenRegions:
-    """The regions of some samples of a split."""
+    """Regions of some samples of a split."""
 
     regions: Regions
     indices: tuple[int, ...]
@@ -84,9 +92,9 @@ class SkippedSample:
     """A sample that was left out because its image cannot be read.
 
     Attributes:
-        split: Where it would have been.
-        sample_id: Its name.
-        problem: What is wrong with the image.
+        split: Split that it belongs to.
+        sample_id: Name of the sample.
+        problem: Error of its image.
     """
 
     split: str
@@ -99,14 +107,14 @@ class Data:
     """A data set with its three splits.
 
     Attributes:
-        name: What the data set is called in reports.
+        name: Name of the data set in reports.
         class_names: One name per class; a label is an index into it.
         attribute_names: One name per spurious attribute that evaluation knows; empty if there is none.
-        attribute_values: For each attribute the names of its values; an attribute is an index into them.
+        attribute_values: For each attribute, the names of its values; an attribute's value is an index into them.
         mean: Per-channel mean for normalisation, of intensities in ``[0, 1]``.
         std: Per-channel standard deviation for normalisation.
         origin: Settings that made the data, written into the run folder.
-        skipped: Samples that were left out, as far as that was asked for.
+        skipped: Samples that were left out on request, because their images cannot be read.
     """
 
     name: str
@@ -154,5 +162,5 @@ class Data:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(self.class_names)

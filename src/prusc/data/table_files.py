@@ -1,4 +1,4 @@
-"""Files of tables, CSV, TSV and Parquet, as text: every cell as it is written, with the row that it stands in."""
+"""Table files (CSV, TSV and Parquet) as text: every cell as it is written, and the row that it is in."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +11,21 @@ from prusc.errors import ConfigError, DataError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
-# Columns of ours, called as no user's column is.
+# Names of our own columns. No user's column begins with a null character.
 PLACE = "\0place"
 START = "\0start"
 SPLIT = "\0split"
 
 
 def find_tables(path: Path) -> tuple[Path, ...]:
-    """Return the tables that say what is in a folder: one of its own, or one in each split's folder.
+    """Find the tables that describe a folder: one in the folder, or one in the folder of each split.
 
-    A table that is named itself is the one; of several in a folder, ``metadata`` is.
+    Args:
+        path: A folder, or a table itself.
+
+    Returns:
+        The table in the folder, or the table of each split; ``path`` itself if it is a table. If a folder has several
+        tables, ``metadata`` if there is one, else all of them. Empty if there are none.
     """
     if path.is_file():
         return (path,) if path.suffix.lower() in TABLE_SUFFIXES else ()
@@ -40,7 +45,7 @@ def _tables_in(folder: Path) -> list[Path]:
 
 
 def read_columns(path: Path) -> tuple[str, ...]:
-    """Return the names of a table's columns; none if it cannot be read."""
+    """Return the names of a table's columns; empty if it cannot be read."""
     try:
         return tuple(_read_table(path, num_rows=1).columns)
     except (DataError, ConfigError):
@@ -48,7 +53,20 @@ def read_columns(path: Path) -> tuple[str, ...]:
 
 
 def read_tables(tables: Sequence[Path], folder: Path) -> pd.DataFrame:
-    """Read the tables as text, with where each row stands and where the names in it begin."""
+    """Read tables as text into one frame.
+
+    Args:
+        tables: The tables.
+        folder: Folder of the data.
+
+    Returns:
+        All rows with added columns. ``PLACE`` is the row's place, for errors. ``START`` is the table's folder, which
+        image names are relative to. ``SPLIT`` exists for tables in a split's folder.
+
+    Raises:
+        ConfigError: If a package is missing that reads the file.
+        DataError: If a table cannot be read.
+    """
     frames = []
     for table in tables:
         frame = _read_table(table)
@@ -61,7 +79,7 @@ def read_tables(tables: Sequence[Path], folder: Path) -> pd.DataFrame:
 
 
 def _read_table(path: Path, num_rows: int | None = None) -> pd.DataFrame:
-    """Read a table as text; the index counts as a spreadsheet does, the names of the columns being row 1."""
+    """Read a table as text. The index counts as a spreadsheet does: the names of the columns are in row 1."""
     try:
         if path.suffix.lower() == ".parquet":
             frame = _as_text(pd.read_parquet(path).reset_index(drop=True), path)
@@ -78,17 +96,20 @@ def _read_table(path: Path, num_rows: int | None = None) -> pd.DataFrame:
                 encoding="utf-8-sig",
             )
             if not isinstance(frame.index, pd.RangeIndex):
-                raise DataError(f"table {path} has rows with more cells than the first row has names; expected as many")
+                raise DataError(
+                    f"table {path} has rows with more cells than the first row has names; expected the same number"
+                )
     except ImportError as error:
         raise ConfigError(
-            f"{path} is a Parquet file, and pyarrow, which reads those, is missing: pip install prusc[parquet]"
+            f"{path} is a Parquet file, but the package pyarrow is not installed: pip install prusc[parquet]"
         ) from error
     except DataError:
         raise
-    except Exception as error:  # pandas and pyarrow raise nearly anything over a broken file.
+    except Exception as error:  # pandas and pyarrow raise many kinds of errors for a damaged file.
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise DataError(
-            f"table {path} cannot be read ({reason}); expected CSV, TSV or Parquet with the names of the columns first"
+            f"table {path} cannot be read ({reason}); expected CSV, TSV or Parquet with the names of the columns in "
+            "the first row"
         ) from error
     frame.index = pd.RangeIndex(2, len(frame) + 2)
     frame.columns = [str(name).strip() for name in frame.columns]
@@ -101,7 +122,7 @@ def _read_table(path: Path, num_rows: int | None = None) -> pd.DataFrame:
 
 
 def _as_text(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Turn the cells of a Parquet file into what a CSV file would hold: whole numbers without a point."""
+    """Write the cells of a Parquet file as a CSV file would: whole numbers without a decimal point."""
 
     def text(value: object) -> str:
         if value is None or value is pd.NA or value != value:
@@ -121,7 +142,7 @@ def _as_text(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def whole_names(frame: pd.DataFrame, column: str) -> list[str]:
-    """Return the names of the images from the data set's folder, and not from that of the split's own table."""
+    """Return the image names relative to the data set's folder, rather than to the folder of a split's own table."""
     return [
         name if start == "." or not name else f"{start}/{name}"
         for name, start in zip(frame[column], frame[START], strict=True)

@@ -1,4 +1,4 @@
-"""Tables, one row for each image: CSV, TSV or Parquet, with the columns of well-known data sets or any others."""
+"""Tables with one row per image: CSV, TSV or Parquet, with the columns of well-known data sets or any others."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,19 +21,20 @@ _UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class TableFormat:
-    """A kind of table: how to know it by its columns, and what they mean unless the user says otherwise.
+    """A kind of table: the columns that identify it, and their default meaning.
 
     Attributes:
-        layout: Its name.
-        description: What it is, for the user.
-        required: A table with these columns is of this kind.
-        files: Columns that may name the image; the first that is there does.
-        targets: Columns that may be the class.
-        splits: Columns that may be the split.
-        attributes: Columns that are spurious attributes where they are there.
-        class_names: Names of the classes by what the table calls them, in their order; empty if it names them itself.
-        value_names: The same for attributes.
-        is_known_data: Whether the layout is the name of a data set, and not of a way to write one down.
+        layout: Name of the layout.
+        description: Description for the user.
+        required: Columns that identify the format; a table that has all of them is of this kind.
+        files: Columns that may name the image; the first one that exists is used.
+        targets: Columns that may hold the class.
+        splits: Columns that may hold the split.
+        attributes: Columns that are spurious attributes where they exist.
+        class_names: Name of each class by its value in the table, in the order of the classes; empty if the values are
+            names already.
+        value_names: Names of the values of each attribute, in the same form.
+        is_known_data: Whether the layout is the name of one data set, rather than a general format.
     """
 
     layout: str
@@ -98,22 +99,24 @@ def list_table(
 
     Args:
         path: The table, or the folder that holds it.
-        table_format: What its columns mean.
-        problems: Takes what is wrong with a row.
-        target: Column of the class, if it is not what the format says.
-        attributes: Columns of the spurious attributes; those of the format that are there if ``None``.
-        classes: The values that the class may have, in their order; those that occur if ``None``.
-        file_column: Column that names the image.
-        split_column: Column of the split; ``"none"`` to use none.
-        keep_together: Column whose equal values must not be divided among splits.
-        image_folder: Where the names of the images begin, from the table's folder; that folder if ``None``.
+        table_format: Meaning of its columns.
+        problems: Receives the problems of rows.
+        target: Column of the class; ``None`` uses that of the format.
+        attributes: Columns of the spurious attributes; ``None`` uses those of the format that exist.
+        classes: Values that the class may have, in their order; ``None`` uses those that occur.
+        file_column: Column that names the image; ``None`` uses that of the format.
+        split_column: Column of the split; ``None`` uses that of the format, ``"none"`` uses no column.
+        keep_together: Column whose equal values must stay in one split.
+        image_folder: Folder that the names of the images are relative to, itself relative to the table's folder;
+            ``None`` is the table's folder.
 
     Returns:
-        What the table says.
+        The samples of the table.
 
     Raises:
-        ConfigError: If a column is needed and not named, or there are several tables.
-        DataError: If the table cannot be read or has no usable rows, or for a row unless problems are collected.
+        ConfigError: If a required column is not named, or there are several tables.
+        DataError: If the table cannot be read or has no usable rows, or a row has a problem and problems are not
+            collected.
     """
     tables = find_tables(path)
     folder = path if path.is_dir() else path.parent
@@ -181,7 +184,7 @@ def list_table(
 
 @dataclass(frozen=True)
 class _Columns:
-    """Which column is what."""
+    """Names of the columns and their roles."""
 
     file: str
     target: str
@@ -214,8 +217,8 @@ def _choose_columns(
         column = choose(option, wanted, known)
         if column is None:
             raise ConfigError(
-                f"table {path} has none of the usual columns for {what} ({', '.join(known)}); it has "
-                f"{', '.join(names) or 'no columns'}: name one with --data-options.{option.replace('_', '-')}"
+                f"table {path} has none of the usual columns of {what} ({', '.join(known)}); it has "
+                f"{', '.join(names) or 'no columns'}. Name the column with --data-options.{option.replace('_', '-')}"
             )
         return column
 
@@ -241,14 +244,14 @@ def _choose_columns(
     used = [name for name in (columns.file, columns.target, columns.split, *columns.attributes) if name is not None]
     repeated = sorted({name for name in used if used.count(name) > 1})
     if repeated:
-        raise ConfigError(f"column {repeated[0]!r} of {path} is asked for more than once; expected different columns")
+        raise ConfigError(f"column {repeated[0]!r} of {path} is requested more than once; expected different columns")
     return columns
 
 
 def _number_attributes(
     frame: pd.DataFrame, path: Path, names: tuple[str, ...]
 ) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.int64]], list[tuple[str, ...]]]:
-    """Number the values of each attribute; an empty cell is a value of its own."""
+    """Number the values of each attribute; an empty cell has the value "unknown"."""
     numbers = np.zeros((len(frame), len(names)), dtype=np.int64)
     values: list[tuple[str, ...]] = []
     for position, name in enumerate(names):
@@ -256,7 +259,7 @@ def _number_attributes(
         if cells.nunique() > _MAX_VALUES:
             raise DataError(
                 f"table {path}: attribute {name!r} has {cells.nunique()} different values; expected at most "
-                f"{_MAX_VALUES}, each of which makes a group"
+                f"{_MAX_VALUES}, because each value makes a group per class"
             )
         known = sort_values(value for value in set(cells) if value != _UNKNOWN)
         ordered = (*known, *([_UNKNOWN] if _UNKNOWN in set(cells) else []))
@@ -270,7 +273,7 @@ def _number_attributes(
 
 @dataclass
 class _Rows:
-    """The rows that are left after those with problems were taken out."""
+    """The rows that are left after those with problems were dropped."""
 
     frame: pd.DataFrame
     columns: _Columns
@@ -282,11 +285,11 @@ class _Rows:
         self.frame = self.frame[~bad]
 
     def drop_empty(self, column: str, kind: str, what: str) -> None:
-        """Take out rows without a value."""
+        """Drop rows without a value."""
         self._drop(kind, self.frame[column] == "", lambda _: f"column {column!r} is empty; expected {what}")
 
     def drop_others(self, column: str, kind: str, what: str, allowed: Sequence[str]) -> None:
-        """Take out rows whose value is not allowed; splits are compared in small letters."""
+        """Drop rows whose value is not allowed. Splits are compared in small letters."""
         if kind == "split":
             self.frame = self.frame.assign(**{column: self.frame[column].str.lower()})
         shown = ", ".join(allowed) if column != SPLIT else "a split"
@@ -297,7 +300,7 @@ class _Rows:
         )
 
     def find_images(self, root: ImageRoot) -> list[Path]:
-        """Find the file of each row; take out rows whose name leads elsewhere or was there before."""
+        """Find the file of each row; drop rows whose name leads out of the folder or occurred before."""
         seen: dict[Path, str] = {}
         images: list[Path] = []
         kept: list[bool] = []
@@ -312,7 +315,7 @@ class _Rows:
             image = root.folder / name if found is None else found
             if image in seen:
                 self.problems.add(
-                    "repeated", f"{place}: image {name!r} is listed again; expected it once, and it is in {seen[image]}"
+                    "repeated", f"{place}: image {name!r} is listed again, first in {seen[image]}; expected it once"
                 )
                 continue
             seen[image] = place

@@ -1,4 +1,4 @@
-"""From stored inputs to what a network takes: normalisation and, for training, random flips and crops."""
+"""From stored inputs to the inputs of a network: normalisation and, for training, random flips and crops."""
 
 import math
 from collections.abc import Mapping
@@ -17,19 +17,19 @@ _MAX_LOG_ASPECT = math.log(4 / 3)
 
 @dataclass(frozen=True)
 class InputTransform:
-    """Normalise a batch of images and, where a generator is given, augment it.
+    """Normalise a batch of images and, if a generator is given, augment it.
 
-    Only images, that is uint8 tensors [B, C, H, W], are touched. Everything else (floating-point inputs, token numbers,
-    a mapping of tensors) passes unchanged.
+    Only images, that is uint8 tensors [B, C, H, W], change. All other inputs (floating-point inputs, token numbers, a
+    mapping of tensors) are returned unchanged.
 
     Attributes:
         mean: Per-channel mean of intensities in ``[0, 1]``.
         std: Per-channel standard deviation; greater than 0.
         flip: Mirror half of the images when augmenting.
-        min_crop_scale: Smallest share of the area that a random crop keeps when augmenting, in ``(0, 1]``; 1 crops
-            nothing.
-        crop_size: Height and width of the result: of the central square or, when random crops are cut from the whole
-            image, of those; ``None`` for the image's own.
+        min_crop_scale: Smallest share of the area that a random crop keeps when augmenting, in ``(0, 1]``; 1 turns
+            cropping off.
+        crop_size: Height and width of the result in pixels, for the central square and for random crops of the whole
+            image; ``None`` keeps the size of the image.
     """
 
     mean: tuple[float, ...]
@@ -66,18 +66,18 @@ class InputTransform:
         """Transform one batch.
 
         Args:
-            inputs: What :func:`~prusc.data.batches.iterate_batches` yields.
-            generator: Source of the augmentation; ``None`` leaves the images whole, as evaluation needs them.
+            inputs: A batch of :func:`~prusc.data.batches.iterate_batches`.
+            generator: Source of the augmentation; ``None`` does not augment, as evaluation requires.
 
         Returns:
-            float32 [B, C, H, W] for images, otherwise the very same inputs.
+            float32 [B, C, H, W] for images, otherwise the same object as ``inputs``.
 
         Raises:
             DataError: If images have another number of channels than ``mean``, or are smaller than ``crop_size``.
         """
         if not isinstance(inputs, Tensor) or inputs.dtype != torch.uint8 or inputs.dim() != 4:
             return inputs
-        # Without this check one channel would be broadcast to three in silence.
+        # Without this check, one channel would be broadcast to three without notice.
         if inputs.shape[1] != len(self.mean):
             raise DataError(
                 f"images have {inputs.shape[1]} channel(s), mean and std {len(self.mean)}; expected the same number"
@@ -115,7 +115,7 @@ def normalise_images(
 def crop_centre(
     images: UInt8[Tensor, "batch channels height width"], size: int
 ) -> UInt8[Tensor, "batch channels {size} {size}"]:
-    """Cut out the central square; where it cannot lie in the middle, it lies half a pixel to the left or above."""
+    """Cut out the central square. If it cannot be exactly central, it lies half a pixel to the left or above."""
     top, left = (images.shape[2] - size) // 2, (images.shape[3] - size) // 2
     return images[:, :, top : top + size, left : left + size]
 
@@ -125,12 +125,12 @@ def flip_images(
 ) -> UInt8[Tensor, "batch channels height width"]:
     """Mirror the chosen images left to right."""
     rows = flipped.nonzero().squeeze(1).to(images.device)
-    # Three times as fast on a CPU as torch.where, which reads both versions of every image.
+    # Three times as fast on a CPU as torch.where, which reads both versions of each image.
     return images.clone().index_copy_(0, rows, images.index_select(0, rows).flip(-1))
 
 
 def memory_format_of(images: Float[Tensor, "batch channels height width"]) -> torch.memory_format:
-    """Return the memory format of a batch: channels-last where it is laid out like that and in no other way."""
+    """Return the memory format of a batch; channels-last only if no other format describes it too."""
     channels_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
     return torch.channels_last if channels_last else torch.contiguous_format
 
@@ -140,13 +140,13 @@ def draw_crop_boxes(
 ) -> Float[Tensor, "{num_images} 4"]:
     """Draw a random box inside each image.
 
-    The area is uniform in ``[min_scale, 1]``, the logarithm of the aspect ratio (relative to the image's own) uniform
-    in the part of ``[log 3/4, log 4/3]`` in which a box of that area fits, the place uniform where the box fits.
+    The area is uniform in ``[min_scale, 1]``. The logarithm of the aspect ratio, relative to the image's own, is
+    uniform in ``[log 3/4, log 4/3]`` where a box of that area fits. The place is uniform where the box fits.
 
     Args:
         num_images: Number of boxes.
-        min_scale: Smallest area, as a share of the image's.
-        generator: Source of the randomness; the boxes lie on its device.
+        min_scale: Smallest area, as a share of the image's area.
+        generator: Source of the randomness; the boxes are on its device.
 
     Returns:
         Left, top, width and height, as shares of the image's width and height.
@@ -167,20 +167,20 @@ def crop_images(
     *,
     size: int | None = None,
 ) -> Float[Tensor, "batch channels out_height out_width"]:
-    """Cut the boxes out and resize them (bilinear).
+    """Cut out the boxes and resize them (bilinear).
 
     Args:
         images: Any scale.
         boxes: See :func:`draw_crop_boxes`.
-        flipped: Which images are mirrored left to right as well; ``None`` for none.
-        size: Height and width of the crops; ``None`` for those of the images.
+        flipped: Whether each image is mirrored left to right too; ``None`` mirrors none.
+        size: Height and width of the crops in pixels; ``None`` keeps those of the images.
 
     Returns:
         The crops.
     """
     left, top, width, height = boxes.to(images).unbind(1)
     zero = torch.zeros_like(left)
-    # grid_sample counts from -1 to 1 across the image, so a share s of it lies at 2s - 1.
+    # grid_sample's coordinates run from -1 to 1 across the image, so the share s lies at 2s - 1.
     centre_x, centre_y = 2 * left + width - 1, 2 * top + height - 1
     if flipped is not None:
         width = torch.where(flipped.to(images.device), -width, width)
@@ -188,5 +188,6 @@ def crop_images(
     out_size = images.shape[2:] if size is None else (size, size)
     grid = F.affine_grid(affine, [*images.shape[:2], *out_size], align_corners=False)
     crops = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    # It forgets the memory layout of its input, and with it a third of the speed of the network that follows on a CPU.
+    # grid_sample does not keep the memory layout, without which the network that follows loses a third of its speed
+    # on a CPU.
     return crops.contiguous(memory_format=memory_format_of(images))

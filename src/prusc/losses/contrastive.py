@@ -1,4 +1,4 @@
-"""The supervised contrastive loss that breaks clusters: L_task of PruSC."""
+"""The supervised contrastive loss that breaks up clusters: L_task of PruSC."""
 
 from typing import Literal, NamedTuple
 
@@ -13,11 +13,11 @@ Negatives = Literal["other-class", "cluster"]
 
 
 class ContrastiveTerms(NamedTuple):
-    """The loss and how many anchors had nothing to be pulled towards.
+    """The loss, and the number of anchors without a positive.
 
     Attributes:
         loss: Mean over the anchors that have a positive, in nats; a differentiable 0 if there is none.
-        num_without_positives: Anchors that were left out.
+        num_without_positives: Number of anchors that were left out.
     """
 
     loss: Float[Tensor, ""]
@@ -32,17 +32,17 @@ def cluster_contrastive_terms(
     temperature: float = 0.07,
     negatives: Negatives = "other-class",
 ) -> ContrastiveTerms:
-    """Compute `cluster_contrastive_loss` together with the count of the anchors it leaves out.
+    """Compute `cluster_contrastive_loss` and the number of anchors that it leaves out.
 
     Args:
-        representations: As in `cluster_contrastive_loss`.
-        labels: As in `cluster_contrastive_loss`.
-        cluster_ids: As in `cluster_contrastive_loss`.
-        temperature: As in `cluster_contrastive_loss`.
-        negatives: As in `cluster_contrastive_loss`.
+        representations: See `cluster_contrastive_loss`.
+        labels: See `cluster_contrastive_loss`.
+        cluster_ids: See `cluster_contrastive_loss`.
+        temperature: See `cluster_contrastive_loss`.
+        negatives: See `cluster_contrastive_loss`.
 
     Returns:
-        The loss and the count.
+        The loss and the number.
 
     Raises:
         ConfigError: If ``temperature <= 0`` or ``negatives`` is unknown.
@@ -65,12 +65,12 @@ def contrast_pairs(
     *,
     temperature: float,
 ) -> ContrastiveTerms:
-    """Pull each anchor towards its positives, against all samples that it is compared with.
+    """Pull each anchor towards its positives, relative to all samples that it is compared with.
 
     Args:
         representations: Any scale; compared by cosine similarity.
-        is_positive: For each anchor (row) its positives.
-        is_compared: For each anchor the samples of the denominator, its positives among them.
+        is_positive: Whether the sample of a column is a positive of the anchor of a row.
+        is_compared: Whether the sample of a column is in the denominator of the anchor of a row; positives must be.
         temperature: Divides the similarities; greater than 0.
 
     Returns:
@@ -81,14 +81,14 @@ def contrast_pairs(
     """
     if temperature <= 0:
         raise ConfigError(f"temperature must be greater than 0, found {temperature}")
-    # Half precision cannot hold exp(1 / 0.07) summed over a batch with any accuracy.
+    # exp(1 / 0.07) summed over a batch is too large for half precision.
     unit = F.normalize(representations.float(), dim=1)
     similarities = unit @ unit.T / temperature
     log_denominator = similarities.masked_fill(~is_compared, -torch.inf).logsumexp(dim=1)
     num_positives = is_positive.sum(dim=1)
     has_positive = num_positives > 0
     mean_positive = (similarities * is_positive).sum(dim=1) / num_positives.clamp(min=1)
-    # Select before subtracting: an anchor without pairs has log 0, and 0 * inf would poison the gradient.
+    # Select before subtracting, because an anchor without pairs has log 0, and 0 * inf makes the gradient NaN.
     per_anchor = log_denominator[has_positive] - mean_positive[has_positive]
     loss = per_anchor.sum() / has_positive.sum().clamp(min=1)
     if not bool(has_positive.any()):
@@ -107,15 +107,15 @@ def cluster_contrastive_loss(
     """Pull samples of one class together across clusters.
 
     Positives of an anchor share its label but not its cluster; negatives share its cluster but not its label. Anchors
-    without a positive are left out. All pairs come from one matrix product, so one forward pass serves the batch.
+    without a positive are left out. One matrix product gives all pairs, so one forward pass per batch is enough.
 
     Args:
         representations: Any scale; compared by cosine similarity.
         labels: Class of each sample.
         cluster_ids: Cluster of each sample.
         temperature: Divides the similarities; greater than 0.
-        negatives: ``"other-class"`` as in the paper, or ``"cluster"``, the public code's choice: every other sample of
-            the cluster, those of the anchor's own class too.
+        negatives: ``"other-class"`` as in the paper, or ``"cluster"`` as in the public code. The latter takes every
+            other sample of the cluster, including those of the anchor's own class.
 
     Returns:
         Mean over the anchors in nats; a differentiable 0 if there is none.

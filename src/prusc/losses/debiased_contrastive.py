@@ -1,4 +1,4 @@
-"""The contrastive loss of DCWP: samples that contradict the shortcut pull their class together."""
+"""The contrastive loss of DCWP, in which bias-conflicting samples pull their class together."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,15 +14,15 @@ def debiased_contrastive_terms(
     *,
     temperature: float = 0.07,
 ) -> ContrastiveTerms:
-    """Pull samples of one class together where at least one of the two is bias-conflicting.
+    """Pull samples of one class together if at least one of the two is bias-conflicting.
 
-    Two bias-aligned samples of a class are no positives: what they share may be the shortcut. Every other sample of the
-    batch is in the denominator, those of the anchor's class too, as in the supervised contrastive loss.
+    Two bias-aligned samples of a class are not positives, because they may share only the shortcut. The denominator
+    holds every other sample of the batch, including those of the anchor's class, as in the supervised contrastive loss.
 
     Args:
         representations: Any scale; compared by cosine similarity.
         labels: Class of each sample.
-        is_conflicting: Which samples are taken for bias-conflicting.
+        is_conflicting: Whether each sample counts as bias-conflicting.
         temperature: Divides the similarities; greater than 0.
 
     Returns:

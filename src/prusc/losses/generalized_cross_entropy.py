@@ -1,4 +1,4 @@
-"""The generalised cross-entropy: a loss that gives up on what is hard, and so learns the shortcut first."""
+"""The generalised cross-entropy, which ignores hard samples and so learns the shortcut first."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -9,17 +9,17 @@ from prusc.errors import ConfigError
 def generalized_cross_entropy(
     logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"], *, q: float = 0.7
 ) -> Float[Tensor, " batch"]:
-    """Return ``(1 - p ** q) / q`` of each sample, where ``p`` is the probability of its class.
+    """Return ``(1 - p ** q) / q`` of each sample, where ``p`` is the predicted probability of its class.
 
-    Its gradient is that of the cross-entropy times ``p ** q``, so that samples on which the network fails hardly count.
+    Its gradient is that of the cross-entropy times ``p ** q``, so samples that the network gets wrong hardly count.
 
     Args:
-        logits: Of the network.
+        logits: Logits of the network.
         labels: Class of each sample.
-        q: In (0, 1]: towards 0 it becomes the cross-entropy, 1 is the mean absolute error.
+        q: Exponent in (0, 1]. Towards 0 the loss approaches the cross-entropy; 1 gives the mean absolute error.
 
     Returns:
-        One loss a sample, at least 0.
+        One loss per sample, at least 0.
 
     Raises:
         ConfigError: If ``q`` is not in (0, 1].
@@ -30,5 +30,5 @@ def generalized_cross_entropy(
     if not 0 < q <= 1:
         raise ConfigError(f"q must be in (0, 1], found {q}")
     log_probability = logits.float().log_softmax(dim=1).gather(1, labels[:, None])[:, 0]
-    # expm1 keeps the digits of losses near 0.
+    # expm1 keeps the precision of losses near 0.
     return -(q * log_probability).expm1() / q

@@ -1,4 +1,4 @@
-"""The IRMv1 penalty: how much one scale of the logits would suit an environment better than the common one."""
+"""The IRMv1 penalty, which measures whether an environment prefers another scale of the logits."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -8,17 +8,17 @@ from prusc.errors import ConfigError
 
 
 def scale_gradients(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """Return the slope of each sample's cross-entropy in a common scale of the logits, at scale 1.
+    """Return the derivative of each sample's cross-entropy with respect to a common scale of the logits, at scale 1.
 
-    That slope is the logit to be expected under the predicted probabilities, less the logit of the label. It is
-    positive where the network would do better to be less sure: with two classes, exactly where it is wrong.
+    The derivative is the expected logit under the predicted probabilities, minus the logit of the label. It is positive
+    where a less confident network would have a lower loss. With two classes, that is exactly where it is wrong.
 
     Args:
-        logits: Of each sample.
+        logits: Logits of each sample.
         labels: Class of each sample.
 
     Returns:
-        Slopes in nats, differentiable in the logits.
+        Derivatives in nats, differentiable with respect to the logits.
 
     References:
         Arjovsky et al. 2019, arXiv:1907.02893, section 3.1.
@@ -34,21 +34,21 @@ def irm_loss(
     *,
     penalty_weight: float,
 ) -> Float[Tensor, ""]:
-    """Return the mean over the environments of risk and weighted IRMv1 penalty.
+    """Return the risk plus the weighted IRMv1 penalty, averaged over the environments.
 
-    The penalty is the square of the mean slope of an environment. It is estimated without bias as the product of the
-    mean slopes of two halves of the batch, the even and the odd samples, and so may be below 0.
+    The penalty of an environment is the square of its mean scale gradient. The product of the mean gradients of two
+    halves of the batch, the even and the odd samples, is an unbiased estimate. It may be negative.
 
     Args:
-        logits: Of each sample.
+        logits: Logits of each sample.
         labels: Class of each sample.
-        memberships: How probable it is that a sample was drawn for an environment; each row has sum 1. Batches are
-            drawn from an even mixture of the environments.
-        penalty_weight: At least 0.
+        memberships: Probability that a sample was drawn for each environment; each row sums to 1. Batches come from an
+            even mixture of the environments.
+        penalty_weight: Weight of the penalty; at least 0.
 
     Returns:
-        The loss in nats, divided by the weight where that is above 1, as in the paper's code, so that a heavy penalty
-        does not blow the gradients up.
+        The loss in nats. A weight above 1 divides the loss, as in the paper's code, so that a large penalty does not
+        make the gradients too large.
 
     Raises:
         ConfigError: If the weight is below 0.

@@ -1,4 +1,4 @@
-"""Masks: random ones with a gradient, binary ones, and networks that wear them."""
+"""Masks: random masks with a gradient, binary masks, and networks with learnable masks."""
 
 from prusc.masks.binary_mask import BinaryMask as BinaryMask
 from prusc.masks.binary_mask import apply_mask as apply_mask

@@ -1,4 +1,4 @@
-"""Binary masks over named parameters: what is kept of a network."""
+"""Binary masks over named parameters: the weights of a network that are kept."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from prusc.errors import ModelError, nearest_names
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BinaryMask:
-    """Which weights are kept: ``True`` keeps, ``False`` prunes.
+    """Weights that are kept: ``True`` keeps a weight, ``False`` prunes it.
 
     Attributes:
-        tensors: For each masked parameter, by its name in the model, a mask of the parameter's shape.
+        tensors: Mask of each masked parameter, by the parameter's name and of its shape.
     """
 
     tensors: Mapping[str, Bool[Tensor, "..."]]
@@ -32,7 +32,7 @@ class BinaryMask:
 
     @property
     def density_per_layer(self) -> dict[str, float]:
-        """Share of kept weights of each parameter."""
+        """Share of the weights that are kept, for each parameter."""
         return {name: mask.float().mean().item() for name, mask in self.tensors.items()}
 
     def __repr__(self) -> str:
@@ -64,19 +64,19 @@ class BinaryMask:
         return cls(tensors)
 
     def union(self, other: "BinaryMask") -> "BinaryMask":
-        """Keep what either mask keeps."""
+        """Keep the weights that either mask keeps."""
         return self._combine(other, torch.logical_or)
 
     def intersection(self, other: "BinaryMask") -> "BinaryMask":
-        """Keep what both masks keep."""
+        """Keep the weights that both masks keep."""
         return self._combine(other, torch.logical_and)
 
     def inverse(self) -> "BinaryMask":
-        """Keep what this mask prunes."""
+        """Keep the weights that this mask prunes."""
         return BinaryMask({name: ~mask for name, mask in self.tensors.items()})
 
     def iou_per_layer(self, other: "BinaryMask") -> dict[str, float]:
-        """Intersection over union of the kept weights of each parameter; 1 where neither mask keeps anything."""
+        """Return the intersection over union of the kept weights of each parameter; 1 if both masks keep none."""
         both, either = self.intersection(other).tensors, self.union(other).tensors
         return {name: (int(both[name].sum()) / n if (n := int(either[name].sum())) else 1.0) for name in both}
 
@@ -91,8 +91,8 @@ def apply_mask(model: nn.Module, mask: BinaryMask | Path | str) -> None:
     """Set the pruned weights of a network to zero, in place.
 
     Args:
-        model: Its parameters of the mask's names are changed.
-        mask: What to keep, or the file that holds it, such as a run folder's ``mask.safetensors``.
+        model: Network whose masked parameters are changed.
+        mask: The weights to keep, or the file that holds them, such as a run folder's ``mask.safetensors``.
 
     Raises:
         ModelError: If the file cannot be read, or the network lacks a masked parameter or has it in another shape.

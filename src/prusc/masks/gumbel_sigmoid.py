@@ -7,17 +7,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Small enough that the handful of temporaries of one chunk stay in the cache, large enough to keep the kernels busy.
+# So small that the few temporaries of one chunk stay in the cache, so large that the kernels are busy.
 _CHUNK = 1 << 18
 
 
 def row_chunks(tensor: Tensor) -> Iterator[slice]:
-    """Cut a tensor along its first dimension into parts whose temporaries fit a CPU's cache.
+    """Divide a tensor along its first dimension into parts whose temporaries fit into a CPU's cache.
 
-    Element by element work on a CPU waits for memory, so it is done part by part; a GPU takes the tensor whole.
+    Elementwise operations on a CPU are limited by memory, so they are done part by part. A GPU takes the whole tensor.
 
     Args:
-        tensor: With at least one dimension.
+        tensor: Tensor with at least one dimension.
 
     Yields:
         Slices of the first dimension, in order.
@@ -33,8 +33,8 @@ def row_chunks(tensor: Tensor) -> Iterator[slice]:
 def _uniform_like(values: Tensor, generator: torch.Generator | None) -> Tensor:
     """Draw uniform numbers strictly between 0 and 1.
 
-    On a CPU the generator is the slowest part of a mask step, so each 64-bit draw serves four numbers of 16 bits, the
-    middles of 65,536 equal intervals: keep-rates are off by 2**-17 at most.
+    On a CPU the generator is the slowest part of a mask step. So each 64-bit draw gives four numbers of 16 bits, which
+    are the midpoints of 65,536 equal intervals. Keep-rates are wrong by 2**-17 at most.
     """
     if values.device.type != "cpu":
         return torch.empty_like(values).uniform_(generator=generator)
@@ -45,20 +45,20 @@ def _uniform_like(values: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 class _SampledWeight(torch.autograd.Function):
-    """``weight * mask`` in one node: saves half a byte-width slope instead of the chain of a dozen tensors."""
+    """``weight * mask`` as one node, which stores one slope in half precision instead of a dozen tensors."""
 
     @staticmethod
     def forward(
         ctx: Any, mask_logits: Tensor, weight: Tensor, temperature: float, generator: torch.Generator | None
     ) -> Tensor:
         masked = torch.empty_like(weight, memory_format=torch.contiguous_format)
-        # s * (1 - s) lies in [0, 0.25]: half precision keeps three digits of a gradient that is itself a random draw.
+        # s * (1 - s) lies in [0, 0.25]. Half precision keeps three digits, enough for a gradient that is random itself.
         slope = torch.empty(mask_logits.shape, dtype=torch.float16, device=mask_logits.device)
         for rows in row_chunks(mask_logits):
             logits = mask_logits[rows]
             noisy = _uniform_like(logits, generator).logit_().add_(logits)
-            # The backward pass of a threshold is the one kernel that keeps a number where another one is above 0;
-            # comparing and multiplying takes seven times as long.
+            # No other kernel keeps a number where another one is above 0: comparing and multiplying takes seven times
+            # as long as the backward pass of a threshold.
             torch.ops.aten.threshold_backward.grad_input(weight[rows].contiguous(), noisy, 0, grad_input=masked[rows])
             soft = (noisy if temperature == 1 else noisy.div_(temperature)).sigmoid_()
             slope[rows] = torch.addcmul(soft, soft, soft, value=-1)
@@ -85,16 +85,18 @@ def sample_masked_weight(
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "*shape"]:
-    r"""Multiply a frozen weight with a random binary mask, keeping a gradient for the mask logits.
+    """Multiply a frozen weight by a random binary mask, with a gradient for the mask logits.
 
-    With ``s = sigmoid((logits + log u - log(1 - u)) / temperature)`` and ``u`` uniform, the mask is ``s >= 0.5`` going
-    forward, so an entry is kept with probability ``sigmoid(logits)`` at any temperature; the gradient is that of ``s``.
+    With ``s = sigmoid((logits + log u - log(1 - u)) / temperature)`` and ``u`` uniform, the forward mask is
+    ``s >= 0.5``. So an entry is kept with probability ``sigmoid(logits)`` at any temperature. The gradient is that of
+    ``s``.
 
     Args:
         mask_logits: One real number per weight.
         weight: The frozen weight; it gets no gradient.
-        temperature: Greater than 0; the smaller, the closer ``s`` is to the mask and the rarer its gradient.
-        generator: Source of the randomness; the global one if ``None``.
+        temperature: Greater than 0. At a smaller temperature, ``s`` is closer to the mask, and its gradient is more
+            often near 0.
+        generator: Source of the randomness; ``None`` uses the global one.
 
     Returns:
         ``weight * mask``.

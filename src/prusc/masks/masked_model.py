@@ -1,4 +1,4 @@
-"""A network with one mask logit per weight, for any architecture and without touching the network."""
+"""A network with one mask logit per weight, for any architecture and without changing the network."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,20 +22,20 @@ def maskable_parameters(
 ) -> dict[str, nn.Parameter]:
     """Find the weights that a mask can cover.
 
-    Those are the weight matrices of convolutions, linear layers, attention and recurrent layers; never biases, norms or
-    embeddings. A weight that several modules share appears once, under its first name.
+    These are the weight matrices of convolutions, linear layers, attention and recurrent layers, but never biases,
+    norms or embeddings. A weight that several modules share appears once, under its first name.
 
     Args:
         model: Any network.
-        include: Shell patterns of parameter names; at least one has to match.
+        include: Shell patterns of parameter names; at least one must match.
         exclude: Shell patterns of parameter names; none may match.
 
     Returns:
         The parameters by name, in the model's order.
 
     Raises:
-        ConfigError: If a pattern matches no weight at all.
-        ModelError: If nothing is left to mask.
+        ConfigError: If a pattern matches no weight.
+        ModelError: If no weight is left to mask.
     """
     maskable = {
         id(parameter)
@@ -66,14 +66,19 @@ def maskable_parameters(
 
 
 def whole_mask(model: nn.Module, *, include: Sequence[str] = ("*",), exclude: Sequence[str] = ()) -> BinaryMask:
-    """Return the mask that keeps everything, of the weights that `maskable_parameters` finds."""
+    """Return the mask that keeps all weights that `maskable_parameters` finds."""
     weights = maskable_parameters(model, include=include, exclude=exclude)
     return BinaryMask({name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in weights.items()})
 
 
 @contextmanager
 def module_modes(model: nn.Module, training: bool) -> Iterator[None]:
-    """Switch every module to training or evaluation mode, and each one back to its own mode afterwards."""
+    """Switch all modules to training or evaluation mode inside a ``with`` block.
+
+    Args:
+        model: The network; each module gets its own mode back at the end.
+        training: Whether to switch to training mode.
+    """
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.train(training)
@@ -84,22 +89,22 @@ def module_modes(model: nn.Module, training: bool) -> Iterator[None]:
 
 
 class MaskedModel(nn.Module):
-    """A frozen network whose weights are multiplied with masks that can be learned.
+    """A frozen network whose weights are multiplied by learnable masks.
 
-    Its parameters are the mask logits alone. In training mode each forward pass samples a mask; in evaluation mode it
-    uses the thresholded one. The wrapped network keeps its class, weights, buffers, hooks and modes.
+    Its only parameters are the mask logits. In training mode each forward pass samples a mask; in evaluation mode it
+    uses the thresholded mask. The wrapped network keeps its class, weights, buffers, hooks and modes.
 
     Args:
-        model: Any network; it is called, never changed.
+        model: Any network; it is called, but never changed.
         include: Shell patterns of the parameter names to mask.
-        exclude: Shell patterns of the parameter names to leave whole.
-        initial_logit: Where every mask logit starts.
-        temperature: Of the Gumbel-sigmoid, greater than 0.
-        generator: Source of the sampled masks; the global one if ``None``. It must live on the weights' device.
+        exclude: Shell patterns of the parameter names that are not masked.
+        initial_logit: Initial value of all mask logits.
+        temperature: Temperature of the Gumbel-sigmoid; greater than 0.
+        generator: Source of the sampled masks, on the weights' device; ``None`` uses the global one.
 
     Raises:
-        ConfigError: If the temperature is not positive or a pattern matches nothing.
-        ModelError: If there is nothing to mask.
+        ConfigError: If the temperature is not positive or a pattern matches no weight.
+        ModelError: If there is no weight to mask.
     """
 
     def __init__(
@@ -116,7 +121,7 @@ class MaskedModel(nn.Module):
         if temperature <= 0:
             raise ConfigError(f"mask temperature must be greater than 0, found {temperature}")
         weights = maskable_parameters(model, include=include, exclude=exclude)
-        # In a list the network is no submodule: its weights are not among our parameters.
+        # Inside a list, the network is not a submodule, so its weights are not among our parameters.
         self._wrapped = [model]
         self.parameter_names = tuple(weights)
         self.temperature = temperature
@@ -125,7 +130,7 @@ class MaskedModel(nn.Module):
             nn.Parameter(torch.full_like(weight, initial_logit, memory_format=torch.contiguous_format))
             for weight in weights.values()
         )
-        # A BatchNorm updates its statistics in place: it gets copies to do so.
+        # BatchNorm updates its statistics in place, so it gets copies of them.
         self._buffer_names = tuple(name for name, _ in model.named_buffers())
         for index, (_, buffer) in enumerate(model.named_buffers()):
             self.register_buffer(f"_buffer_{index}", buffer.clone(), persistent=False)
@@ -137,11 +142,11 @@ class MaskedModel(nn.Module):
 
     @property
     def num_masked(self) -> int:
-        """How many weights have a mask logit."""
+        """Number of weights that have a mask logit."""
         return sum(logits.numel() for logits in self.mask_logits)
 
     def binary_mask(self) -> BinaryMask:
-        """Threshold the logits: kept where ``logit >= 0``."""
+        """Return the thresholded mask, which keeps the weights with ``logit >= 0``."""
         logits = zip(self.parameter_names, self.mask_logits, strict=True)
         return BinaryMask({name: value.detach() >= 0 for name, value in logits})
 
@@ -149,11 +154,11 @@ class MaskedModel(nn.Module):
         """Call the wrapped network with masked weights.
 
         Args:
-            *args: Handed to the network.
-            **kwargs: Handed to the network.
+            *args: Positional arguments of the network.
+            **kwargs: Keyword arguments of the network.
 
         Returns:
-            What the network returns.
+            Output of the network.
         """
         tensors: dict[str, Tensor] = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
         for name, logits in zip(self.parameter_names, self.mask_logits, strict=True):

@@ -1,1 +1,1 @@
-"""Networks: build them by name, load their weights, find their head, call them."""
+"""Networks: build them by name, load their weights, find their heads and call them."""

@@ -1,4 +1,4 @@
-"""Networks by name: our own small one, timm's, torchvision's and the user's."""
+"""Networks by name: our own small CNN, timm's, torchvision's and the user's."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,13 +14,13 @@ from prusc.models.weights import load_weights
 
 
 class SmallCNN(nn.Module):
-    """Three convolutions of 32, 64 and 128 channels with BatchNorm, two of stride 2, then a linear head.
+    """Three convolutions with 32, 64 and 128 channels and BatchNorm, two of them with stride 2, then a linear head.
 
     For images of about 28 to 64 pixels.
 
     Args:
-        num_classes: Outputs of the head.
-        in_channels: Channels of the images.
+        num_classes: Number of outputs of the head.
+        in_channels: Number of channels of the images.
     """
 
     def __init__(self, num_classes: int, in_channels: int = 3) -> None:
@@ -43,27 +43,27 @@ class SmallCNN(nn.Module):
 
 
 _OWN_MODELS: dict[str, Callable[[int], nn.Module]] = {"small-cnn": SmallCNN}
-# timm and torchvision have networks of the same name with other weights.
+# timm and torchvision use the same names for networks with different weights.
 _TORCHVISION = "torchvision/"
 
 
 def build_model(name: str, num_classes: int, *, generator: torch.Generator, pretrained: bool = False) -> nn.Module:
-    """Build a network with random weights, or with those that were published for it and a random head.
+    """Build a network with random weights, or with published weights and a random head.
 
     Args:
-        name: ``"small-cnn"``, any name that timm knows, ``"torchvision/NAME"``, or ``"module:function"``, a function
-            of the user's that is given the number of classes and returns the network. Importing it runs its code.
-        num_classes: Outputs of the head.
-        generator: Decides the random weights; the global generators are left as they were.
-        pretrained: Take the weights that timm or torchvision publish, ImageNet's as a rule. They are downloaded unless
-            that was done before.
+        name: ``"small-cnn"``, any name in timm, ``"torchvision/NAME"``, or ``"module:function"``. The user's function
+            takes the number of classes and returns the network. Importing it runs the code of its module.
+        num_classes: Number of outputs of the head.
+        generator: Source of the random weights; the global generators do not change.
+        pretrained: Load the weights that timm or torchvision publish, usually ImageNet's. They are downloaded unless
+            they are cached.
 
     Returns:
         The network on the CPU.
 
     Raises:
         ConfigError: If the name is unknown, or there are no published weights.
-        ModelError: If the user's function fails or returns something else, or the weights cannot be downloaded.
+        ModelError: If the user's function fails or returns no network, or the weights cannot be downloaded.
     """
     check_model_name(name)
     if pretrained and not has_published_weights(name):
@@ -76,7 +76,7 @@ def build_model(name: str, num_classes: int, *, generator: torch.Generator, pret
             return _OWN_MODELS[name](num_classes)
         try:
             return _build_published(name, num_classes, pretrained=pretrained)
-        except OSError as error:  # Whatever can go wrong on the way to a server.
+        except OSError as error:  # All errors of a connection to a server.
             raise ModelError(
                 f"the published weights of {name!r} cannot be downloaded ({type(error).__name__}: "
                 f"{str(error).splitlines()[0][:200]}); download them elsewhere and give the file with --weights"
@@ -84,7 +84,7 @@ def build_model(name: str, num_classes: int, *, generator: torch.Generator, pret
 
 
 def _build_published(name: str, num_classes: int, *, pretrained: bool) -> nn.Module:
-    """Build a network of timm's or torchvision's."""
+    """Build a network of timm or torchvision."""
     import timm
     import torchvision
 
@@ -99,7 +99,7 @@ def _build_published(name: str, num_classes: int, *, pretrained: bool) -> nn.Mod
 
 
 def has_published_weights(name: str) -> bool:
-    """Whether timm or torchvision publish weights for a network."""
+    """Whether timm or torchvision publish weights of a network."""
     import timm
     import torchvision
 
@@ -109,7 +109,7 @@ def has_published_weights(name: str) -> bool:
 
 
 def check_model_name(name: str) -> None:
-    """Refuse a name that `build_model` does not know, without building anything.
+    """Check that `build_model` knows a name, without building the network.
 
     Raises:
         ConfigError: If the name is unknown.
@@ -126,8 +126,8 @@ def check_model_name(name: str) -> None:
     known = [*_OWN_MODELS, *_torchvision_names(), *timm.list_models()]
     raise ConfigError(
         f"unknown model {name!r}{nearest_names(name, known)}; known are 'small-cnn', timm's names (list them with "
-        "python -c \"import timm; print(timm.list_models())\"), 'torchvision/' before torchvision's, and "
-        "'module:function' for one of your own"
+        "python -c \"import timm; print(timm.list_models())\"), 'torchvision/' and a name of torchvision, and "
+        "'module:function' for your own network"
     )
 
 
@@ -138,7 +138,15 @@ def _torchvision_names() -> list[str]:
 
 
 def model_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Return the mean and standard deviation that a network's published weights want, or ``None`` for our own."""
+    """Return the input normalisation of a network's published weights.
+
+    Args:
+        name: See `build_model`.
+
+    Returns:
+        Mean and standard deviation per channel, of intensities in ``[0, 1]``; ``None`` for networks without published
+        weights, such as our own.
+    """
     if name.startswith(_TORCHVISION):
         from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
@@ -148,7 +156,7 @@ def model_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]
 
 
 def model_image_size(name: str) -> int | None:
-    """Return the side of the square images that a network of timm's was made for, or ``None`` where none is named."""
+    """Return the side in pixels of the images that a network of timm was designed for; ``None`` if it is unknown."""
     config = _timm_config(name)
     return None if config is None or config.input_size is None else int(min(config.input_size[1:]))
 

@@ -1,4 +1,4 @@
-"""Call any network: batches on its device, logits back."""
+"""Call any network: move batches to its device and check its logits."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,16 @@ from prusc.errors import ModelError
 
 
 def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False) -> Any:
-    """Move a batch of inputs, a tensor or a dict of tensors, to a device."""
+    """Move a batch of inputs to a device.
+
+    Args:
+        inputs: A tensor, or a dict of tensors.
+        device: The device.
+        channels_last: Store images, that is tensors with four dimensions, with the channels last.
+
+    Returns:
+        The batch on the device.
+    """
     if isinstance(inputs, Mapping):
         return {name: value.to(device) for name, value in inputs.items()}
     if channels_last and inputs.ndim == 4:
@@ -19,17 +28,17 @@ def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False)
 
 
 def call_model(model: nn.Module, inputs: Any) -> Tensor:
-    """Call a network on a batch, a dict as keyword arguments, and return its logits.
+    """Call a network on a batch and check that it returns logits.
 
     Args:
         model: Any network.
-        inputs: A tensor, or a dict of tensors.
+        inputs: A tensor, or a dict of tensors, which become keyword arguments.
 
     Returns:
         Logits, shape [N, classes].
 
     Raises:
-        ModelError: If the network returns anything but one such tensor.
+        ModelError: If the network does not return exactly one such tensor.
     """
     output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
     if not isinstance(output, Tensor) or output.ndim != 2:

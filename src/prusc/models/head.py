@@ -1,4 +1,4 @@
-"""The head: the linear layer that gives the logits, and what enters it."""
+"""The head, which is the linear layer that computes the logits, and its inputs, the representations."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -14,18 +14,18 @@ from prusc.models.calls import call_model
 
 
 def find_head(model: nn.Module, sample_inputs: Any, num_classes: int | None = None) -> str:
-    """Find the linear layer whose output is the network's output, by calling the network once.
+    """Find the linear layer whose output is the network's output, by one call of the network.
 
     Args:
-        model: Any network; its modes and hooks are as before afterwards.
+        model: Any network; its modes and hooks do not change.
         sample_inputs: One or more inputs in the form that the network takes.
-        num_classes: Outputs that the head has to have; any number if ``None``.
+        num_classes: Number of outputs that the head must have; any number if ``None``.
 
     Returns:
-        The head's module name.
+        Module name of the head.
 
     Raises:
-        ModelError: If no linear layer gives the network's output, or with another number of classes.
+        ModelError: If the output of no linear layer is the network's output, or the head has another number of outputs.
     """
     outputs: list[tuple[str, Tensor]] = []
 
@@ -48,17 +48,24 @@ def find_head(model: nn.Module, sample_inputs: Any, num_classes: int | None = No
         )
     if num_classes is not None and logits.shape[1] != num_classes:
         raise ModelError(
-            f"{type(model).__name__} has {logits.shape[1]} outputs, the data have {num_classes} classes; load a "
-            "network trained on these classes, or build it with that many"
+            f"{type(model).__name__} has {logits.shape[1]} outputs, but the data have {num_classes} classes; load a "
+            "network that was trained on these classes, or build one with as many outputs"
         )
     return found[-1]
 
 
 def get_head(model: nn.Module, name: str) -> nn.Linear:
-    """Return the head by its module name.
+    """Return the head.
+
+    Args:
+        model: The network.
+        name: Module name of the head.
+
+    Returns:
+        The linear layer.
 
     Raises:
-        ModelError: If there is no linear layer of that name.
+        ModelError: If the network has no linear layer of that name.
     """
     modules = dict(model.named_modules())
     if not isinstance(modules.get(name), nn.Linear):
@@ -70,11 +77,14 @@ def get_head(model: nn.Module, name: str) -> nn.Linear:
 
 
 class RepresentationTap:
-    """Remember what enters the head while the ``with`` block lasts; the hook is gone afterwards.
+    """Record the inputs of the head inside a ``with`` block; the hook is removed at the end.
 
     Args:
-        model: The network that holds the head.
-        head_name: The head's module name.
+        model: Network that holds the head.
+        head_name: Module name of the head.
+
+    Raises:
+        ModelError: If the network has no linear layer of that name.
     """
 
     def __init__(self, model: nn.Module, head_name: str) -> None:
@@ -95,9 +105,16 @@ class RepresentationTap:
         self._representations = inputs[0]
 
     def take(self) -> Float[Tensor, "batch dim"]:
-        """Return the representations of the last forward pass, shape [N, D], and forget them."""
+        """Return the representations of the last forward pass and forget them.
+
+        Returns:
+            Representations, shape [N, D].
+
+        Raises:
+            ModelError: If there was no forward pass, or the head's input has another shape.
+        """
         representations, self._representations = self._representations, None
         if representations is None or representations.ndim != 2:
             found = "nothing" if representations is None else f"shape {tuple(representations.shape)}"
-            raise ModelError(f"the head must be given representations of shape [batch, dim]; it was given {found}")
+            raise ModelError(f"the head must receive representations of shape [batch, dim]; it received {found}")
         return representations

@@ -1,4 +1,4 @@
-"""A network as training would begin with it, made of one that is trained."""
+"""An untrained copy of a trained network, as it would be before training."""
 
 import copy
 from collections.abc import Callable
@@ -8,18 +8,18 @@ from torch import nn
 
 
 def untrained_copy(model: nn.Module, generator: torch.Generator) -> nn.Module | None:
-    """Return a copy whose layers have drawn their weights anew.
+    """Return a copy whose layers have new random weights.
 
-    PyTorch's own layers know how, and so do others with a method ``reset_parameters``. Parameters outside of them, such
-    as the class token of a vision transformer, stay as they are.
+    PyTorch's own layers draw new weights by ``reset_parameters``, and so do other modules with such a method.
+    Parameters outside of them, such as the class token of a vision transformer, keep their values.
 
     Args:
-        model: A network, not changed.
-        generator: Decides the weights; the global random state stays as it was.
+        model: A network; it does not change.
+        generator: Source of the weights; the global random state does not change.
 
     Returns:
-        The copy, on the same device, all of it to be trained; ``None`` if less than half of its weights could be drawn
-        anew.
+        The copy on the same device, with all parameters trainable; ``None`` if less than half of its weights can be
+        drawn anew.
     """
     fresh = copy.deepcopy(model).requires_grad_()
     seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
@@ -36,6 +36,6 @@ def untrained_copy(model: nn.Module, generator: torch.Generator) -> nn.Module | 
 
 
 def _reset_of(module: nn.Module) -> Callable[[], object] | None:
-    # MultiheadAttention and Transformer hide theirs behind an underscore.
+    # MultiheadAttention and Transformer name the method with an underscore.
     resets = (getattr(module, name, None) for name in ("reset_parameters", "_reset_parameters"))
     return next((reset for reset in resets if callable(reset)), None)

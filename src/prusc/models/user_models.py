@@ -1,4 +1,4 @@
-"""Networks of the user's own, named on the command line as ``module:function``."""
+"""The user's own networks, named on the command line as ``module:function``."""
 
 import importlib
 import sys
@@ -12,10 +12,10 @@ from prusc.errors import ConfigError, ModelError, PruscError, nearest_names
 
 
 def import_function(name: str) -> Callable[[int], Any]:
-    """Import the function of a name, which runs the code of its module.
+    """Import a function by its name, which runs the code of its module.
 
     Args:
-        name: ``"module:function"``; the module is looked for in the current folder too.
+        name: ``"module:function"``; the module is also searched in the current folder.
 
     Returns:
         The function.
@@ -24,14 +24,14 @@ def import_function(name: str) -> Callable[[int], Any]:
         ConfigError: If the module cannot be imported or has no such function.
     """
     module_name, _, function_name = name.partition(":")
-    # A script that pip installed does not look where the user stands; python itself would.
+    # Unlike python itself, a script that pip installed does not search the current folder.
     sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # Importing runs code of the user's.
+    except Exception as error:  # Importing runs the user's code.
         raise ConfigError(
-            f"model {name!r}: module {module_name!r} cannot be imported ({type(error).__name__}: {error}); expected a "
-            "module in this folder or installed, as module:function"
+            f"model {name!r}: module {module_name!r} cannot be imported ({type(error).__name__}: {error}); expected "
+            "module:function with an installed module or one in this folder"
         ) from error
     finally:
         sys.path.pop(0)
@@ -50,14 +50,14 @@ def build_by_function(name: str, num_classes: int) -> nn.Module:
 
     Args:
         name: See :func:`import_function`.
-        num_classes: What the function is given.
+        num_classes: Argument of the function.
 
     Returns:
         The network.
 
     Raises:
         ConfigError: See :func:`import_function`.
-        ModelError: If the function fails or returns something else.
+        ModelError: If the function fails or returns no network.
     """
     try:
         model = import_function(name)(num_classes)

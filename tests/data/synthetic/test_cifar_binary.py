@@ -48,13 +48,15 @@ def test_the_source_has_to_be_given() -> None:
 def test_a_source_without_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no data_batch_1\.bin; expected the binary version"):
         read_cifar10(tmp_path)
-    with pytest.raises(DataError, match="nowhere is no folder"):
+    with pytest.raises(DataError, match="nowhere is not a folder, so it holds no data_batch"):
         read_cifar10(tmp_path / "nowhere")
 
 
 def test_the_pickled_version_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "cifar-10-batches-py").mkdir()
-    with pytest.raises(DataError, match=r"Python version is there, made of pickles, .* expected the binary version"):
+    with pytest.raises(
+        DataError, match=r"it holds the Python version, which is made of pickles .*; expected the binary version"
+    ):
         read_cifar10(tmp_path)
 
 
@@ -68,7 +70,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "has 0 bytes; expected 3073 for each image"),
+        (b"", "has 0 bytes; expected 3073 per image"),
         (bytes(3074), "has 3074 bytes"),
         (bytes(3073) + bytes([10]) + bytes(3072), "image 1 has the label 10; expected 0 to 9"),
     ],

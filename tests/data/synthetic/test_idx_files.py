@@ -46,7 +46,7 @@ def test_the_source_has_to_be_given() -> None:
 def test_a_source_without_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no train-images-idx3-ubyte .*; expected the four files of MNIST"):
         read_mnist(tmp_path)
-    with pytest.raises(DataError, match="nowhere is no folder"):
+    with pytest.raises(DataError, match="nowhere is not a folder, so it holds no train-images"):
         read_mnist(tmp_path / "nowhere")
 
 
@@ -61,8 +61,8 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"begins with the bytes \(none\); expected 00 00 08 03"),
-        (b"not an idx file, long enough", "begins with the bytes 6e 6f 74 20"),
+        (b"", r"starts with the bytes \(none\); expected 00 00 08 03"),
+        (b"not an idx file, long enough", "starts with the bytes 6e 6f 74 20"),
         (idx_bytes(np.zeros((2, 28, 28), dtype=np.uint8))[:-1], "2 entries, 1568 bytes, but is shorter"),
         (idx_bytes(np.zeros((2, 28, 28), dtype=np.uint8)) + b"0", "1568 bytes, but is longer"),
         (idx_bytes(np.zeros((2, 32, 32), dtype=np.uint8)), r"entries of shape \(32, 32\); expected \(28, 28\)"),

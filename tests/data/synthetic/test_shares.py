@@ -60,5 +60,7 @@ def test_a_share_of_no_image_is_refused() -> None:
     labels = np.repeat([0, 1], [200, 100])
     check_conflicts(labels, 0.0)
     check_conflicts(labels, 0.01)
-    with pytest.raises(ConfigError, match=r"share of 0\.004 of the 100 training images .* take more images"):
+    with pytest.raises(
+        ConfigError, match=r"share of 0\.004 of the 100 training images .* rounds to no image; .* use more images"
+    ):
         check_conflicts(labels, 0.004)

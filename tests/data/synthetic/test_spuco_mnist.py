@@ -85,7 +85,7 @@ def test_the_strength_is_the_share_that_agrees(source: Path, strength: float) ->
     [
         ({"magnitude": "lage"}, "magnitude is 'lage'; did you mean large.*expected one of large, medium, small"),
         ({"variance": "large"}, "variance is 'large'.*expected one of low, medium, high"),
-        ({"magnitude": "small", "variance": "low"}, "are given; expected one of the two"),
+        ({"magnitude": "small", "variance": "low"}, "are both given; expected one of them"),
         ({"strength": 0.1}, r"strength is 0\.1; expected a share from 0\.2 \(independent\) to 1"),
         ({"strength": 1.1}, r"strength is 1\.1"),
         ({"strength": float("nan")}, "strength is nan"),

@@ -1,4 +1,4 @@
-"""CIFAR-10 in its binary version; the Python version is made of pickles, which prusc does not open."""
+"""CIFAR-10 in its binary version. prusc does not open the Python version, which is made of pickles."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 _TEST_FILE = "test_batch.bin"
 _FOLDER = "cifar-10-batches-bin"
 _PICKLES = ("data_batch_1", "cifar-10-batches-py")
-# The published files hold 5,000 training images of each class, and begin with these labels.
+# The published files hold 5,000 training images per class and start with these labels.
 _PER_CLASS = 5_000
 _FIRST_LABELS = (6, 9, 9, 4, 1, 1, 2, 7, 8, 3)
 _RECORD_SIZE = 1 + 3 * IMAGE_SIZE**2
@@ -26,17 +26,17 @@ def read_cifar10(source: str | Path | None, *, download: bool = False) -> Origin
     """Read the binary version of CIFAR-10 from a folder.
 
     Args:
-        source: Folder with ``data_batch_1.bin`` to ``data_batch_5.bin`` and ``test_batch.bin``, or the one that
+        source: Folder with ``data_batch_1.bin`` to ``data_batch_5.bin`` and ``test_batch.bin``, or the folder that
             ``cifar-10-binary.tar.gz`` was unpacked in.
-        download: Download them into it if they are not there.
+        download: Download the files into the folder if they are missing.
 
     Returns:
-        Images [N, 3, 32, 32]. Their name is ``cifar10`` if the training labels are like the published ones, and else
+        Images [N, 3, 32, 32]. Their name is ``cifar10`` if the training labels are the published ones, else
         ``cifar-files``.
 
     Raises:
-        ConfigError: If there is no source.
-        DataError: If files are missing or broken.
+        ConfigError: If no source is given.
+        DataError: If files are missing or damaged.
     """
     needed = f"a folder with the binary version of CIFAR-10 ({_TRAIN_FILES[0]})"
     folder = find_folder(source, (_FOLDER,), _TRAIN_FILES[0], needed)
@@ -45,8 +45,8 @@ def read_cifar10(source: str | Path | None, *, download: bool = False) -> Origin
         folder = find_folder(source, (_FOLDER,), _TRAIN_FILES[0], needed)
     if folder is None:
         pickled = any((Path(str(source)) / name).exists() for name in _PICKLES)
-        reason = "; its Python version is there, made of pickles, which run code when read" if pickled else ""
-        what = "holds no" if Path(str(source)).is_dir() else "is no folder, so holds no"
+        reason = "; it holds the Python version, which is made of pickles that run code when read" if pickled else ""
+        what = "holds no" if Path(str(source)).is_dir() else "is not a folder, so it holds no"
         raise DataError(
             f"{source} {what} {_TRAIN_FILES[0]}{reason}; expected the binary version of CIFAR-10, "
             f"cifar-10-binary.tar.gz unpacked, in it or in {_FOLDER} (data_options.download fetches it)"
@@ -66,13 +66,16 @@ def read_cifar10(source: str | Path | None, *, download: bool = False) -> Origin
 
 
 def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read one file: for each image a byte for the label and then 1,024 bytes each of red, green and blue.
+    """Read one file: per image one byte for the label, then 1,024 bytes each of red, green and blue.
+
+    Args:
+        path: The file.
 
     Returns:
         Images [N, 3, 32, 32] and labels [N].
 
     Raises:
-        DataError: If it cannot be read, is no such file or has labels other than 0 to 9.
+        DataError: If the file cannot be read, is not such a file or has labels other than 0 to 9.
     """
     try:
         content = path.read_bytes()
@@ -80,8 +83,8 @@ def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         raise DataError(f"{path} cannot be read ({error}); expected a file of CIFAR-10's binary version") from error
     if not content or len(content) % _RECORD_SIZE:
         raise DataError(
-            f"{path} has {len(content)} bytes; expected {_RECORD_SIZE} for each image, as in CIFAR-10's binary version"
-            ": get it again"
+            f"{path} has {len(content)} bytes; expected {_RECORD_SIZE} per image, as in CIFAR-10's binary version: "
+            "download it again"
         )
     records = np.frombuffer(content, dtype=np.uint8).reshape(-1, _RECORD_SIZE)
     labels = records[:, 0].astype(np.int64)

@@ -1,4 +1,4 @@
-"""ColoredMNIST twice: ten digits with ten colours (LfF, DCWP), and two classes with two colours (IRM)."""
+"""Two versions of ColoredMNIST: ten digits with ten colours (LfF, DCWP), and two classes with two colours (IRM)."""
 
 from pathlib import Path
 
@@ -23,14 +23,14 @@ COLOURS = {
     "brown": (0.50, 0.28, 0.10),
     "white": (0.90, 0.90, 0.90),
 }
-"""Mean colour of each digit, as intensities in ``[0, 1]``; the one at a digit's index agrees with it."""
+"""Mean colour of each digit, as intensities in ``[0, 1]``. The one at the index of a digit agrees with it."""
 
 # Standard deviation of each channel of an image's colour: LfF's severity 4.
 _COLOUR_DEVIATION = 0.005
 
 _TRAIN_FLIPS = (0.2, 0.1)
 _TEST_FLIP = 0.9
-_IRM_COLOURS = {"green": 1, "red": 0}  # name and channel; the one at a class's index agrees with it
+_IRM_COLOURS = {"green": 1, "red": 0}  # Name and channel; the one at the index of a class agrees with it.
 
 
 def load_colored_mnist(
@@ -41,22 +41,22 @@ def load_colored_mnist(
     num_train: int | None = None,
     seed: int = 0,
 ) -> Data:
-    """Compose ColoredMNIST with ten digits, each in its own colour for most of the samples.
+    """Compose ColoredMNIST with ten digits: most samples of a digit have the digit's own colour.
 
     Args:
         source: Folder of the original images; see :func:`~prusc.data.synthetic.idx_files.read_mnist`.
-        download: Download MNIST into it if it is not there.
-        conflict_share: Share of the train and val samples of each class in another class's colour; published are 0.005,
-            0.01, 0.02 and 0.05, and 0.9 makes class and colour independent.
-        num_train: How many training images; all but those for validation if ``None``.
-        seed: Decides the images of train and val, the colours and the order.
+        download: Download MNIST into the folder if it is missing.
+        conflict_share: Share of the train and val samples of each class in another class's colour. The published shares
+            are 0.005, 0.01, 0.02 and 0.05; 0.9 makes class and colour independent.
+        num_train: Number of training images; ``None`` takes all that are not kept for validation.
+        seed: Seed of the choice of images, of the colours and of the order.
 
     Returns:
-        Inputs uint8 [N, 3, 28, 28]; attribute ``colour``; in test each class has as many samples of one colour as of
-        another.
+        Inputs uint8 [N, 3, 28, 28]; attribute ``colour``. In test, each class has the same number of samples of each
+        colour.
 
     Raises:
-        ConfigError: If an argument is out of range or there is no source.
+        ConfigError: If an argument is out of range or no source is given.
         DataError: If the original images cannot be read.
 
     References:
@@ -104,25 +104,25 @@ def load_colored_mnist_irm(
     num_train: int | None = None,
     seed: int = 0,
 ) -> Data:
-    """Compose ColoredMNIST with two classes, wrong labels, and a colour that says more than the digit until the test.
+    """Compose ColoredMNIST with two classes, wrong labels, and a colour that predicts the class until the test.
 
-    The class is whether the digit is below 5, and then turned into the other one for a share of the samples. The colour
-    is the class's own but for one in five of one half of the training samples and one in ten of the other half: the two
-    training environments, here put together; validation is made in the same way. In test, nine in ten have the other
-    class's colour.
+    The true class states whether the digit is at least 5. A share of the samples gets the other class as its label.
+    Half of the training samples (the first environment) contradict their label's colour in one of five cases, the other
+    half in one of ten. Both environments form one split, and validation is made in the same way. In test, nine of ten
+    samples have the other class's colour.
 
     Args:
         source: Folder of the original images; see :func:`~prusc.data.synthetic.idx_files.read_mnist`.
-        download: Download MNIST into it if it is not there.
+        download: Download MNIST into the folder if it is missing.
         label_noise: Share of the samples of each true class that get the other label, in every split.
-        num_train: How many training images; all but those for validation if ``None``.
-        seed: Decides the images of train and val, the labels, the colours and the order.
+        num_train: Number of training images; ``None`` takes all that are not kept for validation.
+        seed: Seed of the choice of images, of the labels, of the colours and of the order.
 
     Returns:
         Inputs uint8 [N, 3, 28, 28]; attribute ``colour``.
 
     Raises:
-        ConfigError: If an argument is out of range or there is no source.
+        ConfigError: If an argument is out of range or no source is given.
         DataError: If the original images cannot be read.
 
     References:
@@ -160,7 +160,7 @@ def load_colored_mnist_irm(
 
 
 def _flip_colours(labels: NDArray[np.int64], flips: tuple[float, ...], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Give each sample its class's colour or, for the share of its environment, the other; environments take turns."""
+    """Give each sample its class's colour, or the other one for its environment's share. Environments alternate."""
     environments = np.arange(len(labels)) % len(flips)
     colours = labels.copy()
     for environment, flip in enumerate(flips):
@@ -170,11 +170,11 @@ def _flip_colours(labels: NDArray[np.int64], flips: tuple[float, ...], rng: np.r
 
 
 def tint(images: NDArray[np.uint8], colours: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Give each grey image a colour, black staying black.
+    """Colour grey images; black stays black.
 
     Args:
         images: uint8, [N, H, W].
-        colours: What white becomes, [N, 3]; cut off to ``[0, 1]``.
+        colours: Colour that white becomes, [N, 3]; clipped to ``[0, 1]``.
 
     Returns:
         uint8, [N, 3, H, W].

@@ -13,7 +13,7 @@ from prusc.data.table import SPLIT_NAMES, Data, Split
 from prusc.errors import ConfigError
 
 Paint = Callable[[str, NDArray[np.int64], NDArray[np.int64], np.random.Generator], NDArray[np.uint8]]
-"""Makes a split's inputs [N, C, H, W]: takes its name, the originals' indices [N], the attributes [N], a generator."""
+"""Makes a split's inputs [N, C, H, W] from its name, the originals' indices [N], the attributes [N] and a generator."""
 
 _SEEDS_PER_SPLIT = 2
 
@@ -28,19 +28,19 @@ def compose_splits(
     num_train: int | None,
     seed: int,
 ) -> dict[str, Split]:
-    """Compose splits in which one attribute goes together with the class in train and val and not at all in test.
+    """Compose splits in which one attribute correlates with the class in train and val, and is independent in test.
 
-    Which images there are, their order and their labels depend on the seed and on `num_train` alone; the test split on
-    the seed alone, whatever the share of bias-conflicting samples.
+    The images, their order and their labels depend on the seed and `num_train` only. The test split depends on the seed
+    only, whatever the share of bias-conflicting samples.
 
     Args:
-        train_labels: Class of each original training image; -1 leaves it out.
-        test_labels: The same for test; all of these are used.
+        train_labels: Class of each original training image, [N]; -1 leaves it out.
+        test_labels: Class of each original test image, [N]; -1 leaves it out, all others are used.
         paint: Makes the inputs.
-        num_values: How many values the attribute has.
-        conflict_share: Share of the train and val samples of each class whose attribute is another class's.
-        num_train: How many training images; see :func:`~prusc.data.synthetic.originals.choose_images`.
-        seed: Decides everything random.
+        num_values: Number of values of the attribute.
+        conflict_share: Share of the train and val samples of each class with another class's value of the attribute.
+        num_train: Number of training images; see :func:`~prusc.data.synthetic.originals.choose_images`.
+        seed: Seed of everything random.
 
     Returns:
         The splits by name, inputs uint8 [N, C, H, W].
@@ -64,7 +64,7 @@ def compose_splits(
 
 
 def spawn_generators(seed: int) -> list[np.random.Generator]:
-    """Return one generator for the choice of images and one for each split: none changes what another draws.
+    """Return one generator for the choice of images and one for each split, so that none influences another.
 
     Raises:
         ConfigError: If the seed is negative.
@@ -81,7 +81,18 @@ def make_split(
     labels: NDArray[np.int64],
     attributes: NDArray[np.int64],
 ) -> Split:
-    """Put a split together; a sample is called after its place in the original file, which does not tell its class."""
+    """Make a split. Each sample is named after its place in the original file, which does not reveal its class.
+
+    Args:
+        name: Name of the split.
+        chosen: Index of each sample's original image, [N].
+        inputs: uint8, [N, C, H, W].
+        labels: Class of each sample, [N].
+        attributes: Attribute of each sample, [N].
+
+    Returns:
+        The split, with one attribute.
+    """
     file = "test" if name == "test" else "train"
     return Split(
         inputs=torch.from_numpy(inputs),
@@ -102,17 +113,20 @@ def make_data(
     values: tuple[str, ...],
     **settings: Any,
 ) -> Data:
-    """Put a data set together.
+    """Make a data set from its splits.
 
     Args:
-        construction: What the construction is called.
+        construction: Name of the construction.
         splits: The splits by name.
-        name: What the data set is called in reports.
-        originals: What the original images are.
+        name: Name of the data set in reports.
+        originals: Name of the original images.
         class_names: One name per class.
         attribute: Name of the spurious attribute.
         values: Names of its values.
-        **settings: What else made the data, for the run folder.
+        **settings: Other settings that made the data, for the run folder.
+
+    Returns:
+        The data set.
     """
     sizes = {f"num_{split}": len(samples) for split, samples in splits.items()}
     return Data(

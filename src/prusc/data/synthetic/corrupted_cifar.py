@@ -1,4 +1,4 @@
-"""Corrupted CIFAR-10: each class has its own kind of corruption."""
+"""Corrupted CIFAR-10, in which each class has its own kind of corruption."""
 
 from pathlib import Path
 
@@ -20,22 +20,22 @@ def load_corrupted_cifar10(
     num_train: int | None = None,
     seed: int = 0,
 ) -> Data:
-    """Compose corrupted CIFAR-10, in which most samples of a class are corrupted in the class's own way.
+    """Compose corrupted CIFAR-10: most samples of a class have the class's own corruption.
 
     Args:
         source: Folder of the original images; see :func:`~prusc.data.synthetic.cifar_binary.read_cifar10`.
-        download: Download CIFAR-10 into it if it is not there.
-        conflict_share: Share of the train and val samples of each class with another class's corruption; published are
-            0.005, 0.01, 0.02 and 0.05, and 0.9 makes class and corruption independent.
-        num_train: How many training images; all but those for validation if ``None``.
-        seed: Decides the images of train and val, the corruptions and the order.
+        download: Download CIFAR-10 into the folder if it is missing.
+        conflict_share: Share of the train and val samples of each class with another class's corruption. The published
+            shares are 0.005, 0.01, 0.02 and 0.05; 0.9 makes class and corruption independent.
+        num_train: Number of training images; ``None`` takes all that are not kept for validation.
+        seed: Seed of the choice of images, of the corruptions and of the order.
 
     Returns:
-        Inputs uint8 [N, 3, 32, 32]; attribute ``corruption``; in test each class has as many samples of one corruption
-        as of another.
+        Inputs uint8 [N, 3, 32, 32]; attribute ``corruption``. In test, each class has the same number of samples of
+        each corruption.
 
     Raises:
-        ConfigError: If an argument is out of range or there is no source.
+        ConfigError: If an argument is out of range or no source is given.
         DataError: If the original images cannot be read.
 
     References:

@@ -1,7 +1,7 @@
-"""Ten corruptions of small colour images at severity 5, for whole batches at once.
+"""Ten corruptions of small colour images at severity 5, for whole batches.
 
-Definitions and constants are those of Hendrycks and Dietterich 2019, arXiv:1903.12261, for CIFAR-10; what differs is in
-docs/benchmark-data.md.
+Definitions and constants are those of Hendrycks and Dietterich 2019, arXiv:1903.12261, for CIFAR-10.
+docs/benchmark-data.md lists the differences.
 """
 
 from collections.abc import Callable
@@ -25,9 +25,9 @@ def corrupt_images(images: NDArray[np.uint8], name: str, rng: np.random.Generato
     """Corrupt images.
 
     Args:
-        images: uint8, [N, 3, H, W], square, with a side that is a power of two.
+        images: uint8, [N, 3, H, W]; square, with a side that is a power of two.
         name: One of `CORRUPTIONS`.
-        rng: Decides what is random in it.
+        rng: Source of the randomness.
 
     Returns:
         uint8, [N, 3, H, W].
@@ -76,7 +76,7 @@ def _fog(images: Batch, rng: np.random.Generator) -> Batch:
 
 
 def _brightness(images: Batch, _: np.random.Generator) -> Batch:
-    # In HSV the value goes up and hue and saturation stay: all three channels grow by one factor.
+    # Only the value grows in HSV, not hue and saturation, so one factor scales all three channels.
     value: Batch = images.max(axis=-1, keepdims=True)
     brighter = np.clip(value + 0.3, 0, 1)
     result: Batch = np.where(value > 0, images * brighter / np.maximum(value, 1e-6), brighter)
@@ -105,7 +105,7 @@ def _elastic(images: Batch, rng: np.random.Generator) -> Batch:
     centre, reach = size // 2, size // 3
     corners = np.array([[reach, reach], [reach, -reach], [-reach, -reach]], dtype=np.float64) + centre
     moved = corners + rng.uniform(-jitter, jitter, (num, 3, 2))
-    # Back from the moved corners to the corners: where in the image each pixel of the result is looked up.
+    # The inverse map, from the moved corners to the corners, states where each pixel of the result is sampled.
     back = np.linalg.solve(np.concatenate([moved, np.ones((num, 3, 1))], axis=2), np.broadcast_to(corners, moved.shape))
     waves = rng.uniform(-1, 1, (num, 2, size, size))
     waves = distance * ndimage.gaussian_filter(waves, (0, 0, sigma, sigma), mode="reflect", truncate=3)
@@ -143,7 +143,7 @@ def _saturate(images: Batch, _: np.random.Generator) -> Batch:
     value: Batch = images.max(axis=-1, keepdims=True)
     chroma: Batch = value - images.min(axis=-1, keepdims=True)
     saturation = chroma / np.maximum(value, 1e-6)
-    # Hue and value stay, so the distance of each channel from the value grows with the saturation. Grey has hue 0, red.
+    # Hue and value stay, so each channel's distance from the value grows with the saturation. Grey has hue 0 (red).
     direction = np.where(chroma > 0, (value - images) / np.maximum(chroma, 1e-6), np.array([0, 1, 1]))
     result: Batch = value * (1 - direction * np.clip(factor * saturation + shift, 0, 1))
     return result
@@ -161,7 +161,7 @@ CORRUPTIONS: dict[str, Callable[[Batch, np.random.Generator], Batch]] = {
     "pixelate": _pixelate,
     "saturate": _saturate,
 }
-"""The corruptions in the order of the classes that they go with in Nam et al. 2020 (their type 0)."""
+"""The corruptions in the order of the classes that they agree with in Nam et al. 2020 (their type 0)."""
 
 
 def _through_pillow(images: Batch, change: Callable[[Image.Image], Image.Image]) -> Batch:
@@ -172,7 +172,7 @@ def _through_pillow(images: Batch, change: Callable[[Image.Image], Image.Image])
 
 
 def _blur_along(layers: Batch, radius: int, sigma: float, angles: NDArray[np.float64]) -> Batch:
-    """Smear layers [N, H, W] in one direction each, as ImageMagick's motion blur does: half a Gaussian, one-sided."""
+    """Blur layers [N, H, W] in one direction each, as ImageMagick's motion blur does: one-sided, half a Gaussian."""
     num, height, width = layers.shape
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2))
@@ -190,9 +190,9 @@ def _blur_along(layers: Batch, radius: int, sigma: float, angles: NDArray[np.flo
 
 
 def _clouds(num: int, size: int, decay: float, rng: np.random.Generator) -> Batch:
-    """Draw clouds [N, size, size] from 0 to 1 by the diamond-square algorithm, on a plane that goes round.
+    """Draw clouds [N, size, size] in [0, 1] by the diamond-square algorithm on a torus.
 
-    Each round halves the step and divides the disturbance by the square of `decay`, as Hendrycks and Dietterich's does.
+    Each round halves the step and divides the disturbance by the square of `decay`, as in Hendrycks and Dietterich.
     """
     heights: Batch = np.zeros((num, size, size))
     step, reach = size, 1.0
@@ -213,5 +213,5 @@ def _clouds(num: int, size: int, decay: float, rng: np.random.Generator) -> Batc
 
 
 def _disturb(sums: NDArray[np.float64], reach: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return the means of four, each moved by up to `reach`."""
+    """Return a quarter of each sum of four values, disturbed by up to `reach`."""
     return sums / 4 + rng.uniform(-reach, reach, sums.shape)

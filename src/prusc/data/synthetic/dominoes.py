@@ -1,4 +1,4 @@
-"""Dominoes: a digit, which is easy to learn, above a photograph, which is the class."""
+"""Dominoes: a digit, which is easy to learn, above a photograph, which determines the class."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from prusc.data.synthetic.shares import check_share
 from prusc.data.table import Data
 from prusc.errors import ConfigError
 
-# Which classes of CIFAR-10 are the classes of the data; the digit at a class's index goes with it.
+# Classes of CIFAR-10 by the number of classes. The digit at the index of a class agrees with it.
 _CLASSES = {2: ("automobile", "truck"), 10: CLASS_NAMES}
 
 
@@ -27,26 +27,26 @@ def load_dominoes(
     num_train: int | None = None,
     seed: int = 0,
 ) -> Data:
-    """Compose dominoes: MNIST above CIFAR-10, where most digits go with the class of the photograph.
+    """Compose dominoes: MNIST above CIFAR-10, where most digits agree with the class of the photograph.
 
-    With two classes these are automobile (digit 0) and truck (digit 1), with ten all of CIFAR-10's, in their order.
+    Two classes are automobile (digit 0) and truck (digit 1). Ten classes are those of CIFAR-10, in their order.
 
     Args:
         source: Folder of MNIST, and of CIFAR-10 if `cifar_source` is not given.
         cifar_source: Folder of CIFAR-10.
-        download: Download what is not there.
-        num_classes: 2 or 10.
-        conflict_share: Share of the train and val samples of each class with another class's digit; 0 as published, 0.5
-            (of two) or 0.9 (of ten) make class and digit independent.
-        num_train: How many training images; all but those for validation if ``None``.
-        seed: Decides the images of train and val, which digit image is above which photograph, and the order.
+        download: Download missing files.
+        num_classes: Number of classes, 2 or 10.
+        conflict_share: Share of the train and val samples of each class with another class's digit. The published share
+            is 0; 0.5 (two classes) or 0.9 (ten classes) makes class and digit independent.
+        num_train: Number of training images; ``None`` takes all that are not kept for validation.
+        seed: Seed of the choice of images, of the pairs of digit and photograph, and of the order.
 
     Returns:
-        Inputs uint8 [N, 3, 64, 32]; attribute ``upper``; in test each class has as many samples of one digit as of
-        another.
+        Inputs uint8 [N, 3, 64, 32]; attribute ``upper``. In test, each class has the same number of samples of each
+        digit.
 
     Raises:
-        ConfigError: If an argument is out of range or there is no source.
+        ConfigError: If an argument is out of range or no source is given.
         DataError: If the original images cannot be read.
 
     References:
@@ -94,7 +94,7 @@ def load_dominoes(
 
 
 def stack_images(uppers: NDArray[np.uint8], lowers: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Put grey images with a black margin above colour images.
+    """Stack grey images with a black margin above colour images.
 
     Args:
         uppers: uint8, [N, 28, 28].
@@ -109,7 +109,7 @@ def stack_images(uppers: NDArray[np.uint8], lowers: NDArray[np.uint8]) -> NDArra
 
 
 def _pool_uppers(uppers: Originals, num_values: int, rng: np.random.Generator) -> dict[str, list[NDArray[np.int64]]]:
-    """List for each split the images of each digit; none is in two splits, as none of the photographs is."""
+    """List the images of each digit for each split. No digit image and no photograph is in two splits."""
     train, val = choose_images(uppers.train_labels, num_train=None, rng=rng)
     test = np.arange(len(uppers.test_labels))
     labels = {"train": uppers.train_labels, "val": uppers.train_labels, "test": uppers.test_labels}

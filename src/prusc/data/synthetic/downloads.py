@@ -1,4 +1,4 @@
-"""Fetching the published files, by torchvision, and only when the user asks for it."""
+"""Download of the published files with torchvision, only on the user's request."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from torchvision.datasets.utils import download_and_extract_archive
 from prusc.errors import DataError
 
 _CIFAR_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-# As https://www.cs.toronto.edu/~kriz/cifar.html gives it.
+# Published at https://www.cs.toronto.edu/~kriz/cifar.html.
 _CIFAR_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 
 
@@ -16,7 +16,7 @@ def download_mnist(folder: Path) -> None:
     """Download MNIST into ``MNIST/raw`` of a folder.
 
     Raises:
-        DataError: If it cannot be had.
+        DataError: If the download fails.
     """
     try:
         MNIST(folder, download=True)
@@ -27,10 +27,10 @@ def download_mnist(folder: Path) -> None:
 def download_cifar10(folder: Path) -> None:
     """Download the binary version of CIFAR-10 into ``cifar-10-batches-bin`` of a folder.
 
-    torchvision's own `CIFAR10` takes the version that is made of pickles, which run code when read.
+    torchvision's own `CIFAR10` downloads the version made of pickles, which run code when they are read.
 
     Raises:
-        DataError: If it cannot be had.
+        DataError: If the download fails.
     """
     try:
         download_and_extract_archive(_CIFAR_URL, str(folder), md5=_CIFAR_MD5)
@@ -41,6 +41,6 @@ def download_cifar10(folder: Path) -> None:
 def _failure(what: str, folder: Path, error: Exception) -> DataError:
     reason = " ".join(str(error).split())
     return DataError(
-        f"{what} cannot be downloaded into {folder} ({reason}); expected a connection and a folder that can be written "
-        "to: put the files there by other means and leave out data_options.download"
+        f"{what} cannot be downloaded into {folder} ({reason}); expected a connection and a writable folder: put the "
+        "files there by other means and leave out data_options.download"
     )

@@ -1,4 +1,4 @@
-"""Which value of the spurious attribute a sample gets, in exact shares of each class."""
+"""Values of the spurious attribute, in exact shares of each class."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,16 +7,18 @@ from prusc.errors import ConfigError
 
 
 def count_values(own: int, num_samples: int, aligned_share: float, num_values: int) -> list[int]:
-    """Say how many of a class's samples get each value; left-overs go to the values that follow the class's own.
+    """Count how many samples of a class get each value.
+
+    Samples that cannot be divided evenly go to the values that follow the class's own value.
 
     Args:
-        own: The value that agrees with the class.
-        num_samples: Samples of the class.
-        aligned_share: Share of them that get their own value, rounded to whole samples.
-        num_values: How many values there are; at least 2.
+        own: Value that agrees with the class.
+        num_samples: Number of samples of the class.
+        aligned_share: Share of the samples that get their own value, rounded to whole samples.
+        num_values: Number of values; at least 2.
 
     Returns:
-        One count a value. The values other than `own` have the same count, or one more.
+        One count per value. The counts of the values other than `own` differ by at most one.
     """
     counts = [0] * num_values
     counts[own] = round(aligned_share * num_samples)
@@ -29,16 +31,17 @@ def count_values(own: int, num_samples: int, aligned_share: float, num_values: i
 def draw_attributes(
     labels: NDArray[np.int64], num_values: int, aligned_share: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Draw an attribute for each sample; value `c` agrees with class `c`, and the shares are exact in each class.
+    """Draw an attribute for each sample. Value `c` agrees with class `c`, and the shares are exact in each class.
 
     Args:
-        labels: Class of each sample [N].
-        num_values: How many values there are, at least as many as classes.
-        aligned_share: Share of each class that gets the value that agrees; ``1 / num_values`` makes them independent.
-        rng: Decides which samples get which value.
+        labels: Class of each sample, [N].
+        num_values: Number of values, at least the number of classes.
+        aligned_share: Share of each class that gets the value that agrees with it. ``1 / num_values`` makes attribute
+            and class independent.
+        rng: Source of the randomness.
 
     Returns:
-        The attribute of each sample [N].
+        Attribute of each sample, [N].
     """
     attributes = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels).tolist():
@@ -51,16 +54,16 @@ def draw_attributes(
 def flip_share(
     values: NDArray[np.int64], share: float, within: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Turn 0 into 1 and 1 into 0 for exactly a share (rounded) of the samples of each value of `within`.
+    """Turn 0 into 1 and 1 into 0 for an exact (rounded) share of the samples of each value of `within`.
 
     Args:
-        values: 0 or 1 for each sample [N].
-        share: How many are turned, in ``[0, 1]``.
-        within: What the share is counted in, a number for each sample [N].
-        rng: Decides which samples are turned.
+        values: 0 or 1 for each sample, [N].
+        share: Share of the samples that are flipped, in ``[0, 1]``.
+        within: Number of each sample's part, [N]; the share holds in each part.
+        rng: Source of the randomness.
 
     Returns:
-        The new values [N].
+        The new values, [N].
     """
     turned = values.copy()
     for part in np.unique(within).tolist():
@@ -71,24 +74,34 @@ def flip_share(
 
 
 def check_share(name: str, share: float, most: float, meaning: str) -> None:
-    """Refuse a share out of ``[0, most]``.
+    """Check that a share is in ``[0, most]``.
+
+    Args:
+        name: Name of the option.
+        share: Value of the option.
+        most: Largest share.
+        meaning: Meaning of the largest share, for the error.
 
     Raises:
-        ConfigError: With what the largest one means.
+        ConfigError: If it is not.
     """
     if not 0 <= share <= most:
         raise ConfigError(f"{name} is {share}; expected a share from 0 to {most:g} ({meaning})")
 
 
 def check_conflicts(labels: NDArray[np.int64], conflict_share: float) -> None:
-    """Refuse a share that asks for bias-conflicting training samples and is rounded to none of some class.
+    """Check that a share of bias-conflicting training samples is not rounded to none in some class.
+
+    Args:
+        labels: Class of each training sample, [N].
+        conflict_share: Share of bias-conflicting samples; 0 is allowed.
 
     Raises:
-        ConfigError: With the smallest class and how to get some.
+        ConfigError: If the smallest class gets none; the message says how to get some.
     """
     smallest = int(np.unique(labels, return_counts=True)[1].min())
     if conflict_share > 0 and smallest - round((1 - conflict_share) * smallest) == 0:
         raise ConfigError(
-            f"a share of {conflict_share:g} of the {smallest} training images of the smallest class is no image at "
-            "all; expected at least one that contradicts the attribute: take more images (num_train) or a larger share"
+            f"a share of {conflict_share:g} of the {smallest} training images of the smallest class rounds to no "
+            "image; expected at least one that contradicts the attribute: use more images (num_train) or a larger share"
         )

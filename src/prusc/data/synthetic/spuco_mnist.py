@@ -1,4 +1,4 @@
-"""SpuCoMNIST: pairs of digits as classes, and a background whose colour is more or less easy to learn."""
+"""SpuCoMNIST: pairs of digits as classes, and a coloured background that is more or less easy to learn."""
 
 import colorsys
 from pathlib import Path
@@ -13,11 +13,11 @@ from prusc.errors import ConfigError, nearest_names
 
 NUM_CLASSES = 5
 COLOUR_NAMES = ("red", "lime", "green", "blue", "purple")
-"""Hues at 0, 72, 144, 216 and 288 degrees, fully saturated; the one at a class's index agrees with it."""
+"""Hues at 0, 72, 144, 216 and 288 degrees, fully saturated. The one at the index of a class agrees with it."""
 
 # Side of the square in the upper left corner that is coloured.
 _MAGNITUDES = {"large": IMAGE_SIZE, "medium": 4, "small": 2}
-# Side of the square in the upper left corner of which 49 pixels are coloured, others for each image.
+# Side of the square in the upper left corner. 49 of its pixels are coloured, drawn anew for each image.
 _VARIANCES = {"low": 7, "medium": 14, "high": IMAGE_SIZE}
 _NUM_PIXELS = 49
 
@@ -34,31 +34,33 @@ def load_spuco_mnist(
 ) -> Data:
     """Compose SpuCoMNIST: classes 0 or 1, 2 or 3, ... and a colour in the background, where the image is black.
 
-    Either `magnitude` says how much of the background is coloured (large is easy to learn), or `variance` how far 49
-    coloured pixels are strewn (low is easy).
+    `magnitude` sets how much of the background is coloured; large is easy to learn. Alternatively, `variance` sets how
+    widely 49 coloured pixels are scattered; low is easy to learn.
 
     Args:
         source: Folder of the original images; see :func:`~prusc.data.synthetic.idx_files.read_mnist`.
-        download: Download MNIST into it if it is not there.
-        magnitude: ``large``: all of it; ``medium``: a corner of 4x4; ``small``: of 2x2. Large if nothing is given.
-        variance: ``low``: a corner of 7x7; ``medium``: 49 pixels of a corner of 14x14; ``high``: of the whole image.
+        download: Download MNIST into the folder if it is missing.
+        magnitude: ``large``: the whole background; ``medium``: a corner of 4x4; ``small``: a corner of 2x2. If
+            neither `magnitude` nor `variance` is given, it is ``large``.
+        variance: ``low``: a corner of 7x7; ``medium``: 49 pixels of a corner of 14x14; ``high``: 49 pixels of the whole
+            image.
         strength: Share of the train and val samples of each class whose colour agrees with it, in ``[0.2, 1]``.
-        num_train: How many training images; all but those for validation if ``None``.
-        seed: Decides the images of train and val, the colours, the pixels and the order.
+        num_train: Number of training images; ``None`` takes all that are not kept for validation.
+        seed: Seed of the choice of images, of the colours, of the pixels and of the order.
 
     Returns:
-        Inputs uint8 [N, 3, 28, 28]; attribute ``background``; in test each class has as many samples of one colour as
-        of another.
+        Inputs uint8 [N, 3, 28, 28]; attribute ``background``. In test, each class has the same number of samples of
+        each colour.
 
     Raises:
-        ConfigError: If an argument is out of range, both `magnitude` and `variance` are given or there is no source.
+        ConfigError: If an argument is out of range, both `magnitude` and `variance` are given or no source is given.
         DataError: If the original images cannot be read.
 
     References:
         Joshi et al. 2023, arXiv:2306.11957.
     """
     if magnitude is not None and variance is not None:
-        raise ConfigError(f"magnitude {magnitude!r} and variance {variance!r} are given; expected one of the two")
+        raise ConfigError(f"magnitude {magnitude!r} and variance {variance!r} are both given; expected one of them")
     kind, chosen_value = ("magnitude", magnitude or "large") if variance is None else ("variance", variance)
     sides = _MAGNITUDES if kind == "magnitude" else _VARIANCES
     if chosen_value not in sides:
@@ -105,7 +107,7 @@ def load_spuco_mnist(
 
 
 def _choose_pixels(num_images: int, side: int, strewn: bool, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Say for each image which pixels [N, 28, 28] of a corner are coloured: all of them, or 49 drawn for each image."""
+    """Choose the coloured pixels of a corner for each image, [N, 28, 28]: all of them, or 49 random ones."""
     pixels = np.zeros((num_images, IMAGE_SIZE, IMAGE_SIZE), dtype=np.bool_)
     if not strewn:
         pixels[:, :side, :side] = True

@@ -1,0 +1,167 @@
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from prusc.config import (
+    AuditConfig,
+    ClusteringConfig,
+    DataConfig,
+    DebiasingSetConfig,
+    ERMConfig,
+    FinetuneConfig,
+    MaskConfig,
+    RunConfig,
+    RuntimeConfig,
+    SelectionConfig,
+    StickerConfig,
+    config_from_dict,
+    config_to_dict,
+)
+from prusc.errors import ConfigError
+
+PARTS = [
+    DataConfig,
+    StickerConfig,
+    ERMConfig,
+    ClusteringConfig,
+    DebiasingSetConfig,
+    MaskConfig,
+    FinetuneConfig,
+    SelectionConfig,
+    AuditConfig,
+    RuntimeConfig,
+    RunConfig,
+]
+
+
+def through_toml(config: Any) -> Any:
+    return config_from_dict(type(config), tomllib.loads(tomli_w.dumps(config_to_dict(config))))
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_defaults_survive_toml(kind: type) -> None:
+    assert through_toml(kind()) == kind()
+
+
+def test_every_setting_survives_toml() -> None:
+    config = RunConfig(
+        data="/data/celeba",
+        layout="celeba",
+        skip_bad=True,
+        model="resnet18",
+        weights=Path("/w/resnet.safetensors"),
+        method="jtt",
+        method_options=("upweight=5",),
+        tuning_budget=2,
+        seed=2**63 - 1,
+        controls=False,
+        evaluate_candidates=True,
+        data_options=DataConfig(
+            0.9,
+            3,
+            "Blond_Hair",
+            ("Male", "Young"),
+            64,
+            1.5,
+            ("no", "yes"),
+            "file",
+            "none",
+            "lesion_id",
+            "images",
+            "1pct",
+            0.1,
+            0.3,
+            "lesions",
+            Path("/land"),
+            Path("/water"),
+            StickerConfig((0.5, 0.1), (0.5,), (0.0,), 0.2, "masks"),
+            48,
+            Path("/mnist"),
+            Path("/cifar"),
+            False,
+            12,
+            0.05,
+            0.25,
+            "small",
+            "low",
+            0.995,
+            10,
+        ),
+        erm=ERMConfig(3, 16, 0.5, 0.0, True, 0.25),
+        clustering=ClusteringConfig(None, (3, 5), 2, Path("c.csv"), 1, 10, 0.5, 0.25),
+        debiasing_set=DebiasingSetConfig("val", 0.5, 3, 0.25, 4, True, 0.5),
+        masks=MaskConfig(
+            9, 8, 0.2, -1.0, 0.5, 0.0, 0.1, "cluster", "sum-of-logits", 0.0, 2, ("a.*",), ("b", "c"), False
+        ),
+        finetune=FinetuneConfig((), 2, 0, (), 7, 8, 0.0),
+        selection=SelectionConfig("class-accuracy", 1.5, 1.0, 0.01),
+        audit=AuditConfig(3, 9, 0.01, 50),
+        runtime=RuntimeConfig("cpu", "bf16-mixed", True, 0, 9),
+    )
+    plain = config_to_dict(config)
+    defaults = RunConfig()
+    for part in dataclasses.fields(config):
+        # Otherwise the test would not notice a setting that is lost.
+        assert getattr(config, part.name) != getattr(defaults, part.name) or part.name in ("trained", "pretrained"), (
+            part.name
+        )
+    assert through_toml(config) == config
+    assert plain["weights"] == "/w/resnet.safetensors"
+    assert plain["masks"]["exclude"] == ["b", "c"]
+    trained = RunConfig(trained=Path("t.pt"))
+    assert through_toml(trained) == trained
+
+
+def test_a_setting_that_is_none_though_its_default_is_not_stays_none() -> None:
+    config = RunConfig(clustering=ClusteringConfig(checkpoint=None))
+    assert RunConfig().clustering.checkpoint is not None
+    assert through_toml(config).clustering.checkpoint is None
+
+
+def test_absent_settings_have_their_defaults() -> None:
+    assert config_from_dict(RunConfig, {}) == RunConfig()
+    assert config_from_dict(RunConfig, {"masks": {"beta": 3}}) == RunConfig(masks=MaskConfig(beta=3.0))
+    assert isinstance(config_from_dict(MaskConfig, {"beta": 3}).beta, float)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"maskes": {}}, "unknown setting maskes; did you mean masks"),
+        ({"masks": {"step": 3}}, r"unknown setting masks\.step; did you mean steps"),
+        ({"masks": 3}, "setting masks must be a table of settings, found 3"),
+        ({"masks": {"steps": "many"}}, r"setting masks\.steps must be int, found 'many'"),
+        ({"masks": {"steps": True}}, r"masks\.steps must be int, found True"),
+        ({"masks": {"steps": 1.5}}, r"masks\.steps must be int, found 1\.5"),
+        ({"masks": {"beta": True}}, r"masks\.beta must be float, found True"),
+        ({"masks": {"negatives": "all"}}, r"masks\.negatives must be one of 'other-class', 'cluster', found 'all'"),
+        ({"masks": {"include": "encoder"}}, r"masks\.include must be .*, found 'encoder'"),
+        ({"masks": {"include": [1]}}, r"masks\.include must be str, found 1"),
+        ({"weights": 3}, "setting weights must be Path, found 3"),
+        ({"controls": 1}, "setting controls must be bool, found 1"),
+        ({"clustering": {"num_clusters": "eight"}}, r"clustering\.num_clusters must be int, found 'eight'"),
+        ({"seed": "none"}, "setting seed must be int, found 'none'"),
+        ({"masks": {"steps": 0}}, r"masks\.steps must be at least 1, found 0"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config_from_dict(RunConfig, values)
+
+
+@pytest.mark.parametrize("text", ["none", "None", "0.05"])
+def test_texts_and_paths_may_be_called_none(text: str) -> None:
+    """In a table, the column ``none`` turns splitting off, so the word stands for itself there."""
+    assert config_from_dict(DataConfig, {"split_column": text}).split_column == text
+    assert config_from_dict(DataConfig, {"source": text}).source == Path(text)
+
+
+def test_the_setting_of_a_part_is_named_with_the_part() -> None:
+    with pytest.raises(ConfigError, match=r"unknown setting data_options\.stickers\.sise; did you mean size"):
+        config_from_dict(RunConfig, {"data_options": {"stickers": {"sise": 0.3}}})
+    with pytest.raises(ConfigError, match=r"unknown setting recipe\.betta"):
+        config_from_dict(MaskConfig, {"betta": 1}, where="recipe.")
