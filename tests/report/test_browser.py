@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from prusc.benchmark import Workers, parse_matrix, run_bench
 from prusc.report import compare_runs, write_report
-from prusc.runs.samples.exhibit import MAX_MAP_SAMPLES
+from prusc.runs.samples.shown import MAX_MAP_SAMPLES
 from tests.benchmark.matrices import tiny_matrix
 from tests.run_folders import make_audit, make_run
 

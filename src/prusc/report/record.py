@@ -22,7 +22,8 @@ from prusc.runs.audit import AUDIT_FILE, IMAGES_FILE
 from prusc.runs.folder import CONFIG, FORMAT, METRICS, read_config
 from prusc.runs.samples.attention import MeanShare, RegionAttention
 from prusc.runs.samples.contact_sheets import SUFFIX, TileSize
-from prusc.runs.samples.exhibit import ABOUT, ATTENTION, FOLDER, MAP, MAX_PICTURES_PER_CELL_SIDE, TABLE
+from prusc.runs.samples.files import ABOUT, ATTENTION, FOLDER, MAP, TABLE
+from prusc.runs.samples.shown import MAX_PICTURES_PER_CELL_SIDE
 from prusc.stages.audit.clusters import ClusterAudit
 from prusc.stages.evaluation import GroupEvaluation
 from prusc.stages.selection.judges import CellAccuracy

@@ -40,7 +40,7 @@ class SampleRecord:
     """What a run kept of single samples.
 
     Attributes:
-        table: One row per sample that was predicted, see `prusc.runs.samples.exhibit`.
+        table: One row per sample that was predicted, see `prusc.runs.samples.table`.
         map_before: Principal components [samples on the map, components] by the original network; ``None`` if missing.
         map_after: By the network that was handed back; ``None`` of an audit too.
         explained_variance: Of each map's two axes.

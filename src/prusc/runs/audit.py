@@ -15,7 +15,8 @@ from prusc.engine.progress import Progress
 from prusc.engine.runtime import stage_generator
 from prusc.runs.artifacts import data_to_dict, told_versions
 from prusc.runs.folder import FORMAT
-from prusc.runs.samples.exhibit import Exhibit, write_samples
+from prusc.runs.samples.exhibit import Exhibit
+from prusc.runs.samples.write import write_samples
 from prusc.runs.session import OpenRun, Original, find_original, open_run
 from prusc.stages.audit.clusters import AUDIT_TEXTS, Agreement, Audit, audit_clusters, measure_agreement
 from prusc.stages.pseudo_attributes.clustering import Clustering

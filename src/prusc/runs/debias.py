@@ -16,7 +16,8 @@ from prusc.errors import ConfigError
 from prusc.masks import BinaryMask, whole_mask
 from prusc.runs.artifacts import read_masks, write_debiasing_set, write_masks, write_result
 from prusc.runs.result import VERDICT_TEXTS, DebiasingResult, summarise
-from prusc.runs.samples.exhibit import Exhibit, write_samples
+from prusc.runs.samples.exhibit import Exhibit
+from prusc.runs.samples.write import write_samples
 from prusc.runs.session import OpenRun, Original, find_original, open_run
 from prusc.stages.audit.clusters import judge_clusters
 from prusc.stages.candidates import DENSE, DENSE_FAMILIES, Candidate, Setting, try_heads, try_training

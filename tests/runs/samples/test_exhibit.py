@@ -16,7 +16,7 @@ from prusc.config import ClusteringConfig, ERMConfig, FinetuneConfig, MaskConfig
 from prusc.data import Data, Split
 from prusc.errors import DataError
 from prusc.report import write_report
-from prusc.runs.samples.exhibit import find_components
+from prusc.runs.samples.components import find_components
 from tests.networks import striped_data
 
 TINY = RunConfig(

@@ -1,0 +1,32 @@
+"""Principal components of the representations, for the map of the samples."""
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from torch import Tensor
+from torch.nn import functional as F
+
+_NUM_COMPONENTS = 50
+
+
+def find_components(
+    values: Float[Tensor, "samples dim"],
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return the first principal components of the representations' directions, and their shares of the variance.
+
+    Two make a map; the rest is what t-SNE starts from.
+
+    Args:
+        values: Representations, any scale.
+
+    Returns:
+        Coordinates [samples, components], at least two, and one share for each component.
+    """
+    unit = F.normalize(values.double(), dim=1).numpy()
+    num_components = min(_NUM_COMPONENTS, *unit.shape)
+    with np.errstate(invalid="ignore"):  # Where all samples are alike there is no variance to share.
+        found = PCA(num_components, random_state=0).fit(unit)
+    missing = max(0, 2 - num_components)
+    coordinates = np.pad(found.transform(unit), ((0, 0), (0, missing)))
+    return coordinates.astype(np.float32), np.pad(np.nan_to_num(found.explained_variance_ratio_), (0, missing))
