@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from prusc.report.clusters import view_attention, view_clusters
-from prusc.report.record import read_run
+from prusc.report.reading.run import read_run
 from prusc.report.run_page import notes
 from prusc.stages.evaluation import wilson_interval
 from tests.run_folders import change_metrics, make_audit, make_run

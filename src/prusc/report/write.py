@@ -13,7 +13,7 @@ from prusc.report.bench_page import is_bench, render_bench
 from prusc.report.comparison import render_comparison
 from prusc.report.figures import draw_figures
 from prusc.report.model_card import make_model_card
-from prusc.report.record import read_run
+from prusc.report.reading.run import read_run
 from prusc.report.run_page import render_run
 from prusc.report.sample_map import MapKind
 from prusc.runs.folder import write_file

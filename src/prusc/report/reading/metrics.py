@@ -1,0 +1,127 @@
+"""Reading ``metrics.json`` and ``audit.json``, which say how a run or an audit came out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from prusc.errors import RunFolderError
+from prusc.report.reading.optional import describe_error, read_json
+from prusc.runs.artifacts import evaluation_from_dict
+from prusc.runs.audit import AUDIT_FILE
+from prusc.runs.folder import FORMAT, METRICS
+from prusc.stages.audit.clusters import ClusterAudit
+from prusc.stages.evaluation import GroupEvaluation
+from prusc.stages.selection.judges import CellAccuracy
+
+
+def read_metrics(
+    path: Path,
+) -> tuple[dict[str, Any], dict[str, dict[str, GroupEvaluation]], tuple[CellAccuracy, ...]]:
+    """Read ``metrics.json``.
+
+    Args:
+        path: The run folder.
+
+    Returns:
+        Its content, its figures by network and split, and its cells; all empty if the run is not finished.
+
+    Raises:
+        RunFolderError: If it is damaged, or a newer prusc wrote it.
+    """
+    metrics = _read_told(path / METRICS, _check_metrics)
+    if not metrics:
+        return {}, {}, ()
+    return metrics, *_check_metrics(metrics)
+
+
+def read_audit(path: Path) -> dict[str, Any]:
+    """Read ``audit.json``; empty without an audit.
+
+    Raises:
+        RunFolderError: If it is damaged, or a newer prusc wrote it.
+    """
+    return _read_told(path / AUDIT_FILE, _check_audit)
+
+
+def _read_told(path: Path, check: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    """Read the file that says how a run or an audit came out; without it that is not finished."""
+    if not path.is_file():
+        return {}
+    try:
+        told: dict[str, Any] = read_json(path)
+        found = told["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(
+            f"{path} is damaged ({describe_error(error)}); copy it again, or run anew with --force"
+        ) from error
+    if not isinstance(found, int) or found > FORMAT:
+        raise RunFolderError(
+            f"{path} has format {found!r}, this prusc reads up to format {FORMAT}; use the prusc that wrote it "
+            f"({told.get('prusc', 'unknown version')}) or a newer one"
+        )
+    try:
+        told = _name_after(told)
+        check(told)
+        read_tested(told)
+    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise RunFolderError(
+            f"{path} is not as prusc writes it ({describe_error(error)}); copy it again, or run anew with --force"
+        ) from error
+    return told
+
+
+def _check_metrics(
+    metrics: dict[str, Any],
+) -> tuple[dict[str, dict[str, GroupEvaluation]], tuple[CellAccuracy, ...]]:
+    """Return the figures; raises where something is not there that the report cannot do without."""
+    evaluations = {
+        network: {split: evaluation_from_dict(values) for split, values in splits.items()}
+        for network, splits in metrics["results"].items()
+    }
+    cells = tuple(CellAccuracy(**cell) for cell in metrics["cells"])
+    for network in ("erm", "subnetwork"):
+        evaluations[network]["test"].worst_group.num_samples  # noqa: B018 -- raises where it is not there
+    for name in ("data", "model", "seed", "verdict", "verdict_text", "chosen", "density", "density_per_layer"):
+        metrics[name]
+    metrics["data"]["classes"]
+    return evaluations, cells
+
+
+def _check_audit(audit: dict[str, Any]) -> None:
+    for name in ("data", "model", "seed", "verdict", "verdict_text", "structure", "clusters", "agreements"):
+        audit[name]
+    audit["data"]["classes"]
+
+
+def _name_after(told: dict[str, Any]) -> dict[str, Any]:
+    """Call the network that a run hands back ``subnetwork``, whichever remedy made it: reports have one word for it."""
+    family = told.get("handed_back", "subnetwork")
+    if family == "subnetwork":
+        return told
+    plain = {"cells": [], "density_per_layer": {}, "verdict": "applied"}
+    plain["verdict_text"] = f"the result is the network after {told['method_title']} ({told['paper']})"
+    results, chosen = told["results"], told["chosen"]
+    return {
+        **plain,
+        **told,
+        "results": {"erm": results["erm"], "subnetwork": results[family]},
+        "chosen": {"erm": chosen["erm"], "subnetwork": chosen[family]},
+    }
+
+
+def read_tested(told: Mapping[str, Any]) -> tuple[ClusterAudit, ...] | None:
+    """Return the clusters as they were tested; ``None`` from an older prusc, or if there is nothing yet."""
+    if "clusters" not in told:
+        return None
+    names = {item.name for item in fields(ClusterAudit)}
+    found = []
+    for cluster in told["clusters"]:
+        # An audit tells the counts by the names of the classes as well.
+        values = {name: value for name, value in cluster.items() if name in names}
+        counts = values["class_counts"]
+        values["class_counts"] = tuple(counts.values() if isinstance(counts, dict) else counts)
+        intervals = ("ci95", "others_ci95", "loss_ci95")
+        values |= {name: None if values[name] is None else tuple(values[name]) for name in intervals}
+        found.append(ClusterAudit(**values))
+    return tuple(found)
