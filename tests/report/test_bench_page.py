@@ -48,7 +48,7 @@ def test_rows_lead_nowhere_but_into_the_folder(bench: Path, tmp_path: Path) -> N
     page = (tmp_path / "report.html").read_text()
     assert 'href="./etc/"' in page
     assert 'href="./javascript:alert(1)/"' in page
-    assert "The run folders are gone." in page
+    assert "The run folders no longer exist." in page
 
 
 def test_several_data_sets_have_their_mean_first(bench: Path, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_run_of_another_remedy_has_a_report_and_a_model_card(bench: Path) -> N
     assert write_report(folder, figures=True) == ()
     page, card = (folder / "report.html").read_text(), (folder / "model-card.md").read_text()
     assert "GroupDRO: on the test split" in page
-    assert "It has one setting" in page
+    assert "This method has a single setting" in page
     assert 'id="mask"' not in page
     assert "Group labels were used for training, evaluation only." in page
     assert "small-cnn, after GroupDRO" in card

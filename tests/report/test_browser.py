@@ -149,8 +149,8 @@ def test_pointing_at_a_sample_shows_it(browser: Browser, pages: dict[str, Path])
         "sample": row["sample_id"],
         "class": names[row["label"]],
         "cluster": str(row["cluster"]),
-        "before": names[row["prediction/erm"]],
-        "after": names[row["prediction/subnetwork"]],
+        "ERM network": names[row["prediction/erm"]],
+        "chosen network": names[row["prediction/subnetwork"]],
         "place": row["attribute/place"],
     }
     colours = """new Set(document.querySelector("#map-detail canvas").getContext("2d")
@@ -197,7 +197,7 @@ def test_the_map_is_recoloured_filtered_and_switched(browser: Browser, pages: di
 def test_tables_are_sorted_by_mouse_and_by_keyboard(browser: Browser, pages: dict[str, Path]) -> None:
     opened = Opened(browser, pages["run"])
     table = opened.page.locator("#groups table")
-    button = table.locator("th button", has_text="after")
+    button = table.locator("th button", has_text="chosen network")
 
     def values() -> list[float]:
         cells = table.locator("tbody td:nth-child(6)")

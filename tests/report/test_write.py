@@ -105,7 +105,7 @@ def test_an_audit_has_a_report_of_its_own(tmp_path: Path, capsys: Capture) -> No
     sections = ["clusters", "follows", "map", "attention", "look", "made"]
     assert [found["id"] for tag, found in page.elements if tag == "section"] == sections
     told = json.loads((audit / "audit.json").read_text())
-    assert "A shortcut is suspected: within 1 of 3 clusters" in page.text
+    assert "A shortcut is suspected: in 1 of 3 clusters, the network fails the other classes." in page.text
     num_right = sum(sum(c["class_counts"].values()) * c["accuracy"] for c in told["clusters"])
     assert f"{100 * num_right / 120:.1f} %" in page.text
     for cluster in told["clusters"]:
@@ -121,13 +121,11 @@ def test_an_audit_has_a_report_of_its_own(tmp_path: Path, capsys: Capture) -> No
     assert {path.name for path in (audit / "figures").iterdir()} == {"map.png", "map.svg"}
 
 
-@pytest.mark.parametrize(
-    ("verdict", "shown"), [("unclear", "Unclear: within 1 of 3"), ("not-found", "No shortcut was")]
-)
+@pytest.mark.parametrize(("verdict", "shown"), [("unclear", "Unclear: in 1 of 3"), ("not-found", "No shortcut was")])
 def test_an_audit_that_suspects_nothing_says_so(tmp_path: Path, verdict: str, shown: str) -> None:
     page = report_of(make_audit(tmp_path / "audit", verdict=verdict, attribute=None))
     assert shown in page.text
-    assert "Group labels were used for nothing" in page.text
+    assert "No group labels were used." in page.text
     assert ("weak structure" in page.text) == (verdict == "not-found")
 
 
@@ -146,7 +144,10 @@ def test_hostile_names_show_as_text_in_an_audit_too(tmp_path: Path) -> None:
         (lambda audit: shutil.rmtree(audit / "samples"), "samples/samples.csv is missing"),
         (lambda audit: (audit / "samples/map.safetensors").unlink(), "There is no map"),
         (lambda audit: (audit / "clusters.csv").unlink(), "clusters.csv is missing"),
-        (lambda audit: (audit / "history.csv").write_text("step\n1\n"), "a run went on from this audit"),
+        (
+            lambda audit: (audit / "history.csv").write_text("step\n1\n"),
+            "a run that continued this audit is not finished",
+        ),
     ],
 )
 def test_what_an_audit_lacks_is_said(tmp_path: Path, change: Callable[[Path], object], shown: str) -> None:
@@ -174,7 +175,7 @@ def test_a_damaged_audit_is_refused(tmp_path: Path, capsys: Capture, content: st
 
 def test_a_finished_run_is_not_reported_as_the_audit_that_it_went_on_from(run: Path) -> None:
     (run / "audit.json").write_text("{")
-    assert "A better network was found" in report_of(run).text
+    assert "prusc found a better network." in report_of(run).text
 
 
 def test_nothing_but_its_own_scripts_may_run_and_nothing_is_asked_for(run: Path) -> None:
@@ -222,7 +223,7 @@ def test_one_group_and_no_attributes(tmp_path: Path) -> None:
 
 def test_what_was_trained_on_validation_says_so(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    told = "Validation samples were trained on as well"
+    told = "Validation samples were also used for training"
     assert told not in report_of(run).text
     assert told not in (run / "model-card.md").read_text("utf-8")
     metrics = json.loads((run / "metrics.json").read_text())
@@ -233,7 +234,9 @@ def test_what_was_trained_on_validation_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verdict", ["no-shortcut", "shortcut-only"])
 def test_a_verdict_that_is_none_of_improved(tmp_path: Path, verdict: str) -> None:
-    assert "Nothing better was found" in report_of(make_run(tmp_path / "run", verdict=verdict)).text
+    assert (
+        "prusc found no better network: the ERM network" in report_of(make_run(tmp_path / "run", verdict=verdict)).text
+    )
 
 
 def remove(*names: str) -> Callable[[Path], object]:
@@ -248,7 +251,7 @@ def damage(name: str) -> Callable[[Path], object]:
     ("change", "missing", "shown"),
     [
         (remove("samples/samples.csv"), "samples/samples.csv is missing", "There is no map"),
-        (remove("samples/map.safetensors"), "map.safetensors is missing: the report does without the map", "is no map"),
+        (remove("samples/map.safetensors"), "map.safetensors is missing: the report lacks the map", "is no map"),
         (remove("samples/attention.safetensors"), "attention.safetensors is missing", "Not shown: samples/attention"),
         (remove("samples/pictures-000.webp"), "pictures-000.webp is missing", "30 of 30 pictures are missing"),
         (remove("history.csv"), "history.csv is missing", "No mask was learned yet"),
@@ -283,7 +286,7 @@ def test_a_run_that_is_not_finished_shows_what_there_is(run: Path, tmp_path: Pat
     begun = tmp_path / "begun"
     begun.mkdir()
     shutil.copy(run / "config.toml", begun)
-    assert "The run folder holds no clusters" in report_of(begun).text
+    assert "The run folder has no clusters" in report_of(begun).text
 
 
 @pytest.mark.parametrize(
@@ -342,7 +345,7 @@ def test_whatever_goes_wrong_after_a_run_is_told_in_one_line(run: Path, monkeypa
         raise ZeroDivisionError("a bug\nof two lines")
 
     monkeypatch.setattr("prusc.report.write.render_run", fail)
-    assert try_report(run) == f"a bug of two lines (all the rest is done; prusc report {run} tries again)"
+    assert try_report(run) == f"a bug of two lines (the run itself is complete; prusc report {run} tries again)"
 
 
 def test_figures_and_model_card(run: Path) -> None:

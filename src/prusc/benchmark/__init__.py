@@ -1,4 +1,4 @@
-"""All methods on equal terms: a matrix of methods, data, networks and seeds, run cell by cell."""
+"""Benchmarks: a matrix of methods, data, networks and seeds, in which all methods run under equal conditions."""
 
 from prusc.benchmark.backends import Workers as Workers
 from prusc.benchmark.matrix import Cell as Cell

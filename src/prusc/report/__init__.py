@@ -1,4 +1,4 @@
-"""Pages for people: reports of runs and audits, runs side by side, figures, a model card; from run folders alone."""
+"""Reports of runs and audits, comparison pages, figures and model cards, made from run folders alone."""
 
 from prusc.report.write import compare_runs as compare_runs
 from prusc.report.write import try_report as try_report

@@ -1,4 +1,4 @@
-"""What a report sees of the folder of a run, whole or half, or of an audit."""
+"""The content of a run folder as a report uses it: of a finished or unfinished run, or of an audit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,24 +16,24 @@ from prusc.stages.selection.judges import CellAccuracy
 
 @dataclass(frozen=True, eq=False)
 class RunRecord:
-    """A run folder as a report sees it; ``None`` is what is not there.
+    """The content of a run folder; missing parts are ``None``.
 
     Attributes:
         path: The folder.
-        metrics: ``metrics.json``; empty if the run is not finished.
-        audit: ``audit.json``; empty without an audit, and not read of a finished run.
-        evaluations: Figures by network and split; empty if the run is not finished.
-        cells: Accuracy before and after of the cells of the validation split that judged.
-        tested: Which clusters are suspects, those first; ``None`` if they were not tested.
-        look_at: The samples that an audit would look at first.
-        config: Every setting.
-        candidates: One row per network that was tried.
-        history: How the mask came about.
+        metrics: Content of ``metrics.json``; empty if the run is not finished.
+        audit: Content of ``audit.json``; empty without an audit, or if the run is finished.
+        evaluations: Results by network and split; empty if the run is not finished.
+        cells: Accuracy of both networks on the cells of the validation split that judged.
+        tested: Result of the test of each cluster, suspects first; ``None`` if the clusters were not tested.
+        look_at: Images to look at first, from an audit.
+        config: All settings.
+        candidates: One row per candidate network.
+        history: One row per logged step of mask learning.
         clusters: Cluster of each training and validation sample.
-        samples: What was kept of single samples.
-        log: What the run told.
+        samples: Record of single samples.
+        log: Content of ``log.txt``.
         seconds: Wall time by stage.
-        missing: A line for each thing that could not be read, with what the report does without.
+        missing: One line per file that could not be read, with what the report therefore lacks.
     """
 
     path: Path
@@ -54,34 +54,34 @@ class RunRecord:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run has come to its end."""
+        """Whether the run is finished."""
         return bool(self.metrics)
 
     @property
     def remedy(self) -> str:
-        """What another remedy than PruSC is called; empty if it is PruSC."""
+        """Title of the method; empty if it is PruSC."""
         return "" if self.metrics.get("method", "prusc") == "prusc" else str(self.metrics["method_title"])
 
     @property
     def is_audit(self) -> bool:
-        """Whether there is an audit and no finished run that went on with it."""
+        """Whether the folder has an audit but no finished run."""
         return bool(self.audit) and not self.metrics
 
     @property
-    def told(self) -> Mapping[str, Any]:
-        """What the folder tells of how it was made: ``metrics.json`` or ``audit.json``."""
+    def outcome(self) -> Mapping[str, Any]:
+        """Content of ``metrics.json``, or of ``audit.json`` without a finished run."""
         return self.metrics or self.audit
 
     @property
     def class_names(self) -> list[str]:
-        """Name of each label; numbers where the run has not come to its end."""
-        if self.told:
-            return [str(name) for name in self.told["data"]["classes"]]
+        """Name of each label; ``class 0`` and so on if the run is not finished."""
+        if self.outcome:
+            return [str(name) for name in self.outcome["data"]["classes"]]
         if self.clusters is None:
             return []
         return [f"class {label}" for label in range(int(self.clusters["label"].max()) + 1)]
 
     @property
     def data_name(self) -> str:
-        """What the data are called."""
-        return str(self.told["data"]["name"] if self.told else self.config.data)
+        """Name of the data."""
+        return str(self.outcome["data"]["name"] if self.outcome else self.config.data)

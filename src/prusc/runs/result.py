@@ -16,10 +16,10 @@ from prusc.stages.selection.judges import CellAccuracy, SelectionScore, Verdict
 
 # What tables call the networks of a run.
 FAMILY_TITLES = {
-    "erm": "before (ERM)",
+    "erm": "ERM network",
     "last_layer": "control: last layer refitted",
     "finetune_all": "control: all weights fine-tuned",
-    "subnetwork": "after",
+    "subnetwork": "chosen network",
 }
 
 VERDICT_TEXTS: dict[Verdict, str] = {

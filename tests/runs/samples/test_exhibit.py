@@ -99,7 +99,7 @@ def test_inputs_that_are_no_pictures(tmp_path: Path) -> None:
     assert about["thumbnails"]["num_files"] == about["pictures"]["num_files"] == 0
     assert write_report(tmp_path / "run") == ()
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
-    assert "the inputs of this data set are no images" in page
+    assert "the inputs of this data set are not images" in page
     assert "There is no map" not in page
 
 
@@ -149,7 +149,7 @@ def test_a_run_in_python_leaves_a_report_and_a_model_card(
         raise OSError("no space")
 
     monkeypatch.setattr("prusc.report.write.render_run", fail)
-    with pytest.warns(UserWarning, match="no report: no space .all the rest is done; prusc report"):
+    with pytest.warns(UserWarning, match="no report: no space .the run itself is complete; prusc report"):
         result = debias(data=striped_data(60), config=TINY, out=tmp_path / "run")
     assert result.chosen["erm"]
     assert (tmp_path / "run/metrics.json").is_file()

@@ -1,1 +1,1 @@
-"""Reading the folder of a run or an audit for a report: what is there, and what is missing."""
+"""Reading of run folders for reports."""

@@ -1,4 +1,4 @@
-"""Reading ``metrics.json`` and ``audit.json``, which say how a run or an audit came out."""
+"""Reading of ``metrics.json`` and ``audit.json``, the results of a run and of an audit."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -24,12 +24,12 @@ def read_metrics(
         path: The run folder.
 
     Returns:
-        Its content, its figures by network and split, and its cells; all empty if the run is not finished.
+        Its content, the results by network and split, and the cells; all empty if the run is not finished.
 
     Raises:
         RunFolderError: If it is damaged, or a newer prusc wrote it.
     """
-    metrics = _read_told(path / METRICS, _check_metrics)
+    metrics = _read_outcome(path / METRICS, _check_metrics)
     if not metrics:
         return {}, {}, ()
     return metrics, *_check_metrics(metrics)
@@ -41,47 +41,48 @@ def read_audit(path: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: If it is damaged, or a newer prusc wrote it.
     """
-    return _read_told(path / AUDIT_FILE, _check_audit)
+    return _read_outcome(path / AUDIT_FILE, _check_audit)
 
 
-def _read_told(path: Path, check: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-    """Read the file that says how a run or an audit came out; without it that is not finished."""
+def _read_outcome(path: Path, check: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    """Read and check a file of results; empty if it is missing, which means that the run is not finished."""
     if not path.is_file():
         return {}
     try:
-        told: dict[str, Any] = read_json(path)
-        found = told["format"]
+        outcome: dict[str, Any] = read_json(path)
+        found = outcome["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise RunFolderError(
-            f"{path} is damaged ({describe_error(error)}); copy it again, or run anew with --force"
+            f"{path} is damaged ({describe_error(error)}); copy the folder again, or repeat the run with --force"
         ) from error
     if not isinstance(found, int) or found > FORMAT:
         raise RunFolderError(
             f"{path} has format {found!r}, this prusc reads up to format {FORMAT}; use the prusc that wrote it "
-            f"({told.get('prusc', 'unknown version')}) or a newer one"
+            f"({outcome.get('prusc', 'unknown version')}) or a newer one"
         )
     try:
-        told = _name_after(told)
-        check(told)
-        read_tested(told)
+        outcome = _name_after(outcome)
+        check(outcome)
+        read_tested(outcome)
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise RunFolderError(
-            f"{path} is not as prusc writes it ({describe_error(error)}); copy it again, or run anew with --force"
+            f"{path} is not as prusc writes it ({describe_error(error)}); copy the folder again, or repeat the run "
+            "with --force"
         ) from error
-    return told
+    return outcome
 
 
 def _check_metrics(
     metrics: dict[str, Any],
 ) -> tuple[dict[str, dict[str, GroupEvaluation]], tuple[CellAccuracy, ...]]:
-    """Return the figures; raises where something is not there that the report cannot do without."""
+    """Return the results by network and split, and the cells; raise if a required part is missing."""
     evaluations = {
         network: {split: evaluation_from_dict(values) for split, values in splits.items()}
         for network, splits in metrics["results"].items()
     }
     cells = tuple(CellAccuracy(**cell) for cell in metrics["cells"])
     for network in ("erm", "subnetwork"):
-        evaluations[network]["test"].worst_group.num_samples  # noqa: B018 -- raises where it is not there
+        evaluations[network]["test"].worst_group.num_samples  # noqa: B018 -- raises if it is missing
     for name in ("data", "model", "seed", "verdict", "verdict_text", "chosen", "density", "density_per_layer"):
         metrics[name]
     metrics["data"]["classes"]
@@ -94,30 +95,30 @@ def _check_audit(audit: dict[str, Any]) -> None:
     audit["data"]["classes"]
 
 
-def _name_after(told: dict[str, Any]) -> dict[str, Any]:
-    """Call the network that a run hands back ``subnetwork``, whichever remedy made it: reports have one word for it."""
-    family = told.get("handed_back", "subnetwork")
+def _name_after(outcome: dict[str, Any]) -> dict[str, Any]:
+    """Rename the chosen network of any method to ``subnetwork``, the one name that reports use."""
+    family = outcome.get("handed_back", "subnetwork")
     if family == "subnetwork":
-        return told
+        return outcome
     plain = {"cells": [], "density_per_layer": {}, "verdict": "applied"}
-    plain["verdict_text"] = f"the result is the network after {told['method_title']} ({told['paper']})"
-    results, chosen = told["results"], told["chosen"]
+    plain["verdict_text"] = f"the result is the network after {outcome['method_title']} ({outcome['paper']})"
+    results, chosen = outcome["results"], outcome["chosen"]
     return {
         **plain,
-        **told,
+        **outcome,
         "results": {"erm": results["erm"], "subnetwork": results[family]},
         "chosen": {"erm": chosen["erm"], "subnetwork": chosen[family]},
     }
 
 
-def read_tested(told: Mapping[str, Any]) -> tuple[ClusterAudit, ...] | None:
-    """Return the clusters as they were tested; ``None`` from an older prusc, or if there is nothing yet."""
-    if "clusters" not in told:
+def read_tested(outcome: Mapping[str, Any]) -> tuple[ClusterAudit, ...] | None:
+    """Return the result of the test of each cluster; ``None`` without results, or if an older prusc wrote them."""
+    if "clusters" not in outcome:
         return None
     names = {item.name for item in fields(ClusterAudit)}
     found = []
-    for cluster in told["clusters"]:
-        # An audit tells the counts by the names of the classes as well.
+    for cluster in outcome["clusters"]:
+        # In audit.json, the counts are a mapping by class name.
         values = {name: value for name, value in cluster.items() if name in names}
         counts = values["class_counts"]
         values["class_counts"] = tuple(counts.values() if isinstance(counts, dict) else counts)

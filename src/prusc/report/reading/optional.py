@@ -1,4 +1,4 @@
-"""Files that a report can do without."""
+"""Reading of files that may be missing."""
 
 import json
 from collections.abc import Callable
@@ -17,14 +17,23 @@ class OptionalFiles:
 
     Attributes:
         path: The folder.
-        missing: A line for each file that could not be read, with what the report does without.
+        missing: One line per file that could not be read, with what the report therefore lacks.
     """
 
     path: Path
     missing: list[str] = field(default_factory=list)
 
     def read(self, name: str, read: Callable[[Path], ContentT], what_for: str) -> ContentT | None:
-        """Read a file that a report can do without; note it if it is missing and ``what_for`` says what is lost."""
+        """Read one file, and note it in `missing` if that fails.
+
+        Args:
+            name: Path of the file, relative to the folder.
+            read: Reads it.
+            what_for: What the report lacks without the file; if empty, a missing file is not noted.
+
+        Returns:
+            Its content; ``None`` if it is missing or cannot be read.
+        """
         path = self.path / name
         try:
             return read(path)
@@ -33,7 +42,7 @@ class OptionalFiles:
         except (OSError, ValueError, KeyError, TypeError, SafetensorError, SyntaxError) as error:
             why = f"cannot be read ({describe_error(error)})"
         if what_for:
-            self.missing.append(f"{name} {why}: the report does without {what_for}")
+            self.missing.append(f"{name} {why}: the report lacks {what_for}")
         return None
 
 

@@ -1,4 +1,4 @@
-"""Reading the folder of a run, whole or half, or of an audit."""
+"""Reading of the folder of a run, finished or not, or of an audit."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,13 +20,13 @@ def read_run(path: Path) -> RunRecord:
     """Read a run folder.
 
     Args:
-        path: The folder of a run, finished or not, or of an audit, of this or an older prusc.
+        path: Folder of a run (finished or not) or an audit, written by this or an older prusc.
 
     Returns:
-        What is there.
+        Its content, with a list of what is missing.
 
     Raises:
-        RunFolderError: If it is no run folder, or ``metrics.json`` or ``audit.json`` is damaged or of a newer prusc.
+        RunFolderError: If it is no run folder, or ``metrics.json`` or ``audit.json`` is damaged or has a newer format.
         ConfigError: If the settings cannot be read.
     """
     if not path.is_dir():
@@ -41,32 +41,32 @@ def _read_folder(files: OptionalFiles) -> RunRecord:
     audit = read_audit(files.path) if not metrics else {}
     if not metrics and not audit:
         files.missing.append(
-            f"{METRICS} is missing: the run has not come to its end (the same prusc run command goes on with it); "
-            "there are no figures, and no network was chosen"
+            f"{METRICS} is missing: the run is not finished, so there are no results and no chosen network; repeat the "
+            "same prusc run command to continue it"
         )
     if not metrics and audit and (files.path / "history.csv").is_file():
         files.missing.append(
-            f"{METRICS} is missing: a run went on from this audit and has not come to its end (the same prusc run "
-            "command goes on with it); this is the report of the audit"
+            f"{METRICS} is missing: a run that continued this audit is not finished, so this is the report of the "
+            "audit; repeat the same prusc run command to continue the run"
         )
-    told = metrics or audit
-    # Other remedies have neither, and miss nothing.
+    outcome = metrics or audit
+    # Other methods have neither mask learning nor a record of samples.
     is_other = metrics.get("method", "prusc") != "prusc"
-    seconds = told.get("seconds") or files.read("stages/seconds.json", read_json, "") or {}
+    seconds = outcome.get("seconds") or files.read("stages/seconds.json", read_json, "") or {}
     return RunRecord(
         path=files.path,
         metrics=metrics,
         audit=audit,
         evaluations=evaluations,
         cells=cells,
-        tested=read_tested(told),
+        tested=read_tested(outcome),
         look_at=files.read(IMAGES_FILE, _read_look_at, "the images to look at first") if audit else None,
-        config=_read_config(files.path, told),
-        candidates=files.read("candidates.csv", pd.read_csv, "the networks that were tried" if metrics else ""),
-        history=(None if audit or is_other else files.read("history.csv", pd.read_csv, "how the mask came about")),
-        clusters=files.read("clusters.csv", _read_clusters, "the clusters' sizes"),
-        samples=read_samples(files) if told and not is_other else None,
-        log=files.read("log.txt", lambda path: path.read_text("utf-8", "replace"), "what the run told") or "",
+        config=_read_config(files.path, outcome),
+        candidates=files.read("candidates.csv", pd.read_csv, "the candidate networks" if metrics else ""),
+        history=(None if audit or is_other else files.read("history.csv", pd.read_csv, "the course of mask learning")),
+        clusters=files.read("clusters.csv", _read_clusters, "the sizes of the clusters"),
+        samples=read_samples(files) if outcome and not is_other else None,
+        log=files.read("log.txt", lambda path: path.read_text("utf-8", "replace"), "the log") or "",
         seconds=seconds,
         missing=tuple(files.missing),
     )
@@ -81,7 +81,7 @@ def _read_config(path: Path, metrics: Mapping[str, Any]) -> RunConfig:
 
 
 def _read_look_at(path: Path) -> pd.DataFrame:
-    # As text, since a sample or a class may be called NA or 007.
+    # As text, because a sample or a class may be named NA or 007.
     table = pd.read_csv(path, keep_default_na=False, dtype=str)
     table["is_suspect"] = table["is_suspect"] == "True"
     return table.astype({"rank": "int64", "cluster": "int64", "similarity": "float64"})

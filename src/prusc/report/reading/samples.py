@@ -1,4 +1,4 @@
-"""Reading what a run or an audit kept of single samples."""
+"""Reading of the record of single samples."""
 
 import io
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from prusc.runs.samples.shown import MAX_PICTURES_PER_CELL_SIDE
 
 
 def read_samples(files: OptionalFiles) -> SampleRecord | None:
-    """Return what a run or an audit kept of single samples; ``None`` if its table is missing."""
+    """Return the record of single samples; ``None`` if one of its tables cannot be read."""
     table = files.read(TABLE, _read_table, "pictures, map and Grad-CAM (runs of an older prusc have none)")
     about = None if table is None else files.read(ABOUT, read_json, "pictures, map and Grad-CAM")
     if table is None or about is None:
@@ -79,12 +79,12 @@ def _read_region(values: Mapping[str, Any]) -> RegionAttention:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    # As text, since a sample may be called NA or 007.
+    # As text, because a sample may be named NA or 007.
     table = pd.read_csv(path, keep_default_na=False, dtype=str)
     numbers = [name for name in table if name in ("index", "label", "cluster", "map", "picture", "attention")] + [
         name for name in table if str(name).startswith("prediction/")
     ]
-    if "similarity" not in table:  # of an older prusc, which gave positions in the order of similarity
+    if "similarity" not in table:  # an older prusc gave positions in the order of similarity
         table["similarity"] = -table["picture"].astype("int64")
     return table.astype({**dict.fromkeys(numbers, "int64"), "similarity": "float64"})
 

@@ -1,4 +1,4 @@
-"""Where the networks of an exhibit look: a map of attention for each of them and each sample."""
+"""Maps of attention: one per network of an exhibit and sample."""
 
 from collections.abc import Sequence
 
@@ -14,16 +14,16 @@ _ATTENTION_BATCH = 64
 
 
 def load_images(exhibit: Exhibit, indices: Sequence[int]) -> tuple[Tensor, float]:
-    """Return what the network is shown of some pictures, and the share of their side that it sees."""
+    """Return the transformed images of some samples, and the share of the image side that they show."""
     inputs = take_inputs(exhibit.data.val.inputs, torch.tensor(indices))
-    assert isinstance(inputs, Tensor), "only pictures are looked at"
+    assert isinstance(inputs, Tensor), "callers check that the inputs are images"
     runtime = exhibit.runtime
     images: Tensor = to_device(exhibit.transform(inputs), runtime.device, channels_last=runtime.config.channels_last)
     return images, images.shape[-1] / inputs.shape[-1]
 
 
 def compute_attention(exhibit: Exhibit, feature_map: str, indices: Sequence[int]) -> dict[str, Tensor]:
-    """Return the maps of attention of each network, [samples, rows, columns]."""
+    """Return the maps of attention by network, each [samples, rows, columns], for the predicted class."""
     found: dict[str, list[Tensor]] = {name: [] for name in exhibit.networks}
     for start in range(0, len(indices), _ATTENTION_BATCH):
         part = list(indices[start : start + _ATTENTION_BATCH])

@@ -1,4 +1,4 @@
-"""What a run or an audit keeps of single samples, so that a report shows them without the data and the networks."""
+"""What a run or an audit can show of single samples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ from prusc.data.transforms import InputTransform
 from prusc.engine.runtime import Runtime
 from prusc.stages.audit.clusters import ClusterAudit
 
-# What the networks that are shown are called among the predictions.
+# Family, in the predictions, of each network that is shown.
 FAMILY_OF = {"before": "erm", "after": "subnetwork"}
 
 
 @dataclass(frozen=True, eq=False)
 class Exhibit:
-    """What there is to show.
+    """What a run or an audit can show of its samples.
 
     Attributes:
-        data: Of which the validation split is shown.
-        networks: ``before`` and, of a run, ``after``: the same network if nothing was gained.
-        predictions: By family of networks (see `FAMILY_OF`) and split, of which there is at least ``val``.
-        clusters: Those of the validation split.
-        look_at: Validation samples that need a picture whatever else is chosen.
+        data: Data whose validation split is shown.
+        networks: ``before`` is the ERM network. A run also has ``after``, the chosen network, which may be the same.
+        predictions: Predicted classes by family of networks (see `FAMILY_OF`) and split; ``val`` is always there.
+        clusters: Clusters of the validation split.
+        look_at: Indices of validation samples that always get a picture.
         head_name: Module name of the head.
-        transform: Normalisation.
-        seed: Decides what is chosen at random.
-        runtime: Where to compute.
+        transform: Normalisation of the inputs.
+        seed: Seed of the random choices.
+        runtime: Device and processes.
     """
 
     data: Data
@@ -41,5 +41,5 @@ class Exhibit:
     runtime: Runtime
 
     def val_predictions(self, name: str) -> Tensor:
-        """Return what a network, ``before`` or ``after``, says of the validation samples."""
+        """Return the validation predictions of a network, ``before`` or ``after``."""
         return self.predictions[FAMILY_OF[name]]["val"]

@@ -1,4 +1,4 @@
-"""Names of the files that hold what a run keeps of single samples."""
+"""Names of the files with the record of single samples."""
 
 FOLDER = "samples"
 TABLE, ABOUT, MAP, ATTENTION, REGIONS = (

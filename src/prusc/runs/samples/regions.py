@@ -1,4 +1,4 @@
-"""How much of the networks' attention falls inside the regions that the data set knows."""
+"""Attention of the networks inside the regions that the data set knows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,12 +17,12 @@ from prusc.runs.samples.attention_maps import compute_attention
 from prusc.runs.samples.exhibit import Exhibit
 from prusc.runs.samples.files import REGIONS
 
-# So many give the share of attention inside a region to some 2 points.
+# This many samples give the share of the attention inside a region to about 2 points.
 MAX_REGION_SAMPLES = 500
 
 
 def measure_regions(folder: RunFolder, exhibit: Exhibit, feature_map: str) -> dict[str, Any]:
-    """Write and return how much attention falls inside the regions of validation samples drawn at random."""
+    """Write and return the share of the attention inside the regions of randomly drawn validation samples."""
     val = exhibit.data.val
     if val.regions is None:
         return {"regions": [], "num_unreadable": 0}
@@ -53,16 +53,16 @@ def measure_regions(folder: RunFolder, exhibit: Exhibit, feature_map: str) -> di
 
 
 def _find_regions(split: Split, indices: Sequence[int]) -> dict[int, Mapping[str, Tensor]]:
-    """Return the regions of those samples whose regions can be read."""
+    """Return the regions of the samples whose regions can be read and have the size of the image."""
     inputs = take_inputs(split.inputs, torch.tensor(indices[:1]))
     assert split.regions is not None
-    assert isinstance(inputs, Tensor), "only pictures are looked at"
+    assert isinstance(inputs, Tensor), "callers check that the inputs are images"
     found: dict[int, Mapping[str, Tensor]] = {}
     for index in indices:
         try:
             regions = split.regions(index)
             is_good = all(m.dtype == torch.bool and m.shape == inputs.shape[2:] for m in regions.values())
-        except Exception:  # noqa: BLE001 -- a file or anybody's function; the run does not depend on it
+        except Exception:  # noqa: BLE001 -- regions come from files or user code, and the run does not depend on them
             continue
         if is_good:
             found[index] = regions

@@ -1,4 +1,4 @@
-"""Which samples of the validation split are shown."""
+"""Choice of the validation samples that a report shows."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ import pandas as pd
 
 from prusc.runs.samples.exhibit import Exhibit
 
-# Points that a browser still draws smoothly.
+# A browser draws this many points without delay.
 MAX_MAP_SAMPLES = 5_000
-# What a report of 12 MB holds beside the map's thumbnails.
+# With these and the thumbnails of the map, a report stays below 12 MB.
 MAX_PICTURES = 400
 MAX_PICTURES_PER_CELL_SIDE = 12
 MAX_ATTENTION_SAMPLES = 24
@@ -19,13 +19,13 @@ MAX_ATTENTION_SAMPLES = 24
 
 @dataclass(frozen=True)
 class Shown:
-    """Validation samples that can be looked at, each list a subset of the one before.
+    """Indices of the validation samples that a report shows; each list is a subset of the one before.
 
     Attributes:
-        on_map: With a thumbnail and a place on the map.
-        pictures: With a larger picture.
-        attention: With a map of where the networks look.
-        per_side: So many of each cluster's main class have pictures, those nearest to its centre, and of its others.
+        on_map: Samples with a thumbnail and a place on the map.
+        pictures: Samples with a larger picture.
+        attention: Samples with maps of attention.
+        per_side: Number of pictures per cluster of its main class, and of its other classes.
     """
 
     on_map: tuple[int, ...]
@@ -35,11 +35,14 @@ class Shown:
 
 
 def choose_shown(val_clusters: pd.DataFrame, exhibit: Exhibit) -> Shown:
-    """Choose whom to show: of each cluster its typical samples and those of its other classes, then at random.
+    """Choose the samples to show.
+
+    Each cluster shows the samples of its main class and of its other classes that are nearest to its centre. Random
+    samples fill the rest of the map.
 
     Args:
         val_clusters: Columns ``label``, ``cluster_assign`` and ``similarity``, one row per validation sample.
-        exhibit: Says which class is a cluster's main one and where the networks differ, and seeds the random part.
+        exhibit: Gives the main class of each cluster, the predictions of the networks and the seed.
 
     Returns:
         Indices into the validation split.
@@ -55,7 +58,7 @@ def choose_shown(val_clusters: pd.DataFrame, exhibit: Exhibit) -> Shown:
         typical[cluster] = members.index[is_main][:per_side].tolist()
         others[cluster] = members.index[~is_main][:per_side].tolist()
     pictures = [*exhibit.look_at, *list(_in_turns([*others.values(), *typical.values()]))[:num_left]]
-    # Of those that contradict their cluster first the ones on which something changed, or else those that are wrong.
+    # Attention goes first to samples that contradict their cluster, and of these to changed or wrong predictions.
     before = exhibit.val_predictions("before")
     other = exhibit.val_predictions("after") if "after" in exhibit.networks else exhibit.data.val.labels
     first = sorted(_in_turns(others.values()), key=lambda index: bool(before[index] == other[index]))
@@ -67,5 +70,5 @@ def choose_shown(val_clusters: pd.DataFrame, exhibit: Exhibit) -> Shown:
 
 
 def _in_turns(lists: Iterable[list[int]]) -> Iterable[int]:
-    """Yield the first of each list, then the second of each, and so on."""
+    """Yield the first item of each list, then the second of each, and so on."""
     return (item for turn in zip_longest(*lists) for item in turn if item is not None)

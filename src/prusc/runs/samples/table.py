@@ -1,4 +1,4 @@
-"""The table of a run's samples: labels, attributes, predictions, and where each of them is shown."""
+"""The table of samples: label, attributes, predictions, and where a report shows each sample."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from prusc.runs.samples.shown import Shown
 
 
 def make_table(exhibit: Exhibit, shown: Shown, val_clusters: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per sample that was predicted; ``-1`` where a sample has no cluster or is not shown."""
+    """Return one row per predicted sample; ``-1`` stands for no cluster and for not shown."""
     tables = []
     data = exhibit.data
     for name in exhibit.predictions[FAMILY_OF["before"]]:
@@ -35,7 +35,7 @@ def make_table(exhibit: Exhibit, shown: Shown, val_clusters: pd.DataFrame) -> pd
 
 
 def _positions(shown: Shown, num_samples: int) -> Mapping[str, NDArray[np.int64]]:
-    """Return for each sample its position among those on the map, with a picture, with a map of attention."""
+    """Return the position of each sample on the map, among the pictures and among the maps of attention."""
     columns = {}
     for name, indices in (("map", shown.on_map), ("picture", shown.pictures), ("attention", shown.attention)):
         columns[name] = np.full(num_samples, -1)

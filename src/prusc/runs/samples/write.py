@@ -1,4 +1,4 @@
-"""Writing what a run or an audit keeps of single samples."""
+"""Writing of the record of single samples, so that a report needs neither the data nor the networks."""
 
 from functools import partial
 from typing import Any
@@ -23,13 +23,14 @@ _PICTURE_SIDE = 112
 
 
 def write_samples(folder: RunFolder | None, exhibit: Exhibit) -> None:
-    """Write the predictions for every sample, and what there is to see of some of the validation split.
+    """Write the predictions for every sample, and pictures, map and attention for some validation samples.
 
-    Group attributes go into the table, for those who look; nothing is chosen by them.
+    Group attributes go into the table for the reader. No choice depends on them. Every process of a run has to call
+    this function.
 
     Args:
-        folder: Where the clusters were written before; ``None`` in all processes but the main one.
-        exhibit: What there is to show; every process of a run has to call this.
+        folder: Run folder that already has ``clusters.csv``; ``None`` in all processes but the main one.
+        exhibit: What the run can show.
     """
     data, runtime = exhibit.data, exhibit.runtime
     val_clusters = None if folder is None else _read_val_clusters(folder)
@@ -46,7 +47,7 @@ def write_samples(folder: RunFolder | None, exhibit: Exhibit) -> None:
         values["after"] = values["before"] if after is original else represent(after).values
     if folder is None or val_clusters is None:
         return
-    # What an audit left goes first: half of it and half of a run's would show one sample as another.
+    # Files of an earlier audit are removed first, because a mix of both would mislabel samples.
     folder.remove_folder(FOLDER)
     components = {name: find_components(value) for name, value in values.items()}
     folder.write_tensors(MAP, {name: torch.from_numpy(found) for name, (found, _) in components.items()})
@@ -63,7 +64,7 @@ def write_samples(folder: RunFolder | None, exhibit: Exhibit) -> None:
 
 
 def _read_val_clusters(folder: RunFolder) -> pd.DataFrame:
-    """Return cluster and similarity of each validation sample; a run begun by an older prusc has no similarities."""
+    """Return cluster and similarity of each validation sample; similarity is 0 if an older prusc began the run."""
     table = pd.read_csv(folder.path / "clusters.csv", usecols=lambda name: name != "sample_id")
     table = table[table["split"] == "val"].sort_values("index").reset_index(drop=True)
     return table if "similarity" in table else table.assign(similarity=0.0)
@@ -72,10 +73,10 @@ def _read_val_clusters(folder: RunFolder) -> pd.DataFrame:
 def _write_pictures(
     folder: RunFolder, name: str, indices: tuple[int, ...], side: int, exhibit: Exhibit
 ) -> dict[str, object]:
-    """Write sheets of pictures and return what a reader has to know of them."""
+    """Write sheets of pictures and return their number and tile size."""
     inputs = exhibit.data.val.inputs
     if not are_pictures(inputs):
-        return {"num_files": 0, "why_not": "the inputs of this data set are no images"}
+        return {"num_files": 0, "why_not": "the inputs of this data set are not images"}
     workers = exhibit.runtime.config.num_workers
     tiles = list(make_tiles(inputs, torch.tensor(indices), largest_side=side, num_workers=workers))
     num_files = 0
@@ -85,9 +86,9 @@ def _write_pictures(
 
 
 def _write_attention(folder: RunFolder, exhibit: Exhibit, indices: tuple[int, ...]) -> dict[str, Any]:
-    """Write Grad-CAM of the class that each network predicts, and return why not where it is not possible."""
+    """Write the Grad-CAM of the predicted class of each network, or return why that is not possible."""
     if not are_pictures(exhibit.data.val.inputs):
-        return {"why_not": "the inputs of this data set are no images"}
+        return {"why_not": "the inputs of this data set are not images"}
     try:
         feature_map = find_feature_map(exhibit.networks["before"], load_images(exhibit, indices[:1])[0])
         if feature_map is None:
@@ -95,6 +96,6 @@ def _write_attention(folder: RunFolder, exhibit: Exhibit, indices: tuple[int, ..
         folder.write_tensors(ATTENTION, compute_attention(exhibit, feature_map, indices))
         regions = measure_regions(folder, exhibit, feature_map)
     except RuntimeError as error:
-        # Nobody knows all networks; that one of them cannot be looked into must not cost the run.
-        return {"why_not": f"this network does not let gradients reach its features: {str(error).splitlines()[0]}"}
+        # Grad-CAM cannot support every user network, and its failure must not end the run.
+        return {"why_not": f"gradients do not reach the feature map of this network: {str(error).splitlines()[0]}"}
     return {"why_not": None, "feature_map": feature_map, **regions}
