@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from prusc import RunConfig
-from prusc.config import AuditConfig
+from prusc.config import AuditConfig, ClusteringConfig, ERMConfig, FinetuneConfig, MaskConfig, RuntimeConfig
 from prusc.data.table import Data, Split
 from prusc.runs.artifacts import evaluation_to_dict
 from prusc.runs.folder import RunFolder
@@ -24,6 +24,15 @@ from prusc.stages.selection.judges import measure_cells
 
 FAMILIES = {"erm": 0.5, "last_layer": 0.6, "finetune_all": 0.65, "subnetwork": 0.8}
 NUM_PICTURES, NUM_ATTENTION = 30, 8
+
+# A run of a second.
+TINY = RunConfig(
+    erm=ERMConfig(epochs=1, batch_size=16),
+    clustering=ClusteringConfig(num_clusters=3),
+    masks=MaskConfig(steps=2, snapshots=1, batch_size=16),
+    finetune=FinetuneConfig(steps=2, batch_size=16, head_l2=(0.1,)),
+    runtime=RuntimeConfig(device="cpu", num_workers=0),
+)
 
 
 def make_run(

@@ -141,7 +141,7 @@ def _usage(run: RunRecord) -> list[str]:
     else:
         name, classes = json.dumps(run.metrics["model"]), len(run.class_names)
         build = (
-            "import torch\nfrom prusc.models import build_model\n\n"
+            "import torch\nfrom prusc.models.build import build_model\n\n"
             f"model = build_model({name}, {classes}, generator=torch.Generator())"
         )
     load = 'model.load_state_dict(load_file("model.safetensors"))\nmodel.eval()'

@@ -1,60 +1,46 @@
-"""What a run keeps of single samples, on runs of a second."""
+"""The record of single samples that runs of a second leave."""
 
 import json
+import shutil
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from prusc import DebiasingResult, RunConfig, audit, debias
-from prusc.config import ClusteringConfig, ERMConfig, FinetuneConfig, MaskConfig, RuntimeConfig
+from prusc import audit, debias
 from prusc.data import Data, Split
 from prusc.errors import DataError
 from prusc.report import write_report
-from prusc.runs.samples.components import find_components
 from tests.networks import striped_data
-
-TINY = RunConfig(
-    erm=ERMConfig(epochs=1, batch_size=16),
-    clustering=ClusteringConfig(num_clusters=3),
-    masks=MaskConfig(steps=2, snapshots=1, batch_size=16),
-    finetune=FinetuneConfig(steps=2, batch_size=16, head_l2=(0.1,)),
-    runtime=RuntimeConfig(device="cpu", num_workers=0),
-)
+from tests.run_folders import TINY
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DebiasingResult]:
-    path = tmp_path_factory.mktemp("run") / "run"
-    return path, debias(data=striped_data(90), config=TINY, out=path)
-
-
-def test_the_table_gives_the_figures_of_the_evaluation(finished: tuple[Path, DebiasingResult]) -> None:
-    path, result = finished
+def test_the_table_gives_the_figures_of_the_evaluation(shared_striped_run: Path) -> None:
+    path = shared_striped_run
+    metrics = json.loads((path / "metrics.json").read_text())
     table = pd.read_csv(path / "samples" / "samples.csv")
     assert len(table) == 180
-    for family, splits in result.evaluations.items():
+    for family, splits in metrics["results"].items():
         for name, evaluation in splits.items():
             own = table[table["split"] == name]
             right = own[f"prediction/{family}"] == own["label"]
-            assert right.mean() == pytest.approx(evaluation.average_accuracy)
-            for group in evaluation.groups:
-                label = result.class_names.index(group.label)
-                inside = (own["label"] == label) & (own["attribute/corner"] == group.attributes["corner"])
-                assert int(inside.sum()) == group.num_samples
+            assert right.mean() == pytest.approx(evaluation["average_accuracy"])
+            for group in evaluation["groups"]:
+                label = metrics["data"]["classes"].index(group["label"])
+                inside = (own["label"] == label) & (own["attribute/corner"] == group["attributes"]["corner"])
+                assert int(inside.sum()) == group["num_samples"]
     clusters = pd.read_csv(path / "clusters.csv")
     val = clusters[clusters["split"] == "val"]
     assert table[table["split"] == "val"]["cluster"].tolist() == val["cluster_assign"].tolist()
     assert val["similarity"].between(-1, 1.0001).all()
 
 
-def test_who_is_shown_has_a_place_a_picture_and_a_map_of_attention(finished: tuple[Path, DebiasingResult]) -> None:
-    path, _ = finished
+def test_who_is_shown_has_a_place_a_picture_and_a_map_of_attention(shared_striped_run: Path) -> None:
+    path = shared_striped_run
     table = pd.read_csv(path / "samples" / "samples.csv")
     about = json.loads((path / "samples" / "about.json").read_text())
     for column in ("map", "picture", "attention"):
@@ -75,8 +61,8 @@ def test_who_is_shown_has_a_place_a_picture_and_a_map_of_attention(finished: tup
         assert (members[members["label"] != main]["picture"] >= 0).sum() >= min(12, (members["label"] != main).sum())
 
 
-def test_the_report_follows(finished: tuple[Path, DebiasingResult]) -> None:
-    path, _ = finished
+def test_the_report_follows(shared_striped_run: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(shared_striped_run, tmp_path / "run"))
     assert write_report(path) == ()
     page = (path / "report.html").read_text("utf-8")
     assert page.count("<img ") >= 24 * 3
@@ -139,9 +125,9 @@ def test_attention_inside_a_region_is_measured_before_and_after(tmp_path: Path) 
 
 
 def test_a_run_in_python_leaves_a_report_and_a_model_card(
-    finished: tuple[Path, DebiasingResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared_striped_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, _ = finished
+    path = shared_striped_run
     assert (path / "report.html").is_file()
     assert (path / "model-card.md").is_file()
 
@@ -167,16 +153,3 @@ def test_clusters_are_tested_as_in_an_audit(tmp_path: Path) -> None:
     assert result.clusters == tuple(replace(cluster, silhouette=None) for cluster in audited.audit.clusters)
     assert write_report(tmp_path / "run") == ()
     assert "How it was made" in (tmp_path / "run/report.html").read_text("utf-8")
-
-
-def test_components_are_those_of_the_directions() -> None:
-    values = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)) * torch.rand(40, 1)
-    components, shares = find_components(values)
-    unit = (values / values.norm(dim=1, keepdim=True)).double().numpy()
-    centred = unit - unit.mean(axis=0)
-    singular = np.linalg.svd(centred, compute_uv=False)
-    assert np.allclose((components.astype(float) ** 2).sum(axis=0), singular**2, rtol=1e-4)
-    assert np.allclose(shares, singular**2 / (singular**2).sum())
-    alike, no_shares = find_components(torch.ones(5, 1))
-    assert alike.shape == (5, 2)
-    assert no_shares.tolist() == [0, 0]
