@@ -26,7 +26,8 @@ def check_cells(cells: Sequence[Cell], out: Path, *, trust_models: bool = False)
         trust_models: Whether networks of the form ``module:function`` may be built, which runs their code.
 
     Raises:
-        ConfigError: If a folder, a network or data cannot be used.
+        ConfigError: If the folder, a network or data cannot be used.
+        RunFolderError: If the run folder of a cell holds a run with other settings.
     """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; name a folder for the benchmark with --out")
