@@ -57,7 +57,7 @@ def test_data_and_network_are_opened_once_for_all_methods_and_seeds(
 def test_folders_of_other_settings_are_refused(shared_bench: Path) -> None:
     matrix = (shared_bench / "bench.toml").read_text()
     cells = parse_matrix(matrix.replace("/birds", "/birds-that-flew-away"), "m").cells()
-    with pytest.raises(RunFolderError, match=r"other settings \(data was .*birds, is .*birds-that-flew-away"):
+    with pytest.raises(RunFolderError, match=r"other settings \(data was '.*birds', is '.*birds-that-flew-away'"):
         check_cells(cells, shared_bench)
 
 

@@ -1,12 +1,8 @@
 """Writing of reports, model cards, figures and comparison pages."""
 
-import warnings
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
-from prusc.engine.runtime import is_main_process
 from prusc.errors import ConfigError, RunFolderError
 from prusc.report.audit_page import render_audit
 from prusc.report.bench_page import is_bench, render_bench
@@ -17,9 +13,6 @@ from prusc.report.reading.run import read_run
 from prusc.report.run_page import render_run
 from prusc.report.sample_map import MapKind
 from prusc.runs.folder import write_file
-
-TaskP = ParamSpec("TaskP")
-ResultT = TypeVar("ResultT")
 
 REPORT, MODEL_CARD = "report.html", "model-card.md"
 
@@ -53,48 +46,6 @@ def write_report(path: Path | str, *, figures: bool = False, map_kind: MapKind =
     for name, content in drawn.items():
         write_file(run.path / "figures" / name, content)
     return run.missing
-
-
-def try_report(path: Path | str) -> str | None:
-    """Write the report of a run or an audit, and return the error instead of raising it.
-
-    The run has just finished, so a failed report must not lose its result.
-
-    Args:
-        path: The run folder.
-
-    Returns:
-        The error in one line; ``None`` if the report was written.
-    """
-    try:
-        write_report(path)
-    except Exception as error:  # noqa: BLE001 -- the run is done and its results are written
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return f"{reason} (the run itself is complete; prusc report {path} tries again)"
-    return None
-
-
-def with_report(task: Callable[TaskP, ResultT]) -> Callable[TaskP, ResultT]:
-    """Make a task write its report at its end, if it has a run folder.
-
-    Args:
-        task: Runs or audits; takes the run folder as keyword argument ``out``.
-
-    Returns:
-        A function with the signature of ``task``. It warns if the report cannot be written.
-    """
-
-    @wraps(task)
-    def task_and_report(*args: TaskP.args, **kwargs: TaskP.kwargs) -> ResultT:
-        result = task(*args, **kwargs)
-        out = kwargs.get("out")
-        if isinstance(out, Path | str) and is_main_process():
-            problem = try_report(out)
-            if problem is not None:
-                warnings.warn(f"no report: {problem}", stacklevel=2)
-        return result
-
-    return task_and_report
 
 
 def compare_runs(paths: Sequence[Path | str], out: Path | str) -> None:
