@@ -79,7 +79,7 @@ def _run_cells(cells: Sequence[Cell], out: Path, workers: Workers, progress: Pro
     clock = _Clock(len(unfinished), len(missing), progress)
     errors: dict[Path, str] = {}
     for task, error in workers.run(run_task, missing):
-        clock.tell(f"the shared ERM of {task.path.relative_to(out)}", error)
+        clock.log(f"the shared ERM of {task.path.relative_to(out)}", error)
         if error is not None:
             errors[task.path] = error
     failed: list[tuple[Cell, str]] = []
@@ -99,7 +99,7 @@ def _run_cells(cells: Sequence[Cell], out: Path, workers: Workers, progress: Pro
         else:
             # Tables are written after each cell, so that the page also works for a running or killed benchmark.
             write_tables(read_rows(cells, out), out)
-        clock.tell(_describe(cell, out) if error is None else str(cell), error)
+        clock.log(_describe(cell, out) if error is None else str(cell), error)
     return tuple(failed)
 
 
@@ -125,7 +125,7 @@ class _Clock:
         self.begin = time.monotonic()
         progress.advance("cells", 0, max(self.total, 1))
 
-    def tell(self, what: str, error: str | None) -> None:
+    def log(self, what: str, error: str | None) -> None:
         self.done += 1
         seconds = (time.monotonic() - self.begin) / self.done * (self.total - self.done)
         outcome = what if error is None else f"FAILED {what}: {error}"
