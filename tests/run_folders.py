@@ -12,18 +12,28 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from prusc import RunConfig
-from prusc.config import AuditConfig
+from prusc.config import AuditConfig, ClusteringConfig, ERMConfig, FinetuneConfig, MaskConfig, RuntimeConfig
 from prusc.data.table import Data, Split
 from prusc.runs.artifacts import evaluation_to_dict
 from prusc.runs.folder import RunFolder
 from prusc.runs.samples.attention import summarise_region
 from prusc.runs.samples.contact_sheets import write_sheets
 from prusc.stages.audit.clusters import AUDIT_TEXTS, ClusterAudit, judge_clusters
+from prusc.stages.cells import Cells
 from prusc.stages.evaluation import evaluate_groups
-from prusc.stages.selection.judges import measure_cells
+from prusc.stages.selection.scores import measure_cells
 
 FAMILIES = {"erm": 0.5, "last_layer": 0.6, "finetune_all": 0.65, "subnetwork": 0.8}
 NUM_PICTURES, NUM_ATTENTION = 30, 8
+
+# A run of a second.
+TINY = RunConfig(
+    erm=ERMConfig(epochs=1, batch_size=16),
+    clustering=ClusteringConfig(num_clusters=3),
+    masks=MaskConfig(steps=2, snapshots=1, batch_size=16),
+    finetune=FinetuneConfig(steps=2, batch_size=16, head_l2=(0.1,)),
+    runtime=RuntimeConfig(device="cpu", num_workers=0),
+)
 
 
 def make_run(
@@ -80,10 +90,7 @@ def make_run(
     folder.write_csv("candidates.csv", pd.DataFrame([{"name": n, "family": f, **candidate} for f, n in names.items()]))
     folder.append_log("a line")
     cells = measure_cells(
-        before=predictions["erm"]["val"],
-        after=predictions["subnetwork"]["val"],
-        labels=data.val.labels,
-        cluster_ids=clusters["val"],
+        predictions["erm"]["val"], predictions["subnetwork"]["val"], Cells(data.val.labels, clusters["val"])
     )
     folder.write_json(
         "metrics.json",
@@ -185,12 +192,8 @@ def _test_clusters(
 ) -> tuple[ClusterAudit, ...]:
     return judge_clusters(
         predictions["erm"]["val"],
-        data.val.labels,
-        val_clusters,
+        Cells(data.val.labels, val_clusters, num_classes=data.num_classes, num_values=3),
         AuditConfig(num_permutations=49),
-        num_clusters=3,
-        num_classes=data.num_classes,
-        untrained=False,
         generator=torch.Generator().manual_seed(0),
     )
 

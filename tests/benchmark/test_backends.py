@@ -120,7 +120,7 @@ def test_a_backend_that_is_not_installed_says_what_to_install(monkeypatch: pytes
     [
         (
             "RPC error: InvalidAuthToken: token is missing",
-            "it asks for a token; set RAY_AUTH_MODE=token",
+            "it requires a token; set RAY_AUTH_MODE=token",
         ),
         ("RPC error: unavailable", "Failed to connect; start one with ray start --head, give its address, or local"),
     ],

@@ -25,7 +25,7 @@ def swap(old: str, new: str) -> Callable[[str], str]:
 BAD = [
     (swap('"prusc"', '"pruscc"'), [], "unknown method 'pruscc'; did you mean prusc? ... the methods are"),
     (swap("methods", "method"), [], "unknown key 'method'; did you mean methods?"),
-    (swap("seeds = [0]", "seeds = [0, 1, 0]"), [], "0 is named twice in seeds; two cells would have one name"),
+    (swap("seeds = [0]", "seeds = [0, 1, 0]"), [], "0 appears twice in seeds; two cells would share one name"),
     (swap("seeds = [0]", "seeds = []"), [], "seeds is empty or missing"),
     (swap("seeds = [0]", "seeds = 3"), [], "seeds must be a list, found 3"),
     (swap("seeds = [0]", 'seeds = ["a"]'), [], "seeds must be a list of whole numbers, found 'a' in it"),
@@ -39,13 +39,21 @@ BAD = [
     (swap("/birds", "/bids"), [], "data birds with network small-cnn: ... bids"),
     (swap("/birds", "/${PRUSC_NOT_SET}"), [], "variable PRUSC_NOT_SET, which is not set"),
     (swap("tuning_budget = 1", "preset = 'celba'"), [], "unknown preset 'celba'; did you mean celeba"),
-    (swap("[network.small-cnn]", '[network."a b"]\nmodel="small-cnn"\n[network."a-b"]'), [], "two cells have one name"),
-    (swap("[network.small-cnn]", "[network.mine]\nmodel = 'mine:build'"), [], "whose code would be run; ... --trust-"),
-    (swap("[network.small-cnn]", "[network.small-cnn"), [], "no valid TOML"),
+    (
+        swap("[network.small-cnn]", '[network."a b"]\nmodel="small-cnn"\n[network."a-b"]'),
+        [],
+        "two cells share one name",
+    ),
+    (
+        swap("[network.small-cnn]", "[network.mine]\nmodel = 'mine:build'"),
+        [],
+        "whose code prusc would run; ... --trust-",
+    ),
+    (swap("[network.small-cnn]", "[network.small-cnn"), [], "not valid TOML"),
     (swap('"prusc"', '"group-dro"'), ["--methods", "jttt"], "unknown method 'jttt'; did you mean jtt?"),
     (str, ["--backend", "rai"], "unknown backend 'rai'; did you mean ray? ... loky, dask, ray"),
     (str, ["--workers", "0"], "num_workers must be at least 1, found 0"),
-    (str, ["--address", "local"], "address 'local' is of a cluster; name its backend"),
+    (str, ["--address", "local"], "address 'local' needs a cluster backend; set the backend to dask or ray"),
     (str, ["--suite", "small"], "either --suite or --matrix; the suites are real, small"),
 ]
 

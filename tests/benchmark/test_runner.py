@@ -56,7 +56,7 @@ def test_cells_share_one_erm_and_equal_a_run_of_their_own(tmp_path: Path) -> Non
     result = run_bench(matrix, out, workers=HERE, progress=listener)
     assert result.failed == ()
     assert list(result.rows.method) == ["erm", "prusc", "class-balanced"]
-    assert listener.lines[0] == "3 cells, 0 finished before"
+    assert listener.lines[0] == "3 cells, 0 already finished"
     assert listener.lines[1].startswith("[1/4] the shared ERM of birds/small-cnn/original/seed-0; about ")
     assert len(listener.lines) == 5
     folders = [out / folder for folder in result.rows.folder]
@@ -79,7 +79,7 @@ def test_what_is_finished_is_not_run_again_and_more_seeds_can_be_added(tmp_path:
     rows = (out / "rows.csv").read_bytes()
     listener = Listener()
     run_bench(parse_matrix(text, "tiny"), out, workers=HERE, progress=listener)
-    assert listener.lines == ["1 cells, 1 finished before"]
+    assert listener.lines == ["1 cells, 1 already finished"]
     assert snapshot(out / "birds") == before
     assert (out / "rows.csv").read_bytes() == rows
     more = run_bench(parse_matrix(text.replace("[0]", "[0, 1]"), "tiny"), out, workers=HERE)
@@ -134,7 +134,7 @@ def test_a_stopped_benchmark_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatc
     register(monkeypatch, "stopping", None)
     listener = Listener()
     result = run_bench(parse_matrix(text, "tiny"), out, workers=HERE, progress=listener)
-    assert listener.lines[0] == "3 cells, 1 finished before"
+    assert listener.lines[0] == "3 cells, 1 already finished"
     assert len(result.rows) == 3
     assert snapshot(out / "birds/small-cnn/erm") == finished
 

@@ -9,10 +9,8 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from prusc.benchmark import Workers, parse_matrix, run_bench
 from prusc.report import compare_runs, write_report
-from prusc.runs.samples.exhibit import MAX_MAP_SAMPLES
-from tests.benchmark.matrices import tiny_matrix
+from prusc.runs.samples.shown import MAX_MAP_SAMPLES
 from tests.run_folders import make_audit, make_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -37,7 +35,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def pages(tmp_path_factory: pytest.TempPathFactory, shared_bench: Path) -> dict[str, Path]:
     """A report with as many points as a map may have, one of hostile names, audits like these, and all other pages."""
     folder = tmp_path_factory.mktemp("runs")
     run = make_run(folder / "run", num_samples=2 * MAX_MAP_SAMPLES, class_names=("cat", "dog", "eel"))
@@ -49,8 +47,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for path in (run, hostile, audit, hostile_audit):
         write_report(path)
     compare_runs([run, hostile], folder / "comparison.html")
-    matrix = tiny_matrix(folder).replace('"prusc"', '"group-dro"').replace("seeds = [0]", "seeds = [0, 1]")
-    run_bench(parse_matrix(matrix, "tiny"), folder / "bench", workers=Workers(num_workers=1))
+    shutil.copytree(shared_bench, folder / "bench")
     remedy = folder / "bench/birds/small-cnn/group-dro/seed-0"
     for path in (remedy, folder / "bench"):
         write_report(path)
@@ -149,8 +146,8 @@ def test_pointing_at_a_sample_shows_it(browser: Browser, pages: dict[str, Path])
         "sample": row["sample_id"],
         "class": names[row["label"]],
         "cluster": str(row["cluster"]),
-        "before": names[row["prediction/erm"]],
-        "after": names[row["prediction/subnetwork"]],
+        "ERM network": names[row["prediction/erm"]],
+        "chosen network": names[row["prediction/subnetwork"]],
         "place": row["attribute/place"],
     }
     colours = """new Set(document.querySelector("#map-detail canvas").getContext("2d")
@@ -197,7 +194,7 @@ def test_the_map_is_recoloured_filtered_and_switched(browser: Browser, pages: di
 def test_tables_are_sorted_by_mouse_and_by_keyboard(browser: Browser, pages: dict[str, Path]) -> None:
     opened = Opened(browser, pages["run"])
     table = opened.page.locator("#groups table")
-    button = table.locator("th button", has_text="after")
+    button = table.locator("th button", has_text="chosen network")
 
     def values() -> list[float]:
         cells = table.locator("tbody td:nth-child(6)")

@@ -1,3 +1,5 @@
+"""Clusters of a report: their order, sides and pictures."""
+
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -6,18 +8,17 @@ import pandas as pd
 import pytest
 
 from prusc.report.clusters import view_attention, view_clusters
-from prusc.report.record import read_run
+from prusc.report.reading.run import read_run
 from prusc.report.run_page import notes
 from prusc.stages.evaluation import wilson_interval
-from tests.run_folders import change_metrics, make_audit, make_run
+from tests.run_folders import change_metrics, make_run
 
 
 def cell(label: int, cluster: int, num_samples: int, before: float, after: float = 0.5) -> dict[str, float]:
     return {"label": label, "cluster": cluster, "num_samples": num_samples, "before": before, "after": after}
 
 
-def test_suspects_are_those_of_the_audit_and_come_first(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
+def test_suspects_are_those_of_the_audit_and_come_first(run: Path) -> None:
     tested = {cluster["cluster"]: cluster for cluster in json.loads((run / "metrics.json").read_text())["clusters"]}
     cells = [cell(0, 0, 50, 1.0), cell(1, 0, 10, 0.0), cell(1, 1, 50, 1.0), cell(0, 1, 20, 0.1), cell(0, 2, 50, 0.6)]
     labels = {0: 0, 1: 1, 2: 0}
@@ -33,8 +34,7 @@ def test_suspects_are_those_of_the_audit_and_come_first(tmp_path: Path) -> None:
     assert {portrait.label for portrait in first.contradicting} == {"cat"}
 
 
-def test_a_run_of_an_older_prusc_has_no_suspects_and_says_so(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
+def test_a_run_of_an_older_prusc_has_no_suspects_and_says_so(run: Path) -> None:
     change_metrics(run, clusters=None)
     record = read_run(run)
     views = view_clusters(record)
@@ -43,8 +43,8 @@ def test_a_run_of_an_older_prusc_has_no_suspects_and_says_so(tmp_path: Path) -> 
     assert any("did not test the clusters" in note for note in notes(record, views))
 
 
-def test_pictures_are_the_nearest_to_the_centre_in_that_order(tmp_path: Path) -> None:
-    record = read_run(make_run(tmp_path / "run"))
+def test_pictures_are_the_nearest_to_the_centre_in_that_order(shared_run: Path) -> None:
+    record = read_run(shared_run)
     assert record.samples is not None
     similarity = record.samples.table.set_index("sample_id")["similarity"]
     record = replace(record, samples=replace(record.samples, per_side=3))
@@ -55,11 +55,11 @@ def test_pictures_are_the_nearest_to_the_centre_in_that_order(tmp_path: Path) ->
             assert found == sorted(found, reverse=True)
 
 
-def test_an_audit_has_one_network(tmp_path: Path) -> None:
-    record = read_run(make_audit(tmp_path / "audit"))
+def test_an_audit_has_one_network(shared_audit: Path) -> None:
+    record = read_run(shared_audit)
     views = view_clusters(record)
     assert [view.is_suspect for view in views] == [True, False, False]
-    table = pd.read_csv(tmp_path / "audit/samples/samples.csv")
+    table = pd.read_csv(shared_audit / "samples/samples.csv")
     for view in views:
         assert view.tested is not None
         inside = table[table["cluster"] == view.cluster]
@@ -85,8 +85,8 @@ def test_sizes_come_from_the_table_of_clusters_and_accuracies_are_those_of_sever
     assert view.others.after == pytest.approx((10 * 0.4 + 30 * 0.8) / 40)
 
 
-def test_portraits_say_what_both_networks_say(tmp_path: Path) -> None:
-    record = read_run(make_run(tmp_path / "run"))
+def test_portraits_say_what_both_networks_say(shared_run: Path) -> None:
+    record = read_run(shared_run)
     assert record.samples is not None
     table = record.samples.table.set_index("sample_id").query("split == 'val'")
     portraits = view_attention(record)

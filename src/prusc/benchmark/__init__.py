@@ -1,4 +1,4 @@
-"""All methods on equal terms: a matrix of methods, data, networks and seeds, run cell by cell.
+"""Benchmarks: a matrix of methods, data, networks and seeds, in which all methods run under equal conditions.
 
 Each name is imported once it is used; where it comes from stands in __init__.pyi.
 """

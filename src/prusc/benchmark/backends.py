@@ -1,4 +1,4 @@
-"""Where cells run: in processes of this machine, or on a Dask or Ray cluster. A worker that dies costs no cell."""
+"""Backends that run cells: processes of this machine, or a Dask or Ray cluster. A lost worker loses no cell."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,19 +14,20 @@ TaskT = TypeVar("TaskT")
 Function = Callable[[TaskT, int], str | None]
 Outcomes = Iterator[tuple[TaskT, str | None]]
 
-# After so many deaths of workers over one task, it is the task.
+# After this many lost workers, the task itself is taken to be the cause.
 MAX_DEATHS = 3
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Who runs the cells.
+    """The processes that run the cells.
 
     Attributes:
         backend: ``loky`` for processes of this machine, ``dask`` or ``ray`` for a cluster.
-        num_workers: How many cells run at once; on a cluster all that it has room for if ``None``.
-        num_threads: Threads of each.
-        address: Of the cluster; what its own environment variable says if ``None``, and ``local`` starts one here.
+        num_workers: Number of cells that run at once; ``None`` for one per core, or all that a cluster has room for.
+        num_threads: Threads per cell.
+        address: Address of the cluster. ``None`` takes it from the environment variable of Dask or Ray; ``local``
+            starts a cluster on this machine.
         gpus_per_cell: Share of a GPU that Ray reserves for each cell.
     """
 
@@ -47,17 +48,20 @@ class Workers:
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, found {value}")
         if self.address is not None and self.backend == "loky":
-            raise ConfigError(f"address {self.address!r} is of a cluster; name its backend, dask or ray, too")
+            raise ConfigError(f"address {self.address!r} needs a cluster backend; set the backend to dask or ray")
         if self.gpus_per_cell < 0:
             raise ConfigError(f"gpus_per_cell must be at least 0, found {self.gpus_per_cell}")
 
     def run(self, function: Function[TaskT], tasks: Sequence[TaskT]) -> Outcomes[TaskT]:
-        """Give every task to the function, many at a time, and yield each with what came of it, as it ends.
+        """Run the function on every task in parallel.
 
         Args:
-            function: Given a task and the number of threads, returns its error or ``None``; a task of a worker that
-                dies is run again, so it has to go on where it was. It and the tasks have to be picklable.
+            function: Takes a task and the number of threads, and returns an error or ``None``. If a worker dies, its
+                task runs again, so the function has to resume. Function and tasks have to be picklable.
             tasks: The tasks.
+
+        Yields:
+            Each task and its error or ``None``, in the order in which they end.
 
         Raises:
             ConfigError: If the backend is not installed or the cluster cannot be reached.
@@ -67,7 +71,7 @@ class Workers:
 
 def _run_here(workers: Workers, function: Function[TaskT], tasks: Sequence[TaskT]) -> Outcomes[TaskT]:
     num_workers = min(workers.num_workers or joblib.cpu_count(), len(tasks))
-    # The libraries below PyTorch read their number of threads from the environment when a process starts.
+    # Numerical libraries read their number of threads from the environment when a process starts.
     with joblib.parallel_config(
         "loky", n_jobs=num_workers, inner_max_num_threads=workers.num_threads, initializer=keep_freed_memory
     ):
@@ -91,7 +95,7 @@ def _run_dask(workers: Workers, function: Function[TaskT], tasks: Sequence[TaskT
             "tcp://host:8786, or local"
         ) from error
     with client:
-        # Only this way does joblib look for its backend of Dask.
+        # joblib registers its Dask backend only on this path.
         with joblib.parallel_config("dask", n_jobs=workers.num_workers or -1):
             parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
         yield from _run_joblib(parallel, function, tasks, workers.num_threads, (distributed.KilledWorker,))
@@ -104,11 +108,11 @@ def _run_joblib(
     num_threads: int,
     deaths: tuple[type[Exception], ...],
 ) -> Outcomes[TaskT]:
-    """Run through joblib, which gives up all tasks when a worker dies, and begin again with those that are left."""
+    """Run with joblib, and restart it with the remaining tasks when a dead worker makes it stop."""
     left = dict(enumerate(tasks))
     num_deaths = 0
     while left:
-        # Which task killed its worker is not told; one by one it shows.
+        # joblib does not tell which task killed its worker, so tasks then run one by one.
         alone = num_deaths >= MAX_DEATHS
         chosen = list(left)[:1] if alone else list(left)
         try:
@@ -125,7 +129,7 @@ def _numbered(function: Function[TaskT], index: int, task: TaskT, num_threads: i
 
 
 def _run_ray(workers: Workers, function: Function[TaskT], tasks: Sequence[TaskT]) -> Outcomes[TaskT]:
-    """Run as Ray's own tasks: only those of a worker that dies are run again; joblib's Ray backend gives up all."""
+    """Run as tasks of Ray, which repeats only the task of a dead worker; the Ray backend of joblib stops all."""
     try:
         import ray
     except ImportError as error:
@@ -143,9 +147,9 @@ def _run_ray(workers: Workers, function: Function[TaskT], tasks: Sequence[TaskT]
         except (ConnectionError, ValueError, RuntimeError) as error:
             refused = "AuthToken" in f"{error} {error.__cause__}"
             raise ConfigError(
-                f"cannot use the Ray cluster at {workers.address or 'the usual place'}: "
+                f"cannot use the Ray cluster at {workers.address or 'the default address'}: "
                 + (
-                    "it asks for a token; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the file of its token"
+                    "it requires a token; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the file of its token"
                     if refused
                     else f"{' '.join(str(error).split())[:200]}; start one with ray start --head, give its address, or "
                     "local"
@@ -176,9 +180,7 @@ def _run_ray(workers: Workers, function: Function[TaskT], tasks: Sequence[TaskT]
 
 
 def _died(num_deaths: int) -> str:
-    return (
-        f"its worker died {num_deaths} times, killed from outside or for want of memory; run it alone with --workers 1"
-    )
+    return f"its worker died {num_deaths} times, by a signal or for lack of memory; run it alone with --workers 1"
 
 
 _BACKENDS: dict[str, Callable[..., Any]] = {"loky": _run_here, "dask": _run_dask, "ray": _run_ray}

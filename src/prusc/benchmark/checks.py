@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a benchmark, found before the first cell runs."""
+"""Checks of a benchmark before its first cell runs."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -14,18 +14,19 @@ from prusc.runs.session import open_session
 
 
 def check_cells(cells: Sequence[Cell], out: Path, *, trust_models: bool = False) -> None:
-    """Check folders, networks and data of a benchmark.
+    """Check the folders, networks and data of a benchmark.
 
-    Data and networks are looked at where a cell is still to run: each is loaded once, the images of a folder or table
-    not at all.
+    Data and networks are checked only for cells that are not finished. Each is loaded once; the images of a folder or
+    table are not loaded.
 
     Args:
-        cells: All of them.
-        out: The folder of the benchmark.
+        cells: All cells of the benchmark.
+        out: Folder of the benchmark.
         trust_models: Whether networks of the form ``module:function`` may be built, which runs their code.
 
     Raises:
-        ConfigError: If something is not as it has to be.
+        ConfigError: If the folder, a network or data cannot be used.
+        RunFolderError: If the run folder of a cell holds a run with other settings.
     """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; name a folder for the benchmark with --out")
@@ -34,8 +35,8 @@ def check_cells(cells: Sequence[Cell], out: Path, *, trust_models: bool = False)
         _check_folder(out / cell.original_path, cell.original.config)
         if is_function_name(cell.config.model) and not trust_models:
             raise ConfigError(
-                f"network {cell.network} names the model {cell.config.model!r}, whose code would be run; if you trust "
-                "it, say so with --trust-models"
+                f"network {cell.network} uses the model {cell.config.model!r}, whose code prusc would run; if you "
+                "trust it, add --trust-models"
             )
     unfinished = [cell for cell in cells if not RunFolder(out / cell.path).is_finished]
     for own in _by_inputs(unfinished):
@@ -43,7 +44,7 @@ def check_cells(cells: Sequence[Cell], out: Path, *, trust_models: bool = False)
 
 
 def _check_folder(path: Path, config: RunConfig) -> None:
-    """Refuse the folder of a run with other settings, whose figures would pass for those asked for."""
+    """Refuse the folder of a run with other settings, because its results would be mistaken for those of the cell."""
     folder = RunFolder(path)
     if path.is_dir() and any(path.iterdir()):
         folder.check_settings(config)
@@ -57,7 +58,7 @@ def _by_inputs(cells: Iterable[Cell]) -> list[list[Cell]]:
 
 
 def _check_inputs(cells: Sequence[Cell]) -> None:
-    """Open a run of cells that differ in method and seed only, without a folder, and ask whether the methods suit."""
+    """Open, without a folder, the run of cells that differ only in method and seed, and check their methods."""
     first = cells[0]
     options = replace(first.config.data_options, memory_limit_gib=0)
 

@@ -1,4 +1,4 @@
-"""What a benchmark runs: methods, data, networks and seeds, read from TOML and spread out into cells."""
+"""The matrix of a benchmark: methods, data, networks and seeds, read from TOML and expanded into cells."""
 
 import os
 import re
@@ -28,7 +28,7 @@ class Cell:
     Attributes:
         data: Name of the data in the matrix.
         network: Name of the network in the matrix.
-        config: Every setting, the method and the seed among them.
+        config: All settings, including method and seed.
     """
 
     data: str
@@ -42,17 +42,17 @@ class Cell:
 
     @property
     def path(self) -> Path:
-        """Its run folder, from the folder of the benchmark."""
+        """Its run folder, relative to the folder of the benchmark."""
         return Path(_file_name(self.data), _file_name(self.network), self.method, f"seed-{self.config.seed}")
 
     @property
     def original(self) -> "Cell":
-        """The run whose ERM network and clusters it shares; it ends before any remedy."""
+        """The run that provides the ERM network and the clusters; cells of one seed share it."""
         return replace(self, config=replace(self.config, method=REFERENCE, method_options=()))
 
     @property
     def original_path(self) -> Path:
-        """The run folder of that one, from the folder of the benchmark."""
+        """The run folder of `original`, relative to the folder of the benchmark."""
         return self.path.parents[1] / "original" / self.path.name
 
     def __str__(self) -> str:
@@ -64,14 +64,14 @@ class Matrix:
     """The axes of a benchmark and the settings that its cells share.
 
     Attributes:
-        name: Of the suite or file.
-        methods: Names of the remedies; ERM is always among them.
-        seeds: One run each.
-        data: Settings by the name of the data.
-        network: Settings by the name of the network; they win over those of the data.
-        settings: Those of every cell; those of the data win over them. In each of the three, ``preset`` names settings
-            that all the others win over.
-        about: What it is for, in a sentence.
+        name: Name of the suite or file.
+        methods: Names of the methods; always includes ERM.
+        seeds: Seeds; each makes one run.
+        data: Settings by name of the data.
+        network: Settings by name of the network; they override those of the data.
+        settings: Settings of every cell; those of the data override them. In all three tables, ``preset`` names a
+            preset, which all other settings override.
+        about: Purpose of the benchmark, in a sentence.
     """
 
     name: str
@@ -85,22 +85,22 @@ class Matrix:
     def __post_init__(self) -> None:
         for axis in ("methods", "seeds", "data", "network"):
             if not getattr(self, axis):
-                raise ConfigError(f"{self.name}: {axis} is empty or missing; a benchmark needs at least one of them")
+                raise ConfigError(f"{self.name}: {axis} is empty or missing; name at least one")
         for axis in ("methods", "seeds"):
             values = getattr(self, axis)
             doubled = next((value for value in values if values.count(value) > 1), None)
             if doubled is not None:
-                raise ConfigError(f"{self.name}: {doubled!r} is named twice in {axis}; two cells would have one name")
+                raise ConfigError(f"{self.name}: {doubled!r} appears twice in {axis}; two cells would share one name")
         if REFERENCE not in self.methods:
-            # Costs and differences are relative to it, and its network is made anyway.
+            # Costs and differences are relative to ERM, and every cell needs its network anyway.
             object.__setattr__(self, "methods", (REFERENCE, *self.methods))
 
     def cells(self) -> tuple[Cell, ...]:
-        """Return every cell, those of one data set and network together.
+        """Return every cell, grouped by data set and network.
 
         Raises:
-            ConfigError: If a method or setting is unknown, out of range or in the wrong place, or two cells have one
-                name.
+            ConfigError: If a method or setting is unknown, out of range or in the wrong table, or if two cells share
+                one name.
         """
         for method in self.methods:
             _explained(self.name, partial(find_method, method))
@@ -117,8 +117,8 @@ class Matrix:
             other = paths.setdefault(cell.path, cell)
             if other is not cell:
                 raise ConfigError(
-                    f"{self.name}: two cells have one name: {other} and {cell} would both be in {cell.path}; give "
-                    "their data or networks other names"
+                    f"{self.name}: two cells share one name: {other} and {cell} would both use {cell.path}; rename "
+                    "their data or networks"
                 )
         return tuple(cells)
 
@@ -138,7 +138,9 @@ class Matrix:
         for title, table in tables.items():
             for axis in _AXES:
                 if axis in table:
-                    raise ConfigError(f"{self.name}: {title} sets {axis}; list it in {axis}s, which every cell goes by")
+                    raise ConfigError(
+                        f"{self.name}: {title} sets {axis}; list it in {axis}s, which applies to every cell"
+                    )
             merged = _merge(merged, {key: value for key, value in table.items() if key != "preset"})
         config: RunConfig = _explained(
             f"{self.name}, {' with '.join(list(tables)[1:])}", lambda: config_from_dict(RunConfig, merged)
@@ -150,7 +152,7 @@ def read_suite(name: str) -> Matrix:
     """Read a suite of the package.
 
     Raises:
-        ConfigError: If there is none of this name, or it needs an environment variable that is not set.
+        ConfigError: If no suite has this name, or it needs an environment variable that is not set.
     """
     known = suite_names()
     if name not in known:
@@ -159,35 +161,35 @@ def read_suite(name: str) -> Matrix:
 
 
 def read_matrix(path: Path) -> Matrix:
-    """Read a matrix from a TOML file of the form of the suites.
+    """Read a matrix from a TOML file.
 
     Raises:
-        ConfigError: If it cannot be read or is not of this form.
+        ConfigError: If the file cannot be read or is not a matrix.
     """
     try:
         return parse_matrix(path.read_text("utf-8"), str(path))
     except OSError as error:
         raise ConfigError(f"matrix {path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"matrix {path} is no text in UTF-8: {error}") from error
+        raise ConfigError(f"matrix {path} is not UTF-8 text: {error}") from error
 
 
 def parse_matrix(text: str, name: str) -> Matrix:
     """Read a matrix from TOML.
 
-    In a text, ``${NAME}`` stands for an environment variable, and ``${NAME:-ELSE}`` for ELSE where that is not set.
+    In strings, ``${NAME}`` stands for an environment variable, and ``${NAME:-ELSE}`` for ELSE if it is not set.
 
     Args:
         text: The TOML.
-        name: What errors and tables call it.
+        name: Name of the matrix in errors and tables.
 
     Raises:
-        ConfigError: If it is not of the form of the suites.
+        ConfigError: If the text is not a matrix.
     """
     try:
         content = _expand(tomllib.loads(text), name)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name}: no valid TOML: {error}") from error
+        raise ConfigError(f"{name}: not valid TOML: {error}") from error
     for key, value in content.items():
         if key not in _KEYS:
             raise ConfigError(
@@ -212,13 +214,13 @@ def parse_matrix(text: str, name: str) -> Matrix:
 
 
 def narrow(matrix: Matrix, *, methods: Iterable[str] | None = None, seeds: Iterable[int] | None = None) -> Matrix:
-    """Return a matrix with other methods or seeds; ``None`` leaves them."""
+    """Return a matrix with other methods or seeds; ``None`` keeps them."""
     chosen = matrix.methods if methods is None else _choose_methods(list(methods), matrix.name)
     return replace(matrix, methods=chosen, seeds=matrix.seeds if seeds is None else tuple(seeds))
 
 
 def matrix_to_dict(matrix: Matrix) -> dict[str, Any]:
-    """Turn a matrix into what its TOML file holds."""
+    """Return a matrix as the content of its TOML file."""
     return {
         "about": matrix.about,
         "methods": list(matrix.methods),
@@ -230,7 +232,7 @@ def matrix_to_dict(matrix: Matrix) -> dict[str, Any]:
 
 
 def _file_name(name: str) -> str:
-    """Return a name that is good for a folder everywhere."""
+    """Return a name that is valid for a folder on every system."""
     return re.sub(r"[^\w.]+", "-", name).strip("-.")
 
 
@@ -255,7 +257,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _expand(value: Any, name: str) -> Any:
-    """Put in the environment variables."""
+    """Replace environment variables in all strings."""
     if isinstance(value, dict):
         return {key: _expand(item, name) for key, item in value.items()}
     if isinstance(value, list):
@@ -269,7 +271,7 @@ def _expand(value: Any, name: str) -> Any:
         if found is None:
             raise ConfigError(
                 f"{name}: {value!r} names the environment variable {variable}, which is not set; set it to the folder "
-                "that is meant"
+                "with the data"
             )
         return str(found)
 
@@ -277,7 +279,7 @@ def _expand(value: Any, name: str) -> Any:
 
 
 def _explained(where: str, action: Any) -> Any:
-    """Do something and say, in its error, where in the matrix that was."""
+    """Call an action, and prefix its error with the place in the matrix."""
     try:
         return action()
     except PruscError as error:

@@ -1,4 +1,4 @@
-"""What a benchmark leaves beside its run folders: rows, tables and a plot."""
+"""Output files of a benchmark: rows, tables and a plot."""
 
 import io
 from importlib.util import find_spec
@@ -12,15 +12,15 @@ from prusc.benchmark.tables import latex_tables, markdown_tables
 from prusc.runs.folder import write_file
 
 ROWS = "rows.csv"
-# Two runs of the same cells give the same file, to the last digit that means something.
+# Six significant digits make the files of two runs of the same cells equal.
 FLOAT_FORMAT = "%.6g"
 
 
 def write_tables(rows: pd.DataFrame, out: Path) -> None:
-    """Write ``rows.csv`` and the tables, all that a page of the benchmark needs.
+    """Write ``rows.csv`` and the tables, from which the page of the benchmark is made.
 
     Args:
-        rows: As `prusc.benchmark.rows.read_rows` gives them.
+        rows: Rows from `prusc.benchmark.rows.read_rows`.
         out: Folder of the benchmark.
     """
     panels = (*average_over_panels(rows), *summarise_rows(rows))
@@ -35,14 +35,14 @@ def write_tables(rows: pd.DataFrame, out: Path) -> None:
 
 
 def write_output(rows: pd.DataFrame, out: Path) -> tuple[str, ...]:
-    """Write what `write_tables` does, and ``rows.parquet`` and ``plot.svg`` where their packages are installed.
+    """Write the files of `write_tables`, and ``rows.parquet`` and ``plot.svg`` if their packages are installed.
 
     Args:
-        rows: As `prusc.benchmark.rows.read_rows` gives them.
+        rows: Rows from `prusc.benchmark.rows.read_rows`.
         out: Folder of the benchmark.
 
     Returns:
-        What could not be written, a line for each.
+        One line per file that could not be written.
     """
     write_tables(rows, out)
     panels = summarise_rows(rows)

@@ -1,4 +1,4 @@
-"""The plot of average against worst-group accuracy, as SVG."""
+"""Plot of average against worst-group accuracy, as SVG."""
 
 import io
 import warnings
@@ -12,13 +12,16 @@ _MAX_COLUMNS = 3
 
 
 def draw_plot(panels: Sequence[Panel]) -> bytes:
-    """Draw a mark for each method, with standard deviations over seeds, a panel for each data set and network.
+    """Draw one panel per data set and network, with one mark and its standard deviations per method.
 
     Args:
-        panels: At least one.
+        panels: At least one panel.
 
     Returns:
-        SVG, the same for the same figures. It takes matplotlib.
+        SVG; equal panels give equal bytes.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -29,10 +32,10 @@ def draw_plot(panels: Sequence[Panel]) -> bytes:
     needs = {method.title: method.needs for panel in panels for method in panel.methods}
     colours = mpl.colormaps["tab20"](range(20))
     style = {title: (colours[i % 20], _MARKERS[need]) for i, (title, need) in enumerate(needs.items())}
-    # A name may hold a dollar sign, which is no formula; a fixed salt makes the same file of the same figures.
+    # Dollar signs in names are not formulas; a fixed salt makes the file reproducible.
     settings: Any = {"text.usetex": False, "text.parse_math": False, "svg.hashsalt": "prusc", "font.size": 9}
     with mpl.rc_context(settings), warnings.catch_warnings():
-        # A letter that the font lacks is drawn as a box.
+        # matplotlib draws a box for a letter that the font lacks.
         warnings.filterwarnings("ignore", "Glyph .* missing")
         figure = Figure(figsize=(1.9 + 3.6 * columns, max(3.4 * lines, 0.9 + 0.2 * len(needs))), layout="constrained")
         grid = figure.subplots(lines, columns, squeeze=False)

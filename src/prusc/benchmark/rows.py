@@ -1,4 +1,4 @@
-"""One row per cell: what was chosen, by which rule, its figures on the test split and its cost."""
+"""One row per cell: the chosen setting, its selection rule, its results on the test split and its cost."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -38,11 +38,14 @@ COLUMNS = (
 
 
 def read_rows(cells: Iterable[Cell], out: Path) -> pd.DataFrame:
-    """Return the rows of the cells that are finished.
+    """Return the rows of the finished cells.
 
     Args:
-        cells: In the order of the rows.
+        cells: Cells in the order of the rows.
         out: Folder of the benchmark.
+
+    Returns:
+        A table with the columns `COLUMNS`.
     """
     rows = [read_row(cell, out) for cell in cells if (out / cell.path / METRICS).is_file()]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -81,15 +84,17 @@ def read_row(cell: Cell, out: Path) -> dict[str, Any]:
 
 
 def training_seconds(method: Method, seconds: Mapping[str, float]) -> float:
-    """Return what a method's network took to train, all settings that were tried together.
+    """Return the training time of a method, over all settings that it tried.
+
+    A method that starts from the ERM network also pays for its training, even if other cells share it. PruSC also pays
+    for the clusters, which other methods only use for selection.
 
     Args:
-        method: One that starts from the ERM network is charged with its training, though other cells share it; PruSC
-            with the clusters too, which for the others only judge.
+        method: The method.
         seconds: Wall time by stage.
 
     Returns:
-        Seconds, without the evaluation.
+        Seconds without the evaluation.
     """
     if method.name == "erm":
         return seconds["erm"]

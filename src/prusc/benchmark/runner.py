@@ -1,4 +1,4 @@
-"""Run a benchmark: the shared ERM networks first, then every cell; what is finished is not run again."""
+"""Running a benchmark: first the shared ERM networks, then every cell that is not finished."""
 
 import time
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ MATRIX = "bench.toml"
 
 @dataclass(frozen=True, eq=False)
 class BenchResult:
-    """What a benchmark gives back.
+    """Result of a benchmark.
 
     Attributes:
         rows: One row per finished cell, see `prusc.benchmark.rows`.
-        failed: The cells that failed, with their errors in one line.
-        missing: What could not be written, and why.
+        failed: The failed cells, each with its error in one line.
+        missing: One line per output file that could not be written.
     """
 
     rows: pd.DataFrame
@@ -45,21 +45,21 @@ def run_bench(
 ) -> BenchResult:
     """Run every cell of a benchmark that is not finished, and write rows, tables and plot.
 
-    All cells of one data set, network and seed begin with the same ERM network and the same clusters.
+    All cells of one data set, network and seed start from the same ERM network and the same clusters.
 
     Args:
-        matrix: What to run.
-        out: Folder of the benchmark; what an earlier call with the same settings left there is gone on with. On a
-            cluster, a folder that all its machines see under this name.
-        workers: Who runs the cells; processes of this machine, one a core, if ``None``.
+        matrix: The benchmark.
+        out: Folder of the benchmark. A later call with the same settings resumes it. On a cluster, all machines have
+            to see the folder under this path.
+        workers: Processes that run the cells; ``None`` for one process per core of this machine.
         trust_models: Whether networks of the form ``module:function`` may be built, which runs their code.
-        progress: Whom to tell.
+        progress: Where progress is reported.
 
     Returns:
         The rows and the failures.
 
     Raises:
-        PruscError: If anything about the matrix is wrong; nothing has been run then.
+        PruscError: If the matrix is invalid; nothing has run then.
     """
     out, workers, progress = Path(out).absolute(), workers or Workers(), progress or SilentProgress()
     cells = matrix.cells()
@@ -71,15 +71,15 @@ def run_bench(
 
 
 def _run_cells(cells: Sequence[Cell], out: Path, workers: Workers, progress: Progress) -> tuple[tuple[Cell, str], ...]:
-    """Run the originals that are missing, then the cells whose original is there."""
+    """Run the missing shared runs, then the unfinished cells whose shared run succeeded."""
     unfinished = {task.path: cell for cell in cells for task in [cell_task(cell, out)] if not is_done(task)}
-    progress.log(f"{len(cells)} cells, {len(cells) - len(unfinished)} finished before")
+    progress.log(f"{len(cells)} cells, {len(cells) - len(unfinished)} already finished")
     originals = {task.path: task for cell in unfinished.values() for task in [original_task(cell, out)]}
     missing = [task for task in originals.values() if not is_done(task)]
     clock = _Clock(len(unfinished), len(missing), progress)
     errors: dict[Path, str] = {}
     for task, error in workers.run(run_task, missing):
-        clock.tell(f"the shared ERM of {task.path.relative_to(out)}", error)
+        clock.log(f"the shared ERM of {task.path.relative_to(out)}", error)
         if error is not None:
             errors[task.path] = error
     failed: list[tuple[Cell, str]] = []
@@ -94,12 +94,12 @@ def _run_cells(cells: Sequence[Cell], out: Path, workers: Workers, progress: Pro
     for task, error in workers.run(run_task, tasks):
         cell = unfinished[task.path]
         if error is not None:
-            # Once more: a worker that died could not write it.
+            # A dead worker could not write its error.
             failed.append((cell, record_error(task, error)) if not _has_error(task) else (cell, error))
         else:
-            # So that the page of a benchmark shows what is there while it runs, and after it was killed.
+            # Tables are written after each cell, so that the page also works for a running or killed benchmark.
             write_tables(read_rows(cells, out), out)
-        clock.tell(_describe(cell, out) if error is None else str(cell), error)
+        clock.log(_describe(cell, out) if error is None else str(cell), error)
     return tuple(failed)
 
 
@@ -116,7 +116,7 @@ def _describe(cell: Cell, out: Path) -> str:
 
 
 class _Clock:
-    """Tells after each run how many are done and how long the rest may take, by the mean of those done in this call."""
+    """Reports after each run the count and the remaining time, estimated from the mean time of this call."""
 
     def __init__(self, num_cells: int, num_originals: int, progress: Progress) -> None:
         self.total = num_cells + num_originals
@@ -125,7 +125,7 @@ class _Clock:
         self.begin = time.monotonic()
         progress.advance("cells", 0, max(self.total, 1))
 
-    def tell(self, what: str, error: str | None) -> None:
+    def log(self, what: str, error: str | None) -> None:
         self.done += 1
         seconds = (time.monotonic() - self.begin) / self.done * (self.total - self.done)
         outcome = what if error is None else f"FAILED {what}: {error}"

@@ -1,4 +1,4 @@
-"""From rows to figures: means over seeds, differences to ERM seed by seed, and the cost."""
+"""Summary of rows: means over seeds, differences to ERM paired by seed, and cost."""
 
 import math
 import statistics
@@ -11,19 +11,19 @@ from scipy.stats import t
 
 from prusc.benchmark.matrix import REFERENCE
 
-# In tables the methods that know least come first.
+# Tables list the methods that use the fewest group labels first.
 _ORDER = {"none": 0, "validation": 1, "training": 2}
 
-# What stands for data and network where a figure is a mean over all of them.
+# Stands for data and network in rows that are means over all of them.
 EVERYWHERE = "(all)"
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over seeds.
+    """Mean and deviation over seeds.
 
     Attributes:
-        mean: Of the seeds.
+        mean: Mean over seeds.
         deviation: Standard deviation with ddof 1; ``None`` for one seed.
     """
 
@@ -33,12 +33,12 @@ class Spread:
 
 @dataclass(frozen=True)
 class Difference:
-    """Worst-group accuracy minus ERM's, seed by seed.
+    """Worst-group accuracy minus that of ERM, paired by seed.
 
     Attributes:
-        mean: Over the seeds that both have.
-        interval: 95 % interval of it by Student's t; ``None`` for one seed.
-        num_seeds: How many both have.
+        mean: Mean over the seeds that both methods have.
+        interval: Its 95 % interval by Student's t; ``None`` for one seed.
+        num_seeds: Number of seeds that both methods have.
     """
 
     mean: float
@@ -51,15 +51,15 @@ class MethodSummary:
     """A method on one data set with one network.
 
     Attributes:
-        method: Its name.
-        title: What tables call it.
-        needs: Which group labels: ``none``, ``validation`` or ``training``.
-        trains_on_validation: Whether it fits weights to validation samples.
-        num_seeds: Finished cells.
+        method: Name of the method.
+        title: Title of the method in tables.
+        needs: Group labels that it needs: ``none``, ``validation`` or ``training``.
+        trains_on_validation: Whether it also fits weights to validation samples.
+        num_seeds: Number of finished cells.
         average: Average accuracy on the test split.
         worst_group: Worst-group accuracy on the test split.
-        difference: Of the worst group to ERM's; ``None`` for ERM, and without a seed in common.
-        cost: Mean cost; ERM's is 1.
+        difference: Difference of the worst group to ERM; ``None`` for ERM, and without a common seed.
+        cost: Mean cost; ERM has cost 1.
     """
 
     method: str
@@ -80,8 +80,8 @@ class Panel:
     Attributes:
         data: Name of the data.
         network: Name of the network.
-        rule: Of selection; every method's setting was chosen by it.
-        methods: Those without group labels first, the highest worst group first.
+        rule: Selection rule that chose the setting of every method.
+        methods: Methods by need of group labels, then by descending worst-group accuracy.
     """
 
     data: str
@@ -91,10 +91,10 @@ class Panel:
 
 
 def paired_interval(differences: Sequence[float], *, confidence: float = 0.95) -> tuple[float, float] | None:
-    """Return the interval of the mean of paired differences by Student's t; ``None`` for fewer than two.
+    """Return the Student-t interval of the mean of paired differences; ``None`` for fewer than two.
 
     Args:
-        differences: One a seed.
+        differences: One difference per seed.
         confidence: Coverage in (0, 1).
 
     References:
@@ -109,13 +109,13 @@ def paired_interval(differences: Sequence[float], *, confidence: float = 0.95) -
 
 
 def summarise_rows(rows: pd.DataFrame) -> tuple[Panel, ...]:
-    """Put the rows of a benchmark together, over seeds.
+    """Summarise the rows of a benchmark over seeds.
 
     Args:
-        rows: As `prusc.benchmark.rows.read_rows` gives them, or read from ``rows.csv``.
+        rows: Rows from `prusc.benchmark.rows.read_rows`, or read from ``rows.csv``.
 
     Returns:
-        A panel for each data set, network and rule, in the order of the rows.
+        One panel per data set, network and rule, in the order of the rows.
     """
     panels: dict[tuple[str, str, str], dict[str, list[dict[str, Any]]]] = {}
     for row in _records(rows):
@@ -128,14 +128,14 @@ def summarise_rows(rows: pd.DataFrame) -> tuple[Panel, ...]:
 
 
 def average_over_panels(rows: pd.DataFrame) -> tuple[Panel, ...]:
-    """Average every seed of a method over all data sets and networks, and put those averages together over seeds.
+    """Average each seed over all data sets and networks, and summarise these averages over seeds.
 
     Args:
-        rows: As `summarise_rows` takes them.
+        rows: Rows as `summarise_rows` takes them.
 
     Returns:
-        A panel of the seeds that a method has finished on all of them, named `EVERYWHERE`; nothing if there is one
-        data set and network alone, or no such seed.
+        One panel named `EVERYWHERE`, from the seeds that a method has finished on all data sets and networks. Empty if
+        there is only one data set and network, or no such seed.
     """
     panels = rows[["data", "network", "rule"]].drop_duplicates()
     if len(panels) < 2:
@@ -147,7 +147,7 @@ def average_over_panels(rows: pd.DataFrame) -> tuple[Panel, ...]:
 
 
 def panels_table(panels: Iterable[Panel]) -> pd.DataFrame:
-    """Return the panels as one flat table, one row a method."""
+    """Return the panels as one flat table, with one row per panel and method."""
     rows = []
     for panel in panels:
         for method in panel.methods:

@@ -1,24 +1,27 @@
-"""The figures of a benchmark as tables in Markdown and LaTeX, the rule of selection with them."""
+"""Tables of a benchmark in Markdown and LaTeX, with the selection rule."""
 
 from collections.abc import Iterable, Sequence
 
 from prusc.benchmark.summary import EVERYWHERE, MethodSummary, Panel, Spread
 
-_HEADER = ("method", "group labels", "seeds", "average", "worst group", "worst group minus ERM's", "cost")
+_HEADER = ("method", "group labels", "seeds", "average", "worst group", "worst group minus ERM", "cost")
 _LEGEND = (
-    "Test split. Mean over seeds in % (standard deviation, ddof 1); differences in points, seed by seed, with the 95 % "
-    "interval of their mean (Student's t). Cost: seconds of training, all settings that were tried together, relative "
-    "to ERM's; methods that start from the ERM network are charged with it."
+    "Results on the test split: mean over seeds in % (standard deviation, ddof 1). Differences are in points, paired "
+    "by seed, with the 95 % interval of their mean (Student's t). Cost is the training time over all settings tried, "
+    "relative to ERM; it includes the ERM network if a method starts from it."
 )
-_LEGEND_VALIDATION = " + val: also fits weights to validation samples."
+_LEGEND_VALIDATION = " + val: the method also fits weights to validation samples."
 
 
 def markdown_tables(panels: Sequence[Panel], *, level: int = 2) -> str:
     """Return a Markdown table for each panel.
 
     Args:
-        panels: Figures.
-        level: Of the headings.
+        panels: Summaries of the benchmark.
+        level: Level of the headings.
+
+    Returns:
+        Markdown.
     """
     if not panels:
         return "No cell is finished.\n"
@@ -39,7 +42,7 @@ def markdown_table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str
 
 
 def latex_tables(panels: Sequence[Panel]) -> str:
-    """Return a LaTeX table (package booktabs) for each panel."""
+    """Return a LaTeX table for each panel; it needs the package booktabs."""
     parts = [r"% Needs \usepackage{booktabs}. Made by prusc bench."]
     for panel in panels:
         caption = f"{panel_title(panel.data, panel.network)}. Chosen by: {panel.rule}. {_legend([panel])}"
@@ -61,7 +64,7 @@ def latex_tables(panels: Sequence[Panel]) -> str:
 
 
 def panel_title(data: str, network: str) -> str:
-    """Return what a table is headed by."""
+    """Return the heading of a table."""
     return "Mean over all data sets and networks" if data == EVERYWHERE else f"{data}, {network}"
 
 

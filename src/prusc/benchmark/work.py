@@ -1,4 +1,4 @@
-"""What a worker does: one run, whose error is recorded instead of raised."""
+"""The work of one worker: a run whose error is recorded instead of raised."""
 
 import traceback
 from collections.abc import Iterator
@@ -21,13 +21,12 @@ ERROR = "error.json"
 
 @dataclass(frozen=True)
 class Task:
-    """A run, in plain values that any process can be given.
+    """A run, in plain values that can be sent to any process.
 
     Attributes:
-        config: Every setting.
+        config: All settings.
         path: Its run folder.
-        original: The run folder whose ERM network and clusters it begins with; ``None`` if it is to make them itself
-            and go no further.
+        original: Run folder with the ERM network and clusters to start from; ``None`` for a run that only makes these.
     """
 
     config: RunConfig
@@ -36,7 +35,7 @@ class Task:
 
 
 def original_task(cell: Cell, out: Path) -> Task:
-    """Return the run that trains and clusters the network of a cell, for all cells that share it."""
+    """Return the run that makes the ERM network and the clusters that a cell shares with others."""
     return Task(cell.original.config, out / cell.original_path, None)
 
 
@@ -46,22 +45,22 @@ def cell_task(cell: Cell, out: Path) -> Task:
 
 
 def is_done(task: Task) -> bool:
-    """Whether a run has come to its end."""
+    """Return whether a run is finished."""
     folder = RunFolder(task.path)
     return has_start(folder) if task.original is None else folder.is_finished
 
 
 def run_task(task: Task, num_threads: int) -> str | None:
-    """Run, or go on with, one run.
+    """Run or resume one run.
 
-    A run that is done is not done again: the worker that did it may have died before it could say so.
+    A finished run is skipped, because its worker may have died before it could report the end.
 
     Args:
-        task: Which.
-        num_threads: How many threads PyTorch may use.
+        task: The run.
+        num_threads: Number of threads of PyTorch.
 
     Returns:
-        The error in one line, which is also in ``error.json``; ``None`` if the run came to its end.
+        The error in one line, which is also written to ``error.json``; ``None`` if the run is finished.
     """
     folder = RunFolder(task.path)
     if is_done(task):
@@ -74,23 +73,23 @@ def run_task(task: Task, num_threads: int) -> str | None:
             else:
                 begin_from(RunFolder(task.original), folder, task.config)
                 apply_method(config=task.config, out=task.path)
-    except Exception as error:  # noqa: BLE001 -- whatever it is, the other cells go on
+    except Exception as error:  # noqa: BLE001 -- an error of one cell must not stop the others
         return record_error(task, describe_error(error), traceback.format_exc())
     return None
 
 
 def record_error(task: Task, error: str, details: str = "") -> str:
-    """Write why a run failed into its folder, and return it."""
+    """Write the error of a run into its folder, and return the error."""
     folder = RunFolder(task.path)
     if not folder.has("config.toml"):
-        # Without settings the folder would be taken for somebody else's when the benchmark goes on.
+        # Without settings, a resumed benchmark would refuse the folder as foreign.
         folder.open(task.config, force=False)
     folder.write_json(ERROR, {"error": error, "details": details})
     return error
 
 
 def describe_error(error: BaseException) -> str:
-    """Return an error in one line, with its class where the message is not one of ours."""
+    """Return an error in one line, with its class unless prusc raised it."""
     text = " ".join(str(error).split())
     if isinstance(error, PruscError):
         return text
@@ -99,7 +98,7 @@ def describe_error(error: BaseException) -> str:
 
 @contextmanager
 def limited_threads(num_threads: int) -> Iterator[None]:
-    """Let PyTorch use so many threads, and afterwards as many as before."""
+    """Set the number of threads of PyTorch, and restore it afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)
     try:

@@ -1,11 +1,11 @@
-"""The report of an audit: what stands on the page, in the order in which it stands there."""
+"""The report of an audit: the content of the page, in the order of the page."""
 
 from dataclasses import dataclass
 
 from prusc.report.clusters import view_attention, view_clusters
 from prusc.report.made import list_settings, repeat_command
 from prusc.report.page import render_page
-from prusc.report.pictures import Judgement, address_of
+from prusc.report.pictures import Prediction, address_of
 from prusc.report.record import RunRecord
 from prusc.report.run_page import NUM_OPEN_CLUSTERS, num_missing_pictures
 from prusc.report.sample_map import MapKind, make_map
@@ -16,21 +16,21 @@ from prusc.stages.evaluation import wilson_interval
 
 @dataclass(frozen=True)
 class ListedImage:
-    """A sample to look at, as a row of a table.
+    """One row of the table of images to look at first.
 
     Attributes:
-        sample_id: Its name.
-        label: Its class.
-        said: What the network says.
-        cluster: The cluster it lies in.
-        main_class: The class that most of that cluster has.
-        similarity: To the centre of that cluster.
-        address: Its picture as a data address; empty if the picture is missing.
+        sample_id: Name of the sample.
+        label: Name of its class.
+        predicted: Prediction of the network.
+        cluster: Number of its cluster.
+        main_class: Name of the main class of that cluster.
+        similarity: Cosine similarity to the centre of that cluster, in [-1, 1].
+        address: Its picture as a data URL; empty if the picture is missing.
     """
 
     sample_id: str
     label: str
-    said: Judgement
+    predicted: Prediction
     cluster: int
     main_class: str
     similarity: float
@@ -38,16 +38,19 @@ class ListedImage:
 
     @property
     def prediction(self) -> str:
-        """The class that the network says."""
-        return self.said.name
+        """Name of the predicted class."""
+        return self.predicted.name
 
 
 def render_audit(run: RunRecord, *, map_kind: MapKind = "pca") -> str:
     """Return the page of an audit.
 
     Args:
-        run: What its folder holds.
-        map_kind: How the map of the representations is made.
+        run: Content of its folder.
+        map_kind: Projection of the map of the representations.
+
+    Returns:
+        HTML.
     """
     clusters = view_clusters(run)
     tested = run.tested or ()
@@ -83,24 +86,24 @@ def headline(run: RunRecord) -> str:
     num, num_suspects = len(run.tested or ()), sum(cluster.is_suspect for cluster in run.tested or ())
     verdict: AuditVerdict = run.audit["verdict"]
     if verdict == "suspected":
-        return f"A shortcut is suspected: within {num_suspects} of {num} clusters the network fails other classes."
+        return f"A shortcut is suspected: in {num_suspects} of {num} clusters, the network fails the other classes."
     if verdict == "unclear":
         return (
-            f"Unclear: within {num_suspects} of {num} clusters the network fails other classes, but the clusters do "
-            "not stand far apart."
+            f"Unclear: in {num_suspects} of {num} clusters, the network fails the other classes, but the clusters are "
+            "not well separated."
         )
     return "No shortcut was found."
 
 
 def best_silhouette(run: RunRecord) -> float | None:
-    """Return what the structure goes by: the best silhouette among the K above the number of classes."""
+    """Return the best silhouette among the trials with more clusters than classes, which decides the structure."""
     trials = run.audit.get("silhouettes", ())
     found = [trial["silhouette"] for trial in trials if trial["num_clusters"] > len(run.class_names)]
     return max((value for value in found if value is not None), default=None)
 
 
 def list_first(run: RunRecord) -> list[ListedImage]:
-    """Return the samples to look at first, in the order of the audit."""
+    """Return the images to look at first, in the order of the audit."""
     if run.look_at is None or not len(run.look_at):
         return []
     pictures: dict[str, int] = {}
@@ -115,7 +118,7 @@ def list_first(run: RunRecord) -> list[ListedImage]:
             ListedImage(
                 sample_id=row["sample_id"],
                 label=row["label"],
-                said=Judgement(row["prediction"], row["prediction"] == row["label"]),
+                predicted=Prediction(row["prediction"], row["prediction"] == row["label"]),
                 cluster=row["cluster"],
                 main_class=row["main_class"],
                 similarity=row["similarity"],
@@ -126,16 +129,17 @@ def list_first(run: RunRecord) -> list[ListedImage]:
 
 
 def notes(run: RunRecord) -> list[str]:
-    """Return what a reader should know before believing the verdict."""
+    """Return the limits of the verdict, a paragraph each."""
     found = []
     if any(cluster.is_suspect for cluster in run.tested or ()):
         found.append(
-            "A suspect is a place to look, not a proof: images that are hard for any network may lie together too."
+            "A suspect cluster is a place to look, not a proof: images that are hard for any network may also share a "
+            "cluster."
             if run.audit["structure"] == "untrained"
-            else "A suspect is a place to look, not a proof: a sample that lies among another class is mostly wrong in "
-            "any network, and a network that is right by honest means can have clusters that stand apart too."
+            else "A suspect cluster is a place to look, not a proof. Any network mostly fails samples that lie among "
+            "another class, and a network without a shortcut can also have well-separated clusters."
         )
-    found.append("A shortcut that the validation images never contradict leaves no others, and is not found.")
+    found.append("The audit cannot find a shortcut that no validation image contradicts.")
     if run.audit["structure"] == "weak":
-        found.append("The clusters hardly stand apart (weak structure): they say little about shortcuts.")
+        found.append("The clusters are poorly separated (weak structure), so they say little about shortcuts.")
     return found

@@ -1,4 +1,4 @@
-"""The page of a benchmark: tables, average against worst group, every group of every cell, and links to the runs."""
+"""The page of a benchmark: tables, a chart of average against worst group, every group, and links to the runs."""
 
 import json
 import os
@@ -27,9 +27,9 @@ class BenchCell:
     """One run.
 
     Attributes:
-        row: Of ``rows.csv``.
-        link: To its report if it has one, else to its folder.
-        test: Its figures on the test split; ``None`` if its folder is gone.
+        row: Its row of ``rows.csv``.
+        link: Link to its report if it has one, else to its folder.
+        test: Its results on the test split; ``None`` if its folder no longer exists.
     """
 
     row: Mapping[str, Any]
@@ -39,12 +39,12 @@ class BenchCell:
 
 @dataclass(frozen=True)
 class MethodGroups:
-    """All groups of a method on one data set, seed by seed.
+    """All groups of one method on one data set, by seed.
 
     Attributes:
-        title: Of the method.
-        columns: The seeds whose folders are there.
-        groups: Name of each group, its samples and its figures in each seed; ``None`` where it has none.
+        title: Title of the method.
+        columns: The seeds whose folders exist.
+        groups: Name, number of samples and result per seed of each group; ``None`` where a seed has no such group.
     """
 
     title: str
@@ -54,15 +54,15 @@ class MethodGroups:
 
 @dataclass(frozen=True)
 class BenchPanel:
-    """Everything of one data set, network and rule.
+    """All results of one data set, network and selection rule.
 
     Attributes:
-        title: Data and network.
-        rule: Of selection.
-        chart: Id of its chart.
-        methods: Rows of ``table.csv``.
+        title: Names of data and network.
+        rule: Name of the selection rule.
+        chart: Element id of its chart.
+        methods: Its rows of ``table.csv``.
         cells: Its runs.
-        groups: Group by group.
+        groups: Its groups, by method.
     """
 
     title: str
@@ -74,7 +74,7 @@ class BenchPanel:
 
 
 def is_bench(path: Path) -> bool:
-    """Whether a folder is that of a benchmark."""
+    """Return whether a folder is the folder of a benchmark."""
     return (path / ROWS).is_file() and (path / TABLE).is_file()
 
 
@@ -82,10 +82,13 @@ def render_bench(path: Path) -> str:
     """Return the page of a benchmark.
 
     Args:
-        path: Its folder; nothing else is read. Run folders that are gone are done without.
+        path: Folder of the benchmark; the function reads nothing else. Run folders may be missing.
+
+    Returns:
+        HTML.
 
     Raises:
-        RunFolderError: If rows or table cannot be read.
+        RunFolderError: If ``rows.csv`` or ``table.csv`` cannot be read.
     """
     try:
         rows, table = (_read_records(path / name) for name in (ROWS, TABLE))
@@ -93,8 +96,8 @@ def render_bench(path: Path) -> str:
         panels = [_make_panel(path, key, number, rows, table) for number, key in enumerate(keys)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunFolderError(
-            f"{path} is not as prusc bench writes it ({type(error).__name__}: {error}); run prusc bench again, which "
-            "writes rows and tables anew"
+            f"{path} is not as prusc bench writes it ({type(error).__name__}: {error}); run prusc bench again to "
+            "rewrite {ROWS} and {TABLE}"
         ) from error
     return render_page(
         "bench.html",
@@ -102,14 +105,14 @@ def render_bench(path: Path) -> str:
         data={"map": None},
         title=f"Benchmark {path.absolute().name}",
         panels=panels,
-        # What belongs to no run is a mean over all of them.
+        # Rows that belong to no panel are means over all panels.
         overall=[row for row in table if _key(row) not in keys],
         failed=_read_failed(path),
     )
 
 
 def _read_records(path: Path) -> list[dict[str, Any]]:
-    """Read a table as rows; what is missing becomes ``None``, and names such as NA stay names."""
+    """Read a CSV file as rows; empty cells become ``None``, and names such as NA stay text."""
     try:
         table = pd.read_csv(path, keep_default_na=False, na_values=[""])
     except pd.errors.EmptyDataError:
@@ -145,7 +148,7 @@ def _make_panel(
 
 
 def _read_cell(path: Path, row: Mapping[str, Any]) -> BenchCell:
-    # A table may come from anywhere: whatever it says, the page leads nowhere but into this folder.
+    # rows.csv may come from anywhere, so links must stay inside this folder.
     folder = path / Path(os.path.normpath(f"/{row['folder']}")).relative_to("/")
     relative = folder.relative_to(path).as_posix()
     link = f"./{relative}/report.html" if (folder / "report.html").is_file() else f"./{relative}/"

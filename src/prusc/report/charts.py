@@ -1,4 +1,4 @@
-"""The charts of a report, as Plotly figures: one function a chart, from figures of the run folder alone."""
+"""The charts of a report as Plotly figures, one function per chart."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from prusc.report.text import group_key, group_name, groups_by_key, interval, pe
 from prusc.runs.result import FAMILY_TITLES
 from prusc.stages.evaluation import GroupAccuracy, GroupEvaluation
 
-# Okabe and Ito's, which colour-blind readers can tell apart; what they have to compare has its own symbol as well.
+# The palette of Okabe and Ito is safe for colour-blind readers; series to compare also differ by symbol.
 BEFORE, AFTER, CONTROL = "#d55e00", "#0072b2", "#767676"
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b98200", "#8c6bb1", "#767676")
 NETWORK_STYLES = {
@@ -19,23 +19,26 @@ NETWORK_STYLES = {
     "finetune_all": (CONTROL, "triangle-up-open"),
     "subnetwork": (AFTER, "square"),
 }
-# More rows than these nobody compares in a chart; the table below it has them all.
+# A chart with more rows is unreadable; the table below it has all of them.
 MAX_CHART_GROUPS = 40
 MAX_CHART_LAYERS = 80
 _MAX_LINES = 8
 
 
 def worst_groups(evaluation: GroupEvaluation) -> list[GroupAccuracy]:
-    """Return the groups that have samples, the worst first."""
+    """Return the groups that have samples, in ascending order of accuracy."""
     filled = [group for group in evaluation.groups if group.accuracy is not None]
     return sorted(filled, key=lambda group: group.accuracy or 0.0)
 
 
 def chart_groups(evaluations: Mapping[str, GroupEvaluation]) -> go.Figure:
-    """Draw each group's accuracy by network with its interval, the group that was worst before on top.
+    """Draw the accuracy of each group with its interval, by network, the worst group of the ERM network on top.
 
     Args:
-        evaluations: By network, the original first; on one split.
+        evaluations: Results on one split by network, with the ERM network first.
+
+    Returns:
+        A figure with one series per network.
     """
     shown = worst_groups(evaluations["erm"])[:MAX_CHART_GROUPS]
     figure = go.Figure()
@@ -96,7 +99,7 @@ def chart_layers(density_per_layer: Mapping[str, float]) -> go.Figure:
 
 
 def chart_losses(history: pd.DataFrame) -> go.Figure:
-    """Draw the losses of mask learning, step by step."""
+    """Draw the losses of mask learning by step."""
     figure = go.Figure()
     for column, name, colour, dash in (
         ("cross_entropy", "cross-entropy", PALETTE[0], "solid"),
@@ -111,13 +114,17 @@ def chart_losses(history: pd.DataFrame) -> go.Figure:
 
 
 def chart_densities(history: pd.DataFrame) -> go.Figure:
-    """Draw how many weights the mask kept, step by step, in all and in some layers."""
+    """Draw the share of weights kept by step, in total and for at most 8 layers."""
     figure = go.Figure()
     layers = [str(name) for name in history if str(name).startswith("density/")]
-    # Evenly spaced from the first to the last, where there are many.
+    # Of many layers, draw some that are evenly spaced from the first to the last.
     chosen = [layers[round(index)] for index in _spread(len(layers), _MAX_LINES)]
     figure.add_scatter(
-        x=history["step"], y=100 * history["density"], mode="lines", name="all", line={"color": AFTER, "width": 4}
+        x=history["step"],
+        y=100 * history["density"],
+        mode="lines",
+        name="all layers",
+        line={"color": AFTER, "width": 4},
     )
     for number, column in enumerate(chosen):
         line = {
@@ -143,11 +150,11 @@ class Rating:
     """One network of one run, in a chart that compares several.
 
     Attributes:
-        series: What connects networks of one kind, such as "before".
-        name: Of the run.
-        figures: On the test split.
-        colour: Of the series.
-        symbol: Of the series.
+        series: Title of its series, such as "ERM network".
+        name: Name of the run.
+        figures: Results on the test split.
+        colour: Colour of the series.
+        symbol: Plotly symbol of the series.
     """
 
     series: str
@@ -158,7 +165,7 @@ class Rating:
 
 
 def chart_ratings(ratings: Sequence[Rating]) -> go.Figure:
-    """Draw average against worst-group accuracy, with the interval of the latter."""
+    """Draw worst-group accuracy with its interval against average accuracy."""
     figure = go.Figure()
     for series in dict.fromkeys(rating.series for rating in ratings):
         own = [rating for rating in ratings if rating.series == series]
@@ -181,7 +188,7 @@ def chart_ratings(ratings: Sequence[Rating]) -> go.Figure:
             text=[
                 f"{plain(rating.name, 60)}<br>{plain(series)}"
                 f"<br>worst group {percent(rating.figures.worst_group_accuracy)}, 95 % interval "
-                f"{interval(rating.figures.worst_group_ci95)}<br>n of it = {rating.figures.worst_group.num_samples}"
+                f"{interval(rating.figures.worst_group_ci95)}<br>n = {rating.figures.worst_group.num_samples}"
                 f"<br>average {percent(rating.figures.average_accuracy)} (n = {rating.figures.num_samples})"
                 for rating in own
             ],
@@ -193,7 +200,7 @@ def chart_ratings(ratings: Sequence[Rating]) -> go.Figure:
 
 
 def _lay_out(figure: go.Figure, *, height: int, x_title: str, y_title: str = "") -> None:
-    """Give a figure the look of the house; text and lines take their colours from the page's style."""
+    """Apply the common layout; the style of the page sets the colours of text and lines."""
     figure.update_layout(
         template="none",
         height=height,

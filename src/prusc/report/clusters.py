@@ -1,4 +1,4 @@
-"""The clusters of a run or an audit, suspects first, each with pictures of its typical samples and of its others."""
+"""The clusters of a run or an audit, suspects first, with pictures of their main class and of other classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ class Side:
     """The validation samples of a cluster's main class, or those of all its other classes.
 
     Attributes:
-        num_samples: How many; of a run those that judged.
-        before: Accuracy of the original network; ``None`` without samples.
+        num_samples: Number of samples; in a run, only samples that judged count.
+        before: Accuracy of the ERM network in [0, 1]; ``None`` without samples.
         before_ci95: Its 95 % Wilson interval.
-        after: Accuracy of the network that was handed back; ``None`` if there is none.
+        after: Accuracy of the chosen network; ``None`` if there is none.
     """
 
     num_samples: int
@@ -34,15 +34,15 @@ class ClusterView:
 
     Attributes:
         cluster: Its number.
-        main_class: Name of the class that most of its validation samples have.
-        classes: Name, training samples and validation samples of each class in it, the most frequent first.
-        num_train: Its training samples.
-        num_val: Its validation samples.
-        main: Those of the main class.
-        others: Those of the other classes.
-        tested: How the original network serves the others, and whether it is a suspect; ``None`` if not tested.
+        main_class: Name of its main class.
+        classes: Name, number of training samples and number of validation samples of each class, most frequent first.
+        num_train: Number of training samples.
+        num_val: Number of validation samples.
+        main: Validation samples of the main class.
+        others: Validation samples of the other classes.
+        tested: Result of the test for a shortcut; ``None`` if it was not tested.
         typical: Samples of the main class that are nearest to the centre.
-        contradicting: Samples of the other classes that are.
+        contradicting: Samples of the other classes that are nearest to the centre.
     """
 
     cluster: int
@@ -58,12 +58,12 @@ class ClusterView:
 
     @property
     def is_suspect(self) -> bool:
-        """Whether the network may follow what the cluster has in common instead of the class."""
+        """Whether the network may follow what the samples of the cluster have in common instead of the class."""
         return self.tested is not None and self.tested.is_suspect
 
 
 def view_clusters(run: RunRecord) -> list[ClusterView]:
-    """Return the clusters, suspects first, in the order of the audit."""
+    """Return the clusters in the order of the audit: suspects first."""
     cells: dict[int, list[CellAccuracy]] = {
         cluster: list(members) for cluster, members in groupby(run.cells, key=lambda cell: cell.cluster)
     }
@@ -106,7 +106,7 @@ def _view(cluster: int, cells: list[CellAccuracy], tested: ClusterAudit | None, 
 def _count_classes(
     cluster: int, cells: list[CellAccuracy], tested: ClusterAudit | None, run: RunRecord
 ) -> dict[int, tuple[int, int]]:
-    """Return the training and the validation samples of each class."""
+    """Return the numbers of training and validation samples of each class."""
     if run.clusters is None and tested is not None:
         return {label: (0, num) for label, num in enumerate(tested.class_counts) if num}
     if run.clusters is None:
@@ -129,7 +129,7 @@ def _side(cells: Sequence[CellAccuracy]) -> Side:
 
 
 def _audited_sides(tested: ClusterAudit) -> tuple[Side, Side]:
-    """Return both sides where there is one network only."""
+    """Return both sides of a cluster in an audit, which has one network only."""
     num_all, num_others = sum(tested.class_counts), tested.num_others
     right_others = round(num_others * (tested.others_accuracy or 0.0))
     right_main, num_main = round(num_all * tested.accuracy) - right_others, num_all - num_others
@@ -154,7 +154,7 @@ def _portraits(
 
 
 def view_attention(run: RunRecord) -> list[Portrait]:
-    """Return the samples with Grad-CAM as the run ordered them: those that contradict their cluster first."""
+    """Return the samples with Grad-CAM in the order of the run: those that contradict their cluster first."""
     if run.samples is None or not run.samples.attention:
         return []
     table = run.samples.table[run.samples.table["attention"] >= 0].sort_values("attention")

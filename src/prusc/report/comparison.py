@@ -19,12 +19,12 @@ class RunRow:
     """One run in the table.
 
     Attributes:
-        name: Of its folder, as short as tells it from the others.
-        link: To its report, relative to the page.
-        run: What its folder holds.
-        before: Figures of the original network on the test split.
-        after: Those of the network that was handed back.
-        seconds: Of all its stages.
+        name: Shortest end of its path that differs from the other runs.
+        link: Link to its report, relative to the page.
+        run: Content of its folder.
+        before: Results of the ERM network on the test split.
+        after: Results of the chosen network on the test split.
+        seconds: Wall time of all its stages.
     """
 
     name: str
@@ -41,8 +41,8 @@ class GroupComparison:
 
     Attributes:
         name: Class and attributes.
-        before: Its figures in each run, by the original network; ``None`` where the run has no such group.
-        after: Those by the network that was handed back.
+        before: Result of the ERM network in each run; ``None`` where a run has no such group.
+        after: Result of the chosen network in each run.
     """
 
     name: str
@@ -51,11 +51,14 @@ class GroupComparison:
 
 
 def render_comparison(runs: Sequence[RunRecord], page_path: Path) -> str:
-    """Return the page that shows runs side by side.
+    """Return the page that compares runs.
 
     Args:
-        runs: At least two finished ones.
-        page_path: Where the page will lie; links lead from there.
+        runs: At least two finished runs.
+        page_path: Path of the page; links are relative to it.
+
+    Returns:
+        HTML.
     """
     rows = list_runs(runs, page_path)
     ratings = [
@@ -77,7 +80,7 @@ def render_comparison(runs: Sequence[RunRecord], page_path: Path) -> str:
 
 
 def list_runs(runs: Sequence[RunRecord], page_path: Path) -> list[RunRow]:
-    """Return the runs as rows of a table, in the order given."""
+    """Return the runs as rows of a table, in the given order."""
     names = short_names([run.path for run in runs])
     return [
         RunRow(
@@ -93,7 +96,7 @@ def list_runs(runs: Sequence[RunRecord], page_path: Path) -> list[RunRow]:
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """Return the ends of paths that tell them apart."""
+    """Return the shortest ends of the paths that differ from each other."""
     parts = [path.absolute().parts for path in paths]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-length:]) for part in parts]
@@ -104,12 +107,12 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
 def _link(folder: Path, page_path: Path) -> str:
     relative = os.path.relpath((folder / "report.html").absolute(), page_path.absolute().parent)
-    # A name such as javascript:x must not become an address of another kind.
+    # A folder named javascript:x must not become a URL of that scheme.
     return Path(relative).as_posix() if relative.startswith(("../", "./")) else f"./{Path(relative).as_posix()}"
 
 
 def compare_groups(rows: Sequence[RunRow]) -> list[GroupComparison]:
-    """Return every group that any run has on its test split, in the order of the first run."""
+    """Return every group of the test split of any run, in the order of the first run."""
     before = [groups_by_key(row.before) for row in rows]
     after = [groups_by_key(row.after) for row in rows]
     keys = dict.fromkeys(key for groups in before for key in groups)
@@ -124,7 +127,7 @@ def compare_groups(rows: Sequence[RunRow]) -> list[GroupComparison]:
 
 
 def differing_settings(rows: Sequence[RunRow]) -> list[tuple[str, list[str]]]:
-    """Return the settings in which the runs differ, with the value in each run."""
+    """Return the settings that differ between the runs, with the value of each run."""
     flat = [_flatten(config_to_dict(row.run.config)) for row in rows]
     names = sorted({name for settings in flat for name in settings})
     return [

@@ -1,4 +1,4 @@
-"""The figures of a run for papers and slides, as PNG and SVG."""
+"""Figures of a run for papers and slides, as PNG and SVG."""
 
 import io
 import warnings
@@ -13,6 +13,7 @@ from prusc.report.record import RunRecord
 from prusc.report.sample_map import MapKind, make_map
 from prusc.report.text import group_key, group_name, groups_by_key, short
 from prusc.runs.result import FAMILY_TITLES
+from prusc.runs.samples.exhibit import FAMILY_OF
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,8 +26,8 @@ def draw_figures(run: RunRecord, map_kind: MapKind = "pca") -> dict[str, bytes]:
     """Draw the groups, the map and the mask of a run.
 
     Args:
-        run: What its folder holds; what it lacks is not drawn.
-        map_kind: How the map of the representations is made.
+        run: Content of its folder; figures without data are left out.
+        map_kind: Projection of the map of the representations.
 
     Returns:
         File contents by file name.
@@ -41,10 +42,10 @@ def draw_figures(run: RunRecord, map_kind: MapKind = "pca") -> dict[str, bytes]:
             "figures need matplotlib, which is not installed; install it with: pip install 'prusc[figures]'"
         ) from error
     files: dict[str, bytes] = {}
-    # A name may hold a dollar sign, which is no formula; a fixed salt makes the same file of the same run.
+    # Dollar signs in names are not formulas; a fixed salt makes the files reproducible.
     settings: Any = {"text.usetex": False, "text.parse_math": False, "svg.hashsalt": "prusc", "font.size": 9}
     with mpl.rc_context(settings), warnings.catch_warnings():
-        # A letter that the font lacks is drawn as a box.
+        # matplotlib draws a box for a letter that the font lacks.
         warnings.filterwarnings("ignore", "Glyph .* missing")
         for name, figure in _figures(run, map_kind):
             for ending, options in _FORMATS.items():
@@ -83,7 +84,7 @@ def _draw_groups(run: RunRecord) -> "Figure":
         own = [of_group[group_key(group)] for group in shown]
         accuracies = np.array([group.accuracy for group in own], dtype=float)
         limits = np.array([group.ci95 for group in own], dtype=float).T
-        # The Wilson interval of 0 or 1 ends there, up to rounding.
+        # Rounding can put the end of a Wilson interval just inside an accuracy of 0 or 1.
         spread = np.clip([accuracies - limits[0], limits[1] - accuracies], 0, None)
         rows = np.arange(len(shown)) + 0.17 * (number - (len(test) - 1) / 2)
         marker = {"marker": _MARKERS[symbol], "fillstyle": "none" if "open" in symbol else "full"}
@@ -120,7 +121,7 @@ def _draw_history(run: RunRecord) -> "Figure":
 
 
 def _draw_map(found: dict[str, Any]) -> "Figure":
-    """Draw before and after, coloured by the cluster."""
+    """Draw the map of each network, coloured by cluster."""
     colouring = next(item for item in found["colourings"] if item["name"] == "cluster")
     columns = len(found["points"])
     figure, axes = _new_figure(1.2 + 3.15 * columns, 3.8, columns=columns)
@@ -131,7 +132,7 @@ def _draw_map(found: dict[str, Any]) -> "Figure":
             x, y = (np.array(coordinates)[inside] for coordinates in points)
             colour = PALETTE[value % len(PALETTE)]
             panel.scatter(x, y, s=3, color=colour, linewidths=0, label=title, rasterized=True)
-        panel.set(title=name, xlabel=found["axes"][name][0], ylabel=found["axes"][name][1])
+        panel.set(title=FAMILY_TITLES[FAMILY_OF[name]], xlabel=found["axes"][name][0], ylabel=found["axes"][name][1])
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, title="cluster", loc="outside right upper", frameon=False, markerscale=3)
     return figure

@@ -1,4 +1,4 @@
-"""How a run or an audit was made: its settings, and the command that makes it again."""
+"""How a run or an audit was made: its settings, and the command that repeats it."""
 
 import shlex
 from dataclasses import fields, is_dataclass
@@ -10,7 +10,7 @@ from prusc.runs.folder import CONFIG
 
 
 def list_settings(config: RunConfig) -> list[tuple[str, str, bool]]:
-    """Return each setting by its full name, with its value and whether that is not the default; those first."""
+    """Return name, value and whether it differs from the default for each setting; changed settings come first."""
     rows = _flatten(config, RunConfig(), "")
     return sorted(rows, key=lambda row: not row[2])
 
@@ -33,6 +33,6 @@ def _show(value: Any) -> str:
 
 
 def repeat_command(run: RunRecord, command: str) -> str:
-    """Return the command line that makes a run or an audit again, in another folder."""
+    """Return the command line that repeats a run or an audit in another folder."""
     config = run.path / CONFIG
     return f"prusc {command} --config {shlex.quote(str(config))} --out {shlex.quote(f'{run.path}-again')}"

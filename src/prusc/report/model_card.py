@@ -1,4 +1,4 @@
-"""A model card for the network that a run hands back, as Markdown with the front matter that Hugging Face reads."""
+"""The model card of the chosen network, as Markdown with the front matter that Hugging Face reads."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,10 @@ def make_model_card(run: RunRecord) -> str:
     """Return the model card of a finished run.
 
     Args:
-        run: What its folder holds.
+        run: Content of its folder.
+
+    Returns:
+        Markdown.
     """
     metrics = run.metrics
     test = {network: splits["test"] for network, splits in run.evaluations.items()}
@@ -31,12 +34,12 @@ def make_model_card(run: RunRecord) -> str:
         f"{_text(str(metrics.get('prusc', '')))}. Verdict: **{_text(str(metrics['verdict']))}**: "
         f"{_text(str(metrics['verdict_text']))}.",
         "",
-        "## Figures",
+        "## Results",
         "",
-        f"Test split, {after.num_samples} samples; the 95 % interval of the worst group in brackets.",
+        f"Results on the test split ({after.num_samples} samples). Brackets hold the 95 % interval of the worst group.",
         "",
         *_table(
-            ["network", "average", "worst group", "n of it"],
+            ["network", "average accuracy", "worst-group accuracy", "n (worst group)"],
             [
                 [
                     FAMILY_TITLES[network],
@@ -54,31 +57,31 @@ def make_model_card(run: RunRecord) -> str:
         "",
         "## How it was made",
         "",
-        f"- Weights kept: {percent(metrics['density'])} of those that the mask covers.",
+        f"- Weights kept: {percent(metrics['density'])} of the weights that the mask covers.",
         f"- Chosen: `{_code(str(metrics['chosen']['subnetwork']))}`, {_judged(run)}.",
         f"- Group labels were used for {_uses(run)} only.",
-        f"- Seed {metrics['seed']}; all settings: `{CONFIG}` in the run folder.",
+        f"- Seed: {metrics['seed']}. All settings are in `{CONFIG}` in the run folder.",
         "",
         "## How to use it",
         "",
-        "`model.safetensors` is an ordinary state dict of the network's class; the pruned weights are zeros.",
+        "`model.safetensors` is a plain state dict for the class of the network. Pruned weights are zero.",
         "",
         *_usage(run),
         "",
         "## Limits",
         "",
         f"- The worst group ({_text(group_name(worst))}) has {worst.num_samples} test samples.",
-        "- Only the groups above were measured. A shortcut that neither they nor the clusters show is not excluded.",
-        "- The verdict is a judgement on the validation split; on other data the figures may differ.",
+        "- Only the groups above were measured. A shortcut may remain that neither they nor the clusters show.",
+        "- The verdict rests on the validation split. Results on other data may differ.",
         *([f"- {TRAINED_ON_VALIDATION}"] if metrics.get("trains_on_validation") else []),
-        "- prusc does not know under which licence the data and the original weights may be used.",
+        "- prusc does not know the licences of the data and of the original weights.",
         "",
     ]
     return "\n".join(lines)
 
 
 def _front_matter(run: RunRecord, after: GroupEvaluation) -> list[str]:
-    """Return YAML, whose strings are written as JSON's, which are YAML too."""
+    """Return the YAML front matter; JSON strings are valid YAML."""
     data, name = json.dumps(run.data_name), json.dumps(f"{run.metrics['model']} on {run.data_name}")
     figures = [
         ("accuracy", "average accuracy", after.average_accuracy),
@@ -117,7 +120,7 @@ def _kind(run: RunRecord) -> str:
     if run.remedy:
         return f"after {_text(run.remedy)}"
     if run.metrics["verdict"] != "improved":
-        return "the original network"
+        return "the ERM network"
     return "a subnetwork" if run.metrics["density"] < 1 else "the whole network with a new head"
 
 
@@ -127,18 +130,18 @@ def _group_table(before: GroupEvaluation, after: GroupEvaluation) -> list[str]:
         [_text(group_name(old)), str(old.num_samples), percent(old.accuracy), percent(new.accuracy), interval(new.ci95)]
         for old, new in pairs[:_MAX_GROUPS]
     ]
-    table = _table(["group", "n", "before", "after", "95 % interval after"], rows)
+    table = _table(["group", "n", "ERM network", "chosen network", "95 % interval, chosen network"], rows)
     hidden = len(pairs) - len(rows)
     return [*table, "", f"{hidden} more groups are in metrics.json."] if hidden else table
 
 
 def _usage(run: RunRecord) -> list[str]:
     if "model" in run.metrics.get("given_in_python", ()):
-        build = "model = ...  # build your network as you did before"
+        build = "model = ...  # build your own network here"
     else:
         name, classes = json.dumps(run.metrics["model"]), len(run.class_names)
         build = (
-            "import torch\nfrom prusc.models import build_model\n\n"
+            "import torch\nfrom prusc.models.build import build_model\n\n"
             f"model = build_model({name}, {classes}, generator=torch.Generator())"
         )
     load = 'model.load_state_dict(load_file("model.safetensors"))\nmodel.eval()'
@@ -155,7 +158,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _text(name: str) -> str:
-    """Return a name as Markdown text: on one line, and nothing in it means anything."""
+    """Return a name as Markdown text: on one line, with all markup escaped."""
     one_line = " ".join(name.split())
     return "".join(f"\\{letter}" if letter in r"\`*_{}[]<>()#!|~" else letter for letter in one_line)
 

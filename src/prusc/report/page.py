@@ -1,4 +1,4 @@
-"""One self-contained HTML page from a template: everything inside, and nothing that may ask the network."""
+"""Rendering of a template into one self-contained HTML page that makes no network requests."""
 
 import base64
 import hashlib
@@ -27,17 +27,17 @@ def render_page(
 ) -> str:
     """Fill a template.
 
-    Names from data, which may be anything, are escaped by the template, and in the page's data by `to_script_json`;
-    should one slip through all the same, the policy lets no script run but those whose hash it names.
+    Names in the data may hold any text. The template escapes them, and `to_script_json` escapes the data of the page.
+    As a second line of defence, the Content-Security-Policy allows only the scripts whose hash it lists.
 
     Args:
         template: File name in ``templates``.
         charts: Figures by the id of the element that shows them.
-        data: What else the page's script needs.
-        **context: What the template shows.
+        data: Other data that the script of the page needs.
+        **context: Variables of the template.
 
     Returns:
-        The page.
+        HTML.
     """
     scripts = [get_plotlyjs(), _read("page.js")]
     return (
@@ -56,18 +56,18 @@ def render_page(
 
 
 def to_script_json(content: Any) -> str:
-    """Return JSON that can stand inside a script element: no text in it can end the element or begin a comment."""
+    """Return JSON for a script element: no text in it can end the element or begin a comment."""
     plain = json.dumps(content, default=_to_list, ensure_ascii=True, separators=(",", ":"))
     return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _to_list(value: Any) -> Any:
-    """Turn arrays, which figures may hold, into lists."""
+    """Return an array of a figure as a list."""
     return value.tolist()
 
 
 def _policy(scripts: list[str]) -> str:
-    """Return the Content-Security-Policy: no request to anywhere, no script but these."""
+    """Return a Content-Security-Policy that forbids all requests and all scripts but these."""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts
     )

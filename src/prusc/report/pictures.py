@@ -1,4 +1,4 @@
-"""Pictures of samples on a page: re-encoded, as data addresses, with what the networks make of them."""
+"""Pictures of samples on a page, as data URLs, with the predictions of the networks."""
 
 import base64
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ from prusc.report.sample_record import Pictures, SampleRecord
 from prusc.runs.samples.contact_sheets import encode_picture
 from prusc.runs.samples.exhibit import FAMILY_OF
 
-# Dark to bright, so that it can be read without seeing colours: black, violet, red, orange, pale yellow.
+# Dark to bright, so that colour-blind readers can read it: black, violet, red, orange, pale yellow.
 _HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=np.float32)
 _HEAT_SIDE = 112
 _LOSSLESS_SIDE = 32
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What one network says of a sample.
+class Prediction:
+    """The prediction of one network for one sample.
 
     Attributes:
-        name: Of the class that it predicts.
-        is_right: Whether that is the sample's class.
+        name: Name of the predicted class.
+        is_right: Whether it is the class of the sample.
     """
 
     name: str
@@ -34,24 +34,24 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Portrait:
-    """A sample that can be looked at.
+    """A sample with its picture.
 
     Attributes:
-        sample_id: Its name.
+        sample_id: Name of the sample.
         label: Name of its class.
         attributes: Value of each attribute by name.
-        before: What the original network says.
-        after: What the network says that was handed back; ``None`` if there is none.
-        address: Its picture as a data address; empty if the picture is missing.
-        heat_before: The same with Grad-CAM of the original network laid over it; empty without.
-        heat_after: The same of the network that was handed back.
+        before: Prediction of the ERM network.
+        after: Prediction of the chosen network; ``None`` if there is none.
+        address: Its picture as a data URL; empty if the picture is missing.
+        heat_before: Picture with the Grad-CAM of the ERM network on top; empty without Grad-CAM.
+        heat_after: Picture with the Grad-CAM of the chosen network on top; empty without Grad-CAM.
     """
 
     sample_id: str
     label: str
     attributes: dict[str, str]
-    before: Judgement
-    after: Judgement | None
+    before: Prediction
+    after: Prediction | None
     address: str
     heat_before: str = ""
     heat_after: str = ""
@@ -61,13 +61,16 @@ def make_portrait(row: "pd.Series[str]", class_names: Sequence[str], samples: Sa
     """Return a sample of the table with its picture.
 
     Args:
-        row: Of `SampleRecord.table`.
+        row: Its row of `SampleRecord.table`.
         class_names: Name of each label.
-        samples: Where the pictures are.
+        samples: Holds the pictures and the attention.
+
+    Returns:
+        The sample; without the pictures that are missing.
     """
     label = int(row["label"])
-    judgements = [
-        Judgement(class_names[predicted], predicted == label)
+    predictions = [
+        Prediction(class_names[predicted], predicted == label)
         for predicted in (
             int(row[f"prediction/{family}"]) for family in FAMILY_OF.values() if f"prediction/{family}" in row
         )
@@ -82,8 +85,8 @@ def make_portrait(row: "pd.Series[str]", class_names: Sequence[str], samples: Sa
         sample_id=str(row["sample_id"]),
         label=class_names[label],
         attributes={name: str(row[f"attribute/{name}"]) for name in samples.attribute_names},
-        before=judgements[0],
-        after=judgements[1] if len(judgements) > 1 else None,
+        before=predictions[0],
+        after=predictions[1] if len(predictions) > 1 else None,
         address="" if pixels is None else address_of(pixels),
         heat_before=heats[0],
         heat_after=heats[1],
@@ -91,25 +94,25 @@ def make_portrait(row: "pd.Series[str]", class_names: Sequence[str], samples: Sa
 
 
 def address_of(pixels: NDArray[np.uint8]) -> str:
-    """Return a picture [height, width, 3] as a data address, without anything but its pixels."""
+    """Return a picture [height, width, 3] as a data URL without metadata."""
     image = Image.fromarray(np.ascontiguousarray(pixels))
     return f"data:image/webp;base64,{_base64(encode_picture(image, lossless=max(image.size) <= _LOSSLESS_SIDE))}"
 
 
 def sheet_addresses(pictures: Pictures) -> list[str]:
-    """Return the sheets as data addresses, an empty one for a sheet that is missing."""
+    """Return the sheets as data URLs; a missing sheet gives an empty string."""
     return ["" if sheet is None else f"data:image/webp;base64,{_base64(sheet[0])}" for sheet in pictures.sheets]
 
 
 def lay_over(pixels: NDArray[np.uint8], attention: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Lay a map of attention over a gray copy of a picture.
+    """Blend a map of attention with a gray copy of a picture.
 
     Args:
-        pixels: [height, width, 3].
-        attention: Values in [0, 1], at any resolution; the brighter the more.
+        pixels: Picture, [height, width, 3].
+        attention: Values in [0, 1], [rows, columns], at any resolution; higher values become brighter.
 
     Returns:
-        The picture, its longer side at least 112 pixels.
+        The picture [height, width, 3], enlarged by a whole factor until its longer side has at least 112 pixels.
     """
     image = Image.fromarray(np.ascontiguousarray(pixels))
     scale = max(1, -(-_HEAT_SIDE // max(image.size)))

@@ -1,4 +1,4 @@
-"""The report of one run: what stands on the page, in the order in which it stands there."""
+"""The report of one run: the content of the page, in the order of the page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,22 +22,22 @@ from prusc.report.text import TRAINED_ON_VALIDATION, group_key, group_name, grou
 from prusc.runs.result import FAMILY_TITLES
 from prusc.stages.evaluation import GroupAccuracy, GroupEvaluation
 
-# Below this an interval spans some 25 points, and a difference between two networks is hardly to be seen.
+# Below this size, an interval spans some 25 points and hides most differences between two networks.
 _FEW_SAMPLES = 50
-# So many clusters are open when the page is opened.
+# Number of clusters whose details are open at first.
 NUM_OPEN_CLUSTERS = 4
 
 
 @dataclass(frozen=True)
 class GroupRow:
-    """One group of the test split, in the order of the networks.
+    """One group of the test split.
 
     Attributes:
         name: Class and attributes.
-        num_samples: Its test samples.
-        figures: Its figures by network; an empty group has none.
-        before: Accuracy of the original network.
-        after: Accuracy of the network that was handed back.
+        num_samples: Number of test samples.
+        figures: Result of each network; without accuracy if the group is empty.
+        before: Accuracy of the ERM network; ``None`` if the group is empty.
+        after: Accuracy of the chosen network; ``None`` if the group is empty.
     """
 
     name: str
@@ -51,8 +51,11 @@ def render_run(run: RunRecord, *, map_kind: MapKind = "pca") -> str:
     """Return the page of a run, finished or not.
 
     Args:
-        run: What its folder holds.
-        map_kind: How the map of the representations is made.
+        run: Content of its folder.
+        map_kind: Projection of the map of the representations.
+
+    Returns:
+        HTML.
     """
     charts: dict[str, Any] = {}
     test = {network: splits["test"] for network, splits in run.evaluations.items()}
@@ -91,24 +94,25 @@ def render_run(run: RunRecord, *, map_kind: MapKind = "pca") -> str:
 
 
 def headline(run: RunRecord) -> str:
-    """Return the verdict in one sentence."""
+    """Return the verdict in one or two sentences."""
     if not run.is_finished:
-        return "This run is not finished: there is no verdict yet."
+        return "This run is not finished, so there is no verdict yet."
     before, after = (run.evaluations[name]["test"] for name in ("erm", "subnetwork"))
     if run.remedy or run.metrics["verdict"] == "improved":
+        lead = f"{run.remedy}: on" if run.remedy else "prusc found a better network. On"
         return (
-            f"{run.remedy or 'A better network was found'}: on the test split, accuracy on the worst group "
-            f"{_change(before.worst_group_accuracy, after.worst_group_accuracy)}, the average "
+            f"{lead} the test split, worst-group accuracy "
+            f"{_change(before.worst_group_accuracy, after.worst_group_accuracy)} and average accuracy "
             f"{_change(before.average_accuracy, after.average_accuracy)}."
         )
     why = {
-        "no-shortcut": "the original network shows no shortcut that these data contradict",
+        "no-shortcut": "the ERM network shows no shortcut that these data contradict",
         "shortcut-only": (
-            "the original network fails on some cells, and nothing serves them that does not cost as much elsewhere"
+            "the ERM network fails on some cells, and every network that helps them loses as much elsewhere"
         ),
     }.get(run.metrics["verdict"], str(run.metrics["verdict_text"]))
     worst = percent(before.worst_group_accuracy)
-    return f"Nothing better was found: {why}. The result is the original network, worst group {worst}."
+    return f"prusc found no better network: {why}. The result is the ERM network, with worst-group accuracy {worst}."
 
 
 def _change(before: float, after: float) -> str:
@@ -117,7 +121,7 @@ def _change(before: float, after: float) -> str:
 
 
 def group_rows(test: Mapping[str, GroupEvaluation]) -> list[GroupRow]:
-    """Return the groups of the test split, the worst before first, the empty ones last."""
+    """Return the groups of the test split, the worst group of the ERM network first, empty groups last."""
     if not test:
         return []
     empty = [group for group in test["erm"].groups if group.accuracy is None]
@@ -136,43 +140,45 @@ def group_rows(test: Mapping[str, GroupEvaluation]) -> list[GroupRow]:
 
 
 def num_missing_pictures(clusters: list[ClusterView]) -> tuple[int, int]:
-    """Return how many pictures of the clusters are missing, and of how many."""
+    """Return the number of missing pictures of the clusters, and the number of all."""
     shown = [portrait for cluster in clusters for portrait in (*cluster.typical, *cluster.contradicting)]
     return sum(not portrait.address for portrait in shown), len(shown)
 
 
 def notes(run: RunRecord, clusters: list[ClusterView]) -> list[str]:
-    """Return what a reader should know before believing the figures."""
+    """Return the limits of the results, a paragraph each."""
     found = []
     if run.is_finished:
         test = run.evaluations["subnetwork"]["test"]
         worst = [run.evaluations[name]["test"].worst_group for name in ("erm", "subnetwork")]
         small = sorted({(group.num_samples, group_name(group)) for group in worst if group.num_samples < _FEW_SAMPLES})
         for num_samples, name in small:
-            found.append(
-                f"The worst group ({name}) has {num_samples} test samples: its accuracy is known roughly only."
-            )
+            found.append(f"The worst group ({name}) has only {num_samples} test samples, so its accuracy is imprecise.")
         if not run.metrics["data"].get("attributes"):
             found.append(
-                "No attributes are known for these data: the groups are the classes, and a shortcut inside a class "
-                "does not show in their accuracies. The clusters may show it."
+                "No attributes are known for these data, so the groups are the classes. Class accuracies cannot show a "
+                "shortcut within a class; the clusters may show it."
             )
         num_empty = sum(group.num_samples == 0 for group in test.groups)
         if num_empty:
-            found.append(f"{num_empty} of {len(test.groups)} groups have no test samples and no figures.")
+            found.append(
+                f"{num_empty} of {len(test.groups)} groups have no test samples, so their accuracy is unknown."
+            )
         if run.metrics["verdict"] == "improved":
             before, after = (run.evaluations[name]["test"].worst_group_ci95 for name in ("erm", "subnetwork"))
             if before[1] >= after[0]:
-                found.append("The intervals of the worst group before and after overlap: the gain may be chance.")
+                found.append("The worst-group intervals of the two networks overlap, so the gain may be chance.")
         structure = run.metrics.get("cluster_structure")
         if structure == "weak":
-            found.append("The clusters hardly stand apart (weak structure): they say little about shortcuts.")
+            found.append("The clusters are poorly separated (weak structure), so they say little about shortcuts.")
         if run.metrics.get("trains_on_validation"):
             found.append(TRAINED_ON_VALIDATION)
     if run.remedy:
         return found
     if clusters and run.is_finished and run.tested is None:
-        found.append("No cluster is called suspect: an older prusc made this run, and did not test the clusters.")
+        found.append(
+            "No cluster is marked as suspect, because an older prusc made this run and did not test the clusters."
+        )
     elif clusters and run.is_finished and not any(cluster.is_suspect for cluster in clusters):
-        found.append("No cluster is suspect: within none does the original network fail the samples of other classes.")
+        found.append("No cluster is suspect: the ERM network fails the samples of other classes in none of them.")
     return found

@@ -1,4 +1,4 @@
-"""The map of the representations in two dimensions, before and after, as the page's script draws it."""
+"""The two-dimensional map of the representations of both networks, as the script of the page draws it."""
 
 from typing import Any, Literal
 
@@ -16,16 +16,16 @@ from prusc.runs.samples.exhibit import FAMILY_OF
 MapKind = Literal["pca", "tsne"]
 
 _DIGITS = 3
-# t-SNE needs more neighbours than it looks at.
+# Small maps get a lower perplexity, because t-SNE needs more samples than neighbours.
 _PERPLEXITY = 30
 
 
 def make_map(run: RunRecord, kind: MapKind) -> dict[str, Any] | None:
-    """Return what the map shows; ``None`` if the run kept nothing to show.
+    """Return the content of the map; ``None`` if the folder lacks the data for it.
 
     Args:
         run: A finished run, or an audit, which has one network only.
-        kind: ``pca``: the first two principal components. ``tsne``: neighbourhoods, computed here from the first 50.
+        kind: ``pca`` for the first two principal components, ``tsne`` for t-SNE of the first 50.
 
     Returns:
         Plain values for the page.
@@ -66,7 +66,7 @@ def make_map(run: RunRecord, kind: MapKind) -> dict[str, Any] | None:
 
 
 def place(components: NDArray[np.float32], kind: MapKind) -> NDArray[np.float32]:
-    """Return two coordinates for each sample."""
+    """Return two coordinates for each sample, [samples, 2]."""
     if kind == "pca" or len(components) < 4:
         return components[:, :2]
     perplexity = min(_PERPLEXITY, (len(components) - 1) / 3)
@@ -75,7 +75,7 @@ def place(components: NDArray[np.float32], kind: MapKind) -> NDArray[np.float32]
 
 
 def turn_alike(points: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mirror each axis so that it goes the way of the other map's: which way is an accident of the computation."""
+    """Mirror axes to agree with the other map, because the sign of an axis is arbitrary."""
     signs = np.where((points * other).sum(axis=0) < 0, -1, 1)
     return (points * signs).astype(np.float32)
 
@@ -85,7 +85,7 @@ def _plain(points: NDArray[np.float32]) -> list[list[float]]:
 
 
 def _colouring(name: str, values: list[str], before: NDArray[np.int64], after: NDArray[np.int64]) -> dict[str, Any]:
-    """Describe one way to colour the points: the names of its values, and each point's value by either network."""
+    """Return one way to colour the points: the names of its values, and the value of each point by network."""
     return {"name": name, "values": values, "before": before.tolist(), "after": after.tolist()}
 
 

@@ -1,4 +1,4 @@
-"""What a run or an audit kept of single samples, as a report sees it."""
+"""The record of single samples of a run or an audit, as a report uses it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from prusc.runs.samples.contact_sheets import TILES_PER_SHEET, TileSize, cut_til
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Pictures of samples, by position, on sheets; a sheet that is gone leaves a gap.
+    """Pictures of samples by position, on sheets.
 
     Attributes:
-        sheets: Each file and its pixels [height, width, 3]; ``None`` for one that is missing or damaged.
-        size: Of every tile.
-        why_not: Why there are none.
+        sheets: Content and pixels [height, width, 3] of each file; ``None`` for a missing or damaged file.
+        size: Size of every tile.
+        why_not: Why there are no pictures; empty if there are.
     """
 
     sheets: tuple[tuple[bytes, NDArray[np.uint8]] | None, ...]
@@ -37,20 +37,21 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class SampleRecord:
-    """What a run kept of single samples.
+    """The record of single samples of a run.
 
     Attributes:
-        table: One row per sample that was predicted, see `prusc.runs.samples.exhibit`.
-        map_before: Principal components [samples on the map, components] by the original network; ``None`` if missing.
-        map_after: By the network that was handed back; ``None`` of an audit too.
-        explained_variance: Of each map's two axes.
-        attention: Grad-CAM ``before`` and, but for an audit, ``after``, [samples, rows, columns]; empty if missing.
+        table: One row per predicted sample, see `prusc.runs.samples.table`.
+        map_before: Principal components of the ERM network, [samples on the map, components]; ``None`` if missing.
+        map_after: Principal components of the chosen network; ``None`` if missing, and for an audit.
+        explained_variance: Share of the variance of the two axes of each map.
+        attention: Grad-CAM ``before`` (ERM network) and ``after`` (chosen network), each [samples, rows, columns]. An
+            audit has no ``after``. Empty if missing.
         why_no_attention: Why there is no Grad-CAM; empty if there is.
-        regions: How much attention falls inside the regions that are known.
-        num_unreadable: Samples whose regions could not be read, of those that were drawn.
-        per_side: Of each cluster so many samples have pictures that are nearest to its centre, on either side.
-        thumbnails: By position on the map.
-        pictures: By their own position.
+        regions: Share of the attention inside each known region.
+        num_unreadable: Number of drawn samples whose regions could not be read.
+        per_side: Number of pictures per cluster of the main class, and of the other classes.
+        thumbnails: Pictures by position on the map.
+        pictures: Larger pictures by their own position.
     """
 
     table: pd.DataFrame
@@ -67,7 +68,7 @@ class SampleRecord:
 
     @property
     def attribute_names(self) -> list[str]:
-        """The attributes that evaluation knows."""
+        """Names of the attributes that the evaluation knows."""
         return [name.removeprefix("attribute/") for name in map(str, self.table) if name.startswith("attribute/")]
 
     @property

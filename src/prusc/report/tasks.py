@@ -1,6 +1,6 @@
 """The tasks of :mod:`prusc` with their report: what the stages leave in a run folder is also shown as a page."""
 
-from prusc.report.write import with_report
+from prusc.report.after_run import with_report
 from prusc.runs.audit import audit as _audit
 from prusc.runs.debias import debias as _debias
 

@@ -1,27 +1,29 @@
-"""How figures and names are written in a report: the same everywhere."""
+"""Formats of numbers and names in reports."""
 
 from collections.abc import Mapping
 
 from prusc.stages.evaluation import GroupAccuracy, GroupEvaluation
 
-# Isolates, so that a name in right-to-left letters does not turn around what stands beside it.
+# Unicode isolates, so that right-to-left letters in a name do not reorder the text beside it.
 _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
 
-TRAINED_ON_VALIDATION = "Validation samples were trained on as well; none judged what had been trained on it."
+TRAINED_ON_VALIDATION = (
+    "Validation samples were also used for training; no sample judged a network that was trained on it."
+)
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """Return a share in [0, 1] as a percentage, a dash where there is none."""
+    """Return a share in [0, 1] as a percentage; a dash for ``None``."""
     return "–" if value is None else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def interval(limits: tuple[float, float] | None) -> str:
-    """Return an interval of shares, or of differences between shares, as percentages."""
+    """Return an interval of shares, or of differences between shares, in percent; empty for ``None``."""
     return "" if limits is None else f"{100 * limits[0]:.1f} to {100 * limits[1]:.1f}".replace("-", "−")
 
 
 def points(before: float | None, after: float | None) -> str:
-    """Return the change between two shares in percentage points, with its sign."""
+    """Return the change between two shares in percentage points, with its sign; a dash for ``None``."""
     if before is None or after is None:
         return "–"
     change = round(100 * (after - before), 1)
@@ -29,7 +31,7 @@ def points(before: float | None, after: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time that a reader takes in at a glance."""
+    """Return a time in seconds, minutes or hours."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -37,31 +39,31 @@ def duration(seconds: float) -> str:
 
 
 def group_name(group: GroupAccuracy) -> str:
-    """Return the name of a group: its class and its attributes, each by name where the value does not say it."""
+    """Return the class and attributes of a group; an attribute name is left out if its value contains it."""
     values = (value if name in value else f"{name} {value}" for name, value in group.attributes.items())
     return ", ".join([group.label, *values])
 
 
 def group_key(group: GroupAccuracy) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Return what a group is recognised by in another evaluation."""
+    """Return a key that identifies a group across evaluations."""
     return group.label, tuple(group.attributes.items())
 
 
 def groups_by_key(
     evaluation: GroupEvaluation,
 ) -> Mapping[tuple[str, tuple[tuple[str, str], ...]], GroupAccuracy]:
-    """Return the groups of an evaluation by what they are recognised by."""
+    """Return the groups of an evaluation by `group_key`."""
     return {group_key(group): group for group in evaluation.groups}
 
 
 def short(name: str, length: int = 40) -> str:
-    """Return a name that fits into a chart."""
+    """Return a name, shortened to fit into a chart."""
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 def plain(name: str, length: int = 40) -> str:
-    """Return a name for Plotly, which takes text for a kind of HTML: shortened, escaped and isolated."""
+    """Return a name for Plotly, shortened, escaped and isolated, because Plotly reads text as a kind of HTML."""
     escaped = short(name, length).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # A line break inside a name would break the label.
+    # A line break in a name would break the label.
     escaped = " ".join(escaped.split())
     return escaped if escaped.isascii() else f"{_ISOLATE}{escaped}{_END_ISOLATE}"

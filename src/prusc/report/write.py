@@ -1,45 +1,38 @@
-"""Write what a report consists of, into the run folder."""
+"""Writing of reports, model cards, figures and comparison pages."""
 
-import warnings
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
-from prusc.engine.process import is_main_process
 from prusc.errors import ConfigError, RunFolderError
 from prusc.report.audit_page import render_audit
 from prusc.report.bench_page import is_bench, render_bench
 from prusc.report.comparison import render_comparison
 from prusc.report.figures import draw_figures
 from prusc.report.model_card import make_model_card
-from prusc.report.record import read_run
+from prusc.report.reading.run import read_run
 from prusc.report.run_page import render_run
 from prusc.report.sample_map import MapKind
 from prusc.runs.folder import write_file
-
-TaskP = ParamSpec("TaskP")
-ResultT = TypeVar("ResultT")
 
 REPORT, MODEL_CARD = "report.html", "model-card.md"
 
 
 def write_report(path: Path | str, *, figures: bool = False, map_kind: MapKind = "pca") -> tuple[str, ...]:
-    """Write ``report.html`` into the folder of a run or an audit and, if it is a finished run, ``model-card.md``.
+    """Write ``report.html`` into the folder of a run, an audit or a benchmark.
 
-    Nothing is read but the folder, and of the networks in it nothing at all.
+    A finished run also gets ``model-card.md``. The function reads only this folder, and loads no network.
 
     Args:
-        path: The folder of a run, finished or not, of an audit, or of a benchmark.
-        figures: Also write the figures as PNG and SVG into ``figures/``.
-        map_kind: How the map of the representations is made: ``pca`` or ``tsne``.
+        path: Folder of a run (finished or not), an audit or a benchmark.
+        figures: Whether to also write figures as PNG and SVG into ``figures/``.
+        map_kind: Projection of the map of the representations: ``pca`` or ``tsne``.
 
     Returns:
-        What was missing, a line for each thing.
+        One line per missing file, with what the report therefore lacks.
 
     Raises:
-        ConfigError: If figures are asked for and matplotlib is not installed.
-        RunFolderError: If it is no run folder, is damaged, of a newer format, or cannot be written.
+        ConfigError: If ``figures`` is set and matplotlib is not installed.
+        RunFolderError: If the folder is no run folder, is damaged, has a newer format, or cannot be written.
     """
     if is_bench(Path(path)):
         write_file(Path(path) / REPORT, render_bench(Path(path)).encode("utf-8", "replace"))
@@ -55,60 +48,20 @@ def write_report(path: Path | str, *, figures: bool = False, map_kind: MapKind =
     return run.missing
 
 
-def try_report(path: Path | str) -> str | None:
-    """Write the report of a run or an audit that has just come to its end, whose result nothing here may spoil.
-
-    Args:
-        path: The run folder.
-
-    Returns:
-        Why there is no report, in one line; ``None`` if there is one.
-    """
-    try:
-        write_report(path)
-    except Exception as error:  # noqa: BLE001 -- whatever it is, the work is done and its figures are written
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return f"{reason} (all the rest is done; prusc report {path} tries again)"
-    return None
-
-
-def with_report(task: Callable[TaskP, ResultT]) -> Callable[TaskP, ResultT]:
-    """Return a run or an audit that also writes the report at its end, where it has a run folder.
-
-    Args:
-        task: Takes the folder as ``out``, by name.
-
-    Returns:
-        The same function otherwise. A report that cannot be written is a warning.
-    """
-
-    @wraps(task)
-    def task_and_report(*args: TaskP.args, **kwargs: TaskP.kwargs) -> ResultT:
-        result = task(*args, **kwargs)
-        out = kwargs.get("out")
-        if isinstance(out, Path | str) and is_main_process():
-            problem = try_report(out)
-            if problem is not None:
-                warnings.warn(f"no report: {problem}", stacklevel=2)
-        return result
-
-    return task_and_report
-
-
 def compare_runs(paths: Sequence[Path | str], out: Path | str) -> None:
-    """Write a page that shows runs side by side.
+    """Write a page that compares runs.
 
     Args:
-        paths: At least two folders of finished runs.
-        out: The page.
+        paths: Folders of finished runs, at least two different ones.
+        out: Path of the page.
 
     Raises:
         ConfigError: If there are fewer than two different folders.
-        RunFolderError: If one is no folder of a finished run, or the page cannot be written.
+        RunFolderError: If a folder holds no finished run, or the page cannot be written.
     """
     folders = list(dict.fromkeys(Path(path) for path in paths))
     if len(folders) < 2:
-        raise ConfigError(f"to compare takes at least two different run folders; found {len(folders)}")
+        raise ConfigError(f"a comparison needs at least two different run folders; found {len(folders)}")
     runs = [read_run(folder) for folder in folders]
     for run in runs:
         if not run.is_finished:

@@ -14,7 +14,8 @@ from prusc.engine.progress import ProgressOption
 from prusc.engine.runtime import stage_generator
 from prusc.runs.artifacts import data_to_dict, told_versions
 from prusc.runs.folder import FORMAT
-from prusc.runs.samples.exhibit import Exhibit, write_samples
+from prusc.runs.samples.exhibit import Exhibit
+from prusc.runs.samples.write import write_samples
 from prusc.runs.session import Session, open_session
 from prusc.runs.start import Start, start_run
 from prusc.stages.audit.clusters import AUDIT_TEXTS, Agreement, Audit, audit_clusters, measure_agreement
@@ -135,9 +136,8 @@ def _make_exhibit(result: AuditResult, predictions: Tensor, start: Start, sessio
         clusters=result.audit.clusters,
         look_at=[index[sample_id] for sample_id in first_images(result.images)["sample_id"]],
         head_name=start.head_name,
-        transform=session.feed.transform,
+        feed=session.feed.of(session.data.val),
         seed=session.config.seed,
-        runtime=session.runtime,
     )
 
 

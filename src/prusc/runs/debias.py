@@ -25,7 +25,8 @@ from prusc.runs.artifacts import (
     write_result,
 )
 from prusc.runs.result import VERDICT_TEXTS, DebiasingResult, summarise
-from prusc.runs.samples.exhibit import Exhibit, write_samples
+from prusc.runs.samples.exhibit import Exhibit
+from prusc.runs.samples.write import write_samples
 from prusc.runs.session import Session, open_session
 from prusc.runs.start import Start, start_run
 from prusc.stages.audit.clusters import ClusterAudit, judge_clusters
@@ -281,7 +282,6 @@ def _exhibit(session: Session, start: Start, choice: Choice, clusters: tuple[Clu
         clusters=clusters,
         look_at=(),
         head_name=start.head_name,
-        transform=session.feed.transform,
+        feed=session.feed.of(session.data.val),
         seed=session.config.seed,
-        runtime=session.runtime,
     )

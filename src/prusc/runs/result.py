@@ -18,10 +18,10 @@ from prusc.stages.selection.scores import CellAccuracy, SelectionScore
 
 # What tables call the networks of a run.
 FAMILY_TITLES = {
-    "erm": "before (ERM)",
+    "erm": "ERM network",
     "last_layer": "control: last layer refitted",
     "finetune_all": "control: all weights fine-tuned",
-    "subnetwork": "after",
+    "subnetwork": "chosen network",
 }
 
 VERDICT_TEXTS: dict[Verdict, str] = {

@@ -7,7 +7,7 @@
   for (const [id, figure] of Object.entries(data.charts)) {
     Plotly.newPlot(id, figure.data, figure.layout, options);
   }
-  // A chart inside closed details has no width when it is drawn.
+  // A chart inside closed details has no width when it is drawn, so it is resized when they open.
   document.addEventListener("toggle", event => {
     for (const chart of event.target.querySelectorAll(".js-plotly-plot")) Plotly.Plots.resize(chart);
   }, true);
@@ -48,7 +48,7 @@
     const clusters = map.colourings.find(colouring => colouring.name === "cluster");
     let network = "before", colouring = clusters, cluster = -1;
 
-    // Plotly takes names for a kind of HTML.
+    // Plotly reads names as a kind of HTML.
     function plain(name) {
       const short = name.length > 30 ? name.slice(0, 29) + "…" : name;
       return short.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/\s+/g, " ");
@@ -64,7 +64,7 @@
         return {
           type: "scatter", mode: "markers", name: plain(name), hoverinfo: "none", customdata: ids,
           x: ids.map(id => x[id]), y: ids.map(id => y[id]), showlegend: ids.length > 0,
-          // The symbols are shifted where the colours begin anew: no two of 64 values look alike.
+          // The symbols shift when the colours repeat, so that all of 64 values look different.
           marker: {size: 6, opacity: 0.75, color: map.palette[value % map.palette.length], symbol: symbols[(value + Math.floor(value / 8)) % 8]},
         };
       });
@@ -99,7 +99,7 @@
         } else if (!map.points.after) {
           rows.push(["prediction", before]);
         } else {
-          rows.push(["before", before], ["after", after]);
+          rows.push(["ERM network", before], ["chosen network", after]);
         }
       }
       const list = detail.querySelector("dl");

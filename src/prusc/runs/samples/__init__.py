@@ -1,1 +1,1 @@
-"""What a run keeps of single samples for its report: predictions, pictures, a map, where networks look."""
+"""The record of single samples that a run keeps for its report: predictions, pictures, a map and attention."""

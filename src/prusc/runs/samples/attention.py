@@ -1,4 +1,4 @@
-"""How much of a network's attention falls inside a region, such as the object or the sticker."""
+"""Share of a network's attention inside a region of the images, such as an object or a sticker."""
 
 import math
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ class MeanShare:
     """A mean over samples.
 
     Attributes:
-        mean: Of shares, or of differences between shares.
-        ci95: Its 95 % interval by Student's t; ``None`` of a single sample.
+        mean: Mean of shares, or of differences between shares.
+        ci95: Its 95 % interval by Student's t; ``None`` for a single sample.
     """
 
     mean: float
@@ -26,15 +26,15 @@ class MeanShare:
 
 @dataclass(frozen=True)
 class RegionAttention:
-    """How much attention one region gets, all on the same samples.
+    """Share of the attention inside one region; both networks are measured on the same samples.
 
     Attributes:
-        region: Its name.
-        num_samples: Samples that have it and in which every network looks somewhere.
-        area: Share of the image that it covers, on average: what attention spread evenly would give.
-        before: Share of the original network's attention inside.
-        after: That of the network that was handed back; ``None`` if there is one network only.
-        change: From before to after, sample by sample.
+        region: Name of the region.
+        num_samples: Number of samples that contain it and for which no map of attention is 0 everywhere.
+        area: Mean share of the image that the region covers; evenly spread attention would have this share.
+        before: Share of the attention of the ERM network inside the region.
+        after: Share of the attention of the chosen network; ``None`` if there is only one network.
+        change: Difference between the two shares, paired by sample.
     """
 
     region: str
@@ -48,17 +48,17 @@ class RegionAttention:
 def share_inside(
     maps: Float[Tensor, "batch rows columns"], inside: Bool[Tensor, "batch height width"]
 ) -> Float[Tensor, " batch"]:
-    """Return how much of each map of attention falls inside a region.
+    """Return the share of each map of attention that falls inside a region.
 
     Args:
-        maps: Attention, at least 0, at any resolution; it is enlarged to that of the regions (bilinear).
+        maps: Attention, at least 0, at any resolution; bilinear interpolation brings it to that of the regions.
         inside: True inside the region.
 
     Returns:
         A share in [0, 1] for each image; NaN where the map is 0 everywhere.
 
     References:
-        Wang et al. 2020, arXiv:1910.01279, section 4.3, for boxes.
+        Wang et al. 2020, arXiv:1910.01279, section 4.3, which uses boxes as regions.
     """
     smooth = F.interpolate(maps[:, None].double(), size=inside.shape[1:], mode="bilinear", align_corners=False)[:, 0]
     return ((smooth * inside).sum(dim=(1, 2)) / smooth.sum(dim=(1, 2))).float()
@@ -67,16 +67,16 @@ def share_inside(
 def summarise_region(
     region: str, areas: Sequence[float], before: Sequence[float], after: Sequence[float] | None
 ) -> RegionAttention | None:
-    """Put the samples of a region together.
+    """Summarise one region over samples.
 
     Args:
-        region: Its name.
-        areas: Share of the image that it covers, for each sample that has it.
-        before: Share of the original network's attention inside; NaN where it looks nowhere.
-        after: That of the network that was handed back; ``None`` if there is none.
+        region: Name of the region.
+        areas: Share of the image that the region covers, for each sample that contains it.
+        before: Share of the attention of the ERM network inside, for each sample; NaN if its map is 0 everywhere.
+        after: The same for the chosen network; ``None`` if there is only one network.
 
     Returns:
-        Means and intervals; ``None`` if no sample is left.
+        Means and intervals over the samples without NaN; ``None`` if no sample is left.
     """
     pairs = zip(areas, before, before if after is None else after, strict=True)
     rows = [row for row in pairs if not any(map(math.isnan, row))]
@@ -94,7 +94,7 @@ def summarise_region(
 
 
 def mean_with_interval(values: Float[Tensor, " samples"], *, lowest: float) -> MeanShare:
-    """Return the mean of at least one value in [lowest, 1], with its interval cut to that range."""
+    """Return the mean of at least one value in [lowest, 1], with its interval clipped to that range."""
     num, mean = len(values), values.mean().item()
     if num < 2:
         return MeanShare(mean, None)

@@ -1,4 +1,4 @@
-"""Many small pictures in few files: sheets of tiles, in a fixed order, without anything but their pixels."""
+"""Contact sheets: many small pictures in few files, as tiles in a fixed order, without metadata."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ COLUMNS = 25
 TILES_PER_SHEET = 500
 SUFFIX = ".webp"
 
-# Up to this side a lossy format smears what there is to see, and a lossless one takes hardly more.
+# Lossy compression blurs smaller pictures, and lossless compression hardly takes more space for them.
 _LOSSLESS_SIDE = 32
 _BATCH = 256
 
@@ -33,13 +33,13 @@ class TileSize:
 
 
 def are_pictures(inputs: Tensor | Dataset[Any]) -> bool:
-    """Whether the inputs of a split are images that can be shown: uint8, gray or RGB."""
+    """Return whether the inputs of a split are images that can be shown: uint8, gray or RGB."""
     batch = next(iter(iterate_batches(inputs, torch.arange(1), batch_size=1)))
     return isinstance(batch, Tensor) and batch.dtype == torch.uint8 and batch.ndim == 4 and batch.shape[1] in (1, 3)
 
 
 def fit_tile(width: int, height: int, largest_side: int) -> TileSize:
-    """Return the size that an image is scaled down to; small images are left as they are."""
+    """Return the size of an image scaled down to a largest side; small images keep their size."""
     scale = min(1.0, largest_side / max(width, height))
     return TileSize(max(1, round(width * scale)), max(1, round(height * scale)))
 
@@ -47,7 +47,7 @@ def fit_tile(width: int, height: int, largest_side: int) -> TileSize:
 def make_tiles(
     inputs: Tensor | Dataset[Any], indices: Tensor, *, largest_side: int, num_workers: int = 0
 ) -> Iterator[Image.Image]:
-    """Yield a small picture of each sample of these indices, in this order."""
+    """Yield a small picture of each sample of ``indices``, in this order."""
     for batch in iterate_batches(inputs, indices, batch_size=_BATCH, num_workers=num_workers):
         assert isinstance(batch, Tensor)
         for pixels in batch:
@@ -62,13 +62,13 @@ def _small_picture(pixels: UInt8[Tensor, "channels height width"], largest_side:
 
 
 def write_sheets(tiles: Sequence[Image.Image]) -> Iterator[bytes]:
-    """Yield image files with the tiles row by row, `COLUMNS` in a row and `TILES_PER_SHEET` in a file.
+    """Yield image files with the tiles row by row, `COLUMNS` per row and `TILES_PER_SHEET` per file.
 
     Args:
-        tiles: All of one size, at least one.
+        tiles: At least one tile; all have the same size.
 
     Yields:
-        The next file.
+        Content of the next file.
     """
     width, height = tiles[0].size
     for start in range(0, len(tiles), TILES_PER_SHEET):
@@ -80,7 +80,7 @@ def write_sheets(tiles: Sequence[Image.Image]) -> Iterator[bytes]:
 
 
 def encode_picture(image: Image.Image, *, lossless: bool) -> bytes:
-    """Return an image file with the pixels and nothing else."""
+    """Return a WebP file of an image without metadata."""
     file = io.BytesIO()
     image.save(
         file,
@@ -95,6 +95,6 @@ def encode_picture(image: Image.Image, *, lossless: bool) -> bytes:
 
 
 def cut_tile(sheet: NDArray[np.uint8], position: int, size: TileSize) -> NDArray[np.uint8]:
-    """Return one tile [height, width, 3] of a sheet [height, width, 3], by its position in that sheet."""
+    """Return the tile [height, width, 3] at a position of a sheet [height, width, 3]."""
     top, left = size.height * (position // COLUMNS), size.width * (position % COLUMNS)
     return sheet[top : top + size.height, left : left + size.width]

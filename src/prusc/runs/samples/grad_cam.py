@@ -1,4 +1,4 @@
-"""Where a convolutional network looks: Grad-CAM, for one class of each image."""
+"""Grad-CAM: where a convolutional network finds evidence for a class of an image."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,18 +17,18 @@ _SPREAD_SIDE = 64
 
 
 def find_feature_map(model: nn.Module, images: Float[Tensor, "batch channels height width"]) -> str | None:
-    """Find the module that gives the network's last map of features, by calling the network once.
+    """Find the module that outputs the last feature map of a network, by one call of the network.
 
-    That is the last one, from the last convolution on, whose output has that convolution's height and width. Where the
-    only convolutions come early, as in a vision transformer, what they give says little about the decision.
+    It is the last module, from the last convolution on, whose output has the height and width of that convolution.
+    Early convolutions, such as the patch embedding of a vision transformer, say little about the prediction.
 
     Args:
-        model: Any network that takes images; its modes and hooks are as before afterwards.
-        images: One image or more, normalised.
+        model: Any network that takes images; its modes and hooks are restored.
+        images: One or more normalised images.
 
     Returns:
-        The module's name; ``None`` if no convolution is in the second half of the layers that hold weights, or none
-        gives a map of more than one place.
+        Name of the module. ``None`` if the second half of the layers with weights has no convolution, or if its
+        feature map has a single position.
     """
     with _Calls(model) as calls, torch.no_grad(), module_modes(model, False):
         call_model(model, images)
@@ -50,16 +50,16 @@ def grad_cam(
     images: Float[Tensor, "batch channels height width"],
     classes: Int[Tensor, " batch"],
 ) -> Float[Tensor, "batch rows columns"]:
-    """Return where in each image the network sees the class.
+    """Return a map of the evidence for a class, for each image.
 
     Args:
-        model: Its weights, gradients, modes and hooks are as before afterwards.
-        feature_map: Name of the module that gives the features, see `find_feature_map`.
-        images: Normalised, on the model's device.
-        classes: For each image the class whose logit is explained.
+        model: Any network; its weights, gradients, modes and hooks are restored.
+        feature_map: Name of the module that outputs the feature map, see `find_feature_map`.
+        images: Normalised images on the device of the model.
+        classes: The class whose logit is explained, for each image.
 
     Returns:
-        One value per place of the map, the largest of each image 1; all 0 where nothing speaks for the class.
+        Values in [0, 1] with maximum 1 for each image; all 0 if no position supports the class.
 
     References:
         Selvaraju et al. 2017, arXiv:1610.02391.
@@ -72,7 +72,7 @@ def grad_cam(
     handle = model.get_submodule(feature_map).register_forward_hook(remember)
     try:
         with torch.enable_grad(), module_modes(model, False):
-            # The images need a gradient so that the features have one, even if all weights are frozen.
+            # With frozen weights, the features have a gradient only if the images require one.
             logits = call_model(model, images.detach().clone().requires_grad_())
             chosen = logits.gather(1, classes[:, None].to(logits.device)).sum()
             (gradient,) = torch.autograd.grad(chosen, features[-1])
@@ -87,14 +87,14 @@ def grad_cam(
 def spread_over_image(
     maps: Float[Tensor, "batch rows columns"], share: float
 ) -> Float[Tensor, "batch out_rows out_columns"]:
-    """Lay maps of the central part of images over the whole images, with 0 around.
+    """Pad maps of a central crop to maps of the whole image, with 0 outside the crop.
 
     Args:
         maps: Values in [0, 1].
-        share: Side of that part as a share of the image's side, in (0, 1].
+        share: Side of the crop as a share of the side of the image, in (0, 1].
 
     Returns:
-        The same maps if they are of the whole image, else finer ones, 64 x 64.
+        The same maps if the crop is the whole image; otherwise interpolated maps of 64 x 64.
     """
     if share >= 1:
         return maps
@@ -107,7 +107,7 @@ def spread_over_image(
 
 @dataclass(frozen=True, eq=False)
 class _Call:
-    """One module that was called, and the shape of what it gave."""
+    """One call of a module, and the shape of its output."""
 
     name: str
     shape: torch.Size
@@ -117,7 +117,7 @@ class _Call:
 
 @dataclass
 class _Calls:
-    """The calls of a network's modules that give one tensor, in the order in which they end."""
+    """Records the calls of modules that output one tensor, in the order in which they end."""
 
     model: nn.Module
     made: list[_Call] = field(default_factory=list)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from prusc.benchmark.output import write_output
-from tests.benchmark.test_tables import make_rows
+from tests.benchmark.rows import make_rows
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "make_benchmark.py"
 

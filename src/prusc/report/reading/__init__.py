@@ -1,0 +1,1 @@
+"""Reading of run folders for reports."""

@@ -1,0 +1,7 @@
+"""Names of the files with the record of single samples."""
+
+FOLDER = "samples"
+TABLE, ABOUT, MAP, ATTENTION, REGIONS = (
+    f"{FOLDER}/{name}"
+    for name in ("samples.csv", "about.json", "map.safetensors", "attention.safetensors", "regions.csv")
+)

@@ -1,0 +1,91 @@
+"""Finished runs that many tests look at, made once a session, and copies of them for tests that change one.
+
+pytest imports this file before the shape checker hooks into imports of prusc, so prusc is imported inside fixtures.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Make a folder once for all workers of pytest-xdist, which share the parent of their temporary folders."""
+    own = factory.getbasetemp()
+    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    root.mkdir(exist_ok=True)
+    folder, mark = root / name, root / f"{name}.made"
+    with FileLock(root / f"{name}.lock"):
+        if not mark.exists():
+            make(folder)
+            mark.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run from arrays; no test may change it."""
+    from tests.run_folders import make_run
+
+    return make_once(tmp_path_factory, "run", make_run)
+
+
+@pytest.fixture(scope="session")
+def reported_run(tmp_path_factory: pytest.TempPathFactory, shared_run: Path) -> Path:
+    """A copy of the run with its report; no test may change it."""
+    from prusc.report import write_report
+
+    return make_once(tmp_path_factory, "reported", lambda out: write_report(shutil.copytree(shared_run, out)))
+
+
+@pytest.fixture(scope="session")
+def shared_audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an audit from arrays; no test may change it."""
+    from tests.run_folders import make_audit
+
+    return make_once(tmp_path_factory, "audit", make_audit)
+
+
+@pytest.fixture(scope="session")
+def shared_striped_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of prusc on 90 striped images a split; no test may change it."""
+    from prusc import debias
+    from tests.networks import striped_data
+    from tests.run_folders import TINY
+
+    return make_once(tmp_path_factory, "striped", lambda out: debias(data=striped_data(90), config=TINY, out=out))
+
+
+@pytest.fixture(scope="session")
+def shared_bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a benchmark of ERM, GroupDRO and class balancing with two seeds; no test may change it."""
+    from prusc.benchmark import Workers, parse_matrix, run_bench
+    from tests.benchmark.matrices import tiny_matrix
+
+    def make(out: Path) -> None:
+        out.mkdir()
+        matrix = tiny_matrix(out).replace('"prusc"', '"group-dro"').replace("seeds = [0]", "seeds = [0, 1]")
+        run_bench(parse_matrix(matrix, "tiny"), out / "out", workers=Workers(num_workers=1))
+
+    return make_once(tmp_path_factory, "bench", make) / "out"
+
+
+@pytest.fixture
+def run(shared_run: Path, tmp_path: Path) -> Path:
+    """A copy of the run, to change."""
+    return Path(shutil.copytree(shared_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def audited(shared_audit: Path, tmp_path: Path) -> Path:
+    """A copy of the audit, to change."""
+    return Path(shutil.copytree(shared_audit, tmp_path / "audit"))
+
+
+@pytest.fixture
+def bench(shared_bench: Path, tmp_path: Path) -> Path:
+    """A copy of the benchmark, to change."""
+    return Path(shutil.copytree(shared_bench, tmp_path / "bench"))
