@@ -22,7 +22,7 @@ Each region has the image's size and is True inside. A sample may lack some regi
 """
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """One split of a data set, in a fixed order.
 
@@ -54,6 +54,12 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        shape = (
+            f"of {self.inputs.dtype} {list(self.inputs.shape[1:])}" if isinstance(self.inputs, Tensor) else "on disk"
+        )
+        return f"Split({len(self)} samples {shape})"
 
     def subset(self, indices: Int[Tensor, " chosen"] | Sequence[int]) -> "Split":
         """Return some of the samples.
@@ -102,7 +108,7 @@ class SkippedSample:
     problem: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Data:
     """A data set with its three splits.
 
@@ -154,6 +160,11 @@ class Data:
                 f"({self.class_names[int(present.argmax())]!r}); a classifier needs at least two: choose "
                 "other classes or add samples"
             )
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(split)} {name}" for name, split in self.splits.items())
+        attributes = f", attributes {', '.join(self.attribute_names)}" if self.attribute_names else ""
+        return f"Data({self.name!r}: {sizes} samples of {self.num_classes} classes{attributes})"
 
     @property
     def splits(self) -> dict[str, Split]:

@@ -38,6 +38,12 @@ class BinaryMask:
     def __repr__(self) -> str:
         return f"BinaryMask({len(self.tensors)} parameters, density {self.density:.3f})"
 
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{name}</td><td>{share:.3f}</td></tr>" for name, share in self.density_per_layer.items()
+        )
+        return f"<p>{self!r}</p><table><tr><th>parameter</th><th>density</th></tr>{rows}</table>"
+
     def save(self, path: Path | str) -> None:
         """Write the mask as safetensors, as ``mask.safetensors`` of a run folder."""
         safetensors.torch.save_file({name: mask.contiguous() for name, mask in self.tensors.items()}, path)

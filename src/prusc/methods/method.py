@@ -9,8 +9,9 @@ from torch import nn
 
 from prusc.config import RunConfig, config_from_dict
 from prusc.data import Data
+from prusc.engine.display import describe_with_table
 from prusc.errors import ConfigError
-from prusc.runs.result import DebiasingResult
+from prusc.runs.result import FAMILY_TITLES, DebiasingResult, tabulate_networks
 from prusc.runs.session import Session
 from prusc.stages.evaluation import GroupEvaluation
 
@@ -121,6 +122,19 @@ class MethodResult:
     evaluations: dict[str, dict[str, GroupEvaluation]]
     seconds: dict[str, float]
     debiasing: DebiasingResult | None = None
+
+    def __repr__(self) -> str:
+        before, after = self.evaluations["erm"]["test"], self.after["test"]
+        return (
+            f"MethodResult({self.method.name}: {self.chosen}, worst group of the test split "
+            f"{100 * before.worst_group_accuracy:.1f} -> {100 * after.worst_group_accuracy:.1f} %, average "
+            f"{100 * before.average_accuracy:.1f} -> {100 * after.average_accuracy:.1f} %)"
+        )
+
+    def _repr_html_(self) -> str:
+        titles = {"erm": FAMILY_TITLES["erm"], self.method.family: self.method.title}
+        table = tabulate_networks(self.evaluations, titles, {self.method.family: self.chosen})
+        return describe_with_table(self, table)
 
     @property
     def after(self) -> dict[str, GroupEvaluation]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from prusc.config import RunConfig
 from prusc.data import Data
+from prusc.engine.display import describe_with_table
 from prusc.engine.progress import ProgressOption
 from prusc.engine.runtime import stage_generator
 from prusc.runs.artifacts import data_to_dict, told_versions
@@ -29,7 +30,7 @@ AUDIT_FILE, IMAGES_FILE = "audit.json", "look_at.csv"
 _MAX_FIRST, _MAX_FIRST_PER_CLUSTER = 60, 12
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AuditResult:
     """What an audit found.
 
@@ -50,6 +51,23 @@ class AuditResult:
     images: pd.DataFrame
     class_names: tuple[str, ...]
     num_samples: int
+
+    def __repr__(self) -> str:
+        suspects = sum(cluster.is_suspect for cluster in self.audit.clusters)
+        return (
+            f"AuditResult({self.audit.verdict}: {suspects} of {len(self.audit.clusters)} clusters are suspects, "
+            f"{self.num_samples} validation samples)"
+        )
+
+    def _repr_html_(self) -> str:
+        return describe_with_table(self, self.to_frame())
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row per cluster, suspects first; see `ClusterAudit` for the columns."""
+        rows = [
+            asdict(cluster) | {"main_label": self.class_names[cluster.main_label]} for cluster in self.audit.clusters
+        ]
+        return pd.DataFrame(rows)
 
 
 def audit(

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 from jaxtyping import Int
 from torch import Tensor, nn
 
 from prusc.config import RunConfig
+from prusc.engine.display import describe_with_table
 from prusc.masks import BinaryMask
 from prusc.stages.audit.clusters import ClusterAudit
 from prusc.stages.candidates import Candidate
@@ -92,7 +94,34 @@ def summarise(
     )
 
 
-@dataclass(frozen=True, eq=False)
+def tabulate_networks(
+    evaluations: Mapping[str, Mapping[str, GroupEvaluation]], titles: Mapping[str, str], chosen: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return a row per network: its figures on the test split.
+
+    Args:
+        evaluations: Figures by network and split.
+        titles: What to call each network.
+        chosen: Name of the chosen candidate or setting of each network.
+    """
+    rows = []
+    for name, splits in evaluations.items():
+        test = splits["test"]
+        low, high = test.worst_group_ci95
+        rows.append(
+            {
+                "network": titles.get(name, name),
+                "average_accuracy": test.average_accuracy,
+                "worst_group_accuracy": test.worst_group_accuracy,
+                "ci95_low": low,
+                "ci95_high": high,
+                "candidate": chosen.get(name, ""),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class DebiasingResult:
     """A run from the given network to the chosen one.
 
@@ -129,3 +158,18 @@ class DebiasingResult:
     history: tuple[MaskHistoryEntry, ...]
     seconds: dict[str, float]
     config: RunConfig
+
+    def __repr__(self) -> str:
+        before, after = (self.evaluations[name]["test"] for name in ("erm", "subnetwork"))
+        return (
+            f"DebiasingResult({self.verdict}: {self.chosen['subnetwork']}, worst group of the test split "
+            f"{100 * before.worst_group_accuracy:.1f} -> {100 * after.worst_group_accuracy:.1f} %, average "
+            f"{100 * before.average_accuracy:.1f} -> {100 * after.average_accuracy:.1f} %)"
+        )
+
+    def _repr_html_(self) -> str:
+        return describe_with_table(self, self.to_frame())
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row per network (ERM, controls, chosen): its figures on the test split."""
+        return tabulate_networks(self.evaluations, FAMILY_TITLES, self.chosen)

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+import pandas as pd
 import torch
 from jaxtyping import Int
 from scipy.stats import norm
 from torch import Tensor
 
 from prusc.data.table import Data, Split
+from prusc.engine.display import describe_with_table
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class AttributeWorstGroup:
     worst_group: GroupAccuracy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GroupEvaluation:
     """Accuracies of one network on one split, all in [0, 1].
 
@@ -73,10 +75,31 @@ class GroupEvaluation:
     groups: tuple[GroupAccuracy, ...]
     attributes: tuple[AttributeWorstGroup, ...] = ()
 
+    def __repr__(self) -> str:
+        low, high = self.worst_group_ci95
+        return (
+            f"GroupEvaluation(average {100 * self.average_accuracy:.1f} %, worst group "
+            f"{100 * self.worst_group_accuracy:.1f} % [{100 * low:.1f}, {100 * high:.1f}] of "
+            f"{len(self.groups)} groups, {self.num_samples} samples)"
+        )
+
+    def _repr_html_(self) -> str:
+        return describe_with_table(self, self.to_frame())
+
     @property
     def worst_group(self) -> GroupAccuracy:
         """The group of the lowest accuracy; the first of several."""
         return _worst_group(self.groups)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row per group: class, attributes, number of samples, accuracy and its 95 % interval."""
+        rows = []
+        for group in self.groups:
+            low, high = group.ci95 or (math.nan, math.nan)
+            accuracy = math.nan if group.accuracy is None else group.accuracy
+            figures = {"num_samples": group.num_samples, "accuracy": accuracy, "ci95_low": low, "ci95_high": high}
+            rows.append({"class": group.label, **group.attributes, **figures})
+        return pd.DataFrame(rows)
 
 
 def wilson_interval(num_right: float, num_samples: float, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -114,6 +137,13 @@ def evaluate_groups(
 
     Returns:
         The figures.
+
+    Example:
+        >>> import prusc
+        >>> data = prusc.load_data("fashion-stickers")
+        >>> always_right = prusc.evaluate_groups(data.test.labels, data.test, data)
+        >>> always_right.worst_group_accuracy, len(always_right.groups)
+        (1.0, 16)
     """
     chosen = tuple(range(len(data.attribute_names)) if combined is None else combined)
     if split.attributes is None:

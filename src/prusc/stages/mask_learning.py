@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from prusc.config import MaskConfig
 from prusc.data.table import Split
 from prusc.engine.batch_norm import synchronized_batch_norm
+from prusc.engine.display import describe_with_table
 from prusc.engine.feed import Feed, as_feed
 from prusc.engine.progress import ProgressOption, resolve_progress
 from prusc.engine.runtime import Runtime, global_randomness, stage_generator
@@ -65,6 +67,10 @@ class LearnedMasks:
     def __repr__(self) -> str:
         densities = ", ".join(f"{mask.density:.2f} at step {step}" for step, mask in self.masks.items())
         return f"LearnedMasks(density {densities})"
+
+    def _repr_html_(self) -> str:
+        rows = [{k: v for k, v in vars(entry).items() if k != "density_per_layer"} for entry in self.history]
+        return describe_with_table(self, pd.DataFrame(rows))
 
     @property
     def final(self) -> BinaryMask:
@@ -140,6 +146,16 @@ def learn_masks(
 
     References:
         Le et al. 2024, arXiv:2407.14974.
+
+    Example:
+        >>> import torch, prusc
+        >>> from prusc.models.build import SmallCNN
+        >>> data = prusc.load_data("fashion-stickers")
+        >>> few = data.train.subset(range(64))
+        >>> draws = prusc.build_debiasing_set(prusc.Cells(few.labels, torch.arange(64) % 2))
+        >>> config = prusc.config.MaskConfig(steps=2, batch_size=16)
+        >>> list(prusc.learn_masks(SmallCNN(num_classes=4), few, draws, config).masks)
+        [1, 2]
     """
     config = config or MaskConfig()
     generator = generator or stage_generator(0, "masks")

@@ -38,6 +38,15 @@ def extract_subnetwork(
 
     Returns:
         A network of the same class with the same state-dict keys.
+
+    Example:
+        >>> import torch, prusc
+        >>> from prusc.models.build import SmallCNN
+        >>> model, few = SmallCNN(num_classes=4), prusc.load_data("fashion-stickers").train.subset(range(32))
+        >>> mask = prusc.BinaryMask({"head.weight": torch.zeros(4, 128, dtype=torch.bool)})
+        >>> subnetwork = prusc.extract_subnetwork(model, mask, few, [torch.arange(32)])
+        >>> type(subnetwork).__name__, subnetwork.head.weight.count_nonzero().item()
+        ('SmallCNN', 0)
     """
     subnetwork = copy.deepcopy(model)
     apply_mask(subnetwork, mask)

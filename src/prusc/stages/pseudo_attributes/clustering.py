@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from sklearn.cluster import KMeans
@@ -12,7 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prusc.config import ClusteringConfig
+from prusc.engine.display import describe_with_table
+from prusc.engine.runtime import stage_generator
 from prusc.errors import DataError
+from prusc.stages.representations import Representations
 
 Structure = Literal["strong", "reasonable", "weak", "untrained"]
 
@@ -32,7 +36,7 @@ class ClusterCountTrial:
     inertia: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Clustering:
     """Clusters and their centres, which also assign samples that were not clustered.
 
@@ -51,6 +55,15 @@ class Clustering:
     trials: tuple[ClusterCountTrial, ...]
     structure: Structure
     margins: Float[Tensor, " samples"]
+
+    def __repr__(self) -> str:
+        return (
+            f"Clustering({self.num_clusters} clusters of {len(self.cluster_ids)} samples, "
+            f"{describe_structure(self.structure)})"
+        )
+
+    def _repr_html_(self) -> str:
+        return describe_with_table(self, pd.DataFrame([vars(trial) for trial in self.trials]))
 
     @property
     def num_clusters(self) -> int:
@@ -84,20 +97,21 @@ class Clustering:
 
 
 def cluster_representations(
-    representations: Float[Tensor, "samples dim"],
-    config: ClusteringConfig,
+    representations: Representations | Float[Tensor, "samples dim"],
+    config: ClusteringConfig | None = None,
     *,
-    num_classes: int,
-    generator: torch.Generator,
+    num_classes: int | None = None,
+    generator: torch.Generator | None = None,
     option: str = "clustering.num_clusters",
 ) -> Clustering:
     """Cluster representations by their direction.
 
     Args:
         representations: Any scale; zero vectors have no direction and are refused if there are no others.
-        config: K, and the candidates for it.
-        num_classes: That many clusters, or fewer, may stand apart because the classes do.
-        generator: Decides the starts.
+        config: K, and the candidates for it; the defaults if ``None``.
+        num_classes: So many clusters, or fewer, may stand apart because the classes do. ``None``: as many as the
+            network has outputs, or 1 for a tensor.
+        generator: Decides the starts of k-means; that of seed 0 if ``None``.
         option: Which setting to lower where there are fewer representations than clusters.
 
     Returns:
@@ -108,7 +122,20 @@ def cluster_representations(
 
     References:
         Kaufman and Rousseeuw 1990, "Finding Groups in Data", for what a silhouette says about the structure.
+
+    Example:
+        >>> import torch, prusc
+        >>> angles = torch.tensor([0.0, 0.1, 1.5, 1.6])
+        >>> values = torch.stack([angles.cos(), angles.sin()], dim=1)
+        >>> found = prusc.cluster_representations(values, prusc.config.ClusteringConfig(num_clusters=2))
+        >>> bool(found.cluster_ids[0] == found.cluster_ids[1] != found.cluster_ids[2])
+        True
     """
+    config, generator = config or ClusteringConfig(), generator or stage_generator(0, "clustering")
+    if isinstance(representations, Representations):
+        num_classes = representations.logits.shape[1] if num_classes is None else num_classes
+        representations = representations.values
+    num_classes = num_classes or 1
     unit = F.normalize(representations.double(), dim=1).numpy()
     # Directions that differ in the last digits only would give k-means empty clusters.
     num_distinct = len(np.unique(unit.round(6), axis=0))
