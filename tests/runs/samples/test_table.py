@@ -35,6 +35,7 @@ def test_every_predicted_sample_has_its_label_attributes_and_predictions() -> No
     assert val["cluster"].tolist() == clusters["cluster_assign"].tolist()
     assert val["similarity"].tolist() == clusters["similarity"].tolist()
     assert set(table[table["split"] == "test"]["cluster"]) == {-1}
+    assert set(table[table["split"] == "test"]["similarity"]) == {0.0}
 
 
 def test_a_sample_that_is_shown_has_its_position_and_all_others_none() -> None:
