@@ -61,7 +61,7 @@ def load_data(
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
     num_threads: int | None = None,
     progress: Progress | None = None,
-    say: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
     **options: Any,
 ) -> Data:
     """Load a data set by its name, or from a folder or table whose layout prusc recognises.
@@ -76,7 +76,7 @@ def load_data(
         memory_limit_bytes: Size up to which all images are held in memory; larger data sets are decoded one by one.
         num_threads: Number of decoding threads; ``None`` uses one per core.
         progress: Called with the number of images decoded so far and the number of all images.
-        say: Called with one line of text that describes what was recognised.
+        log: Called with one line of text that describes what was recognised.
         **options: Options of :class:`~prusc.config.DataConfig`; ``None`` keeps the data set's own default.
 
     Returns:
@@ -102,11 +102,11 @@ def load_data(
     found = find_layout(name, layout, packaged=PACKAGED_NAMES)
     check_options(name, given, found.options)
     listing, made = list_layout(name, found, Problems(), given, default_seed=default_seed)
-    if say is not None:
+    if log is not None:
         named = "named" if layout is not None else "recognised"
         attributes = f"attributes {', '.join(listing.attribute_names)}" if listing.attribute_names else "no attributes"
         splits = f"; made the splits {', '.join(made)}" if made else ""
-        say(
+        log(
             f"data: layout {found.name} ({named}), {len(listing)} images, classes {', '.join(listing.class_names[:10])}"
             f"{', ...' if len(listing.class_names) > 10 else ''}, {attributes}{splits}"
         )

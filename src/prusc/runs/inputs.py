@@ -67,7 +67,7 @@ def load_run_data(config: RunConfig, progress: Progress) -> Data:
         default_image_size=DEFAULT_IMAGE_SIZE if size is None else size,
         memory_limit_bytes=int(min(options.memory_limit_gib * 2**30, sys.maxsize)),
         progress=lambda done, total: progress.advance("reading images", done, total),
-        say=progress.log,
+        log=progress.log,
         **options.given(),
     )
     normalisation = model_normalisation(config.model)
