@@ -190,7 +190,7 @@ def test_a_layout_is_recognised_and_gives_valid_data(layout: str, tmp_path: Path
     options = FOLDERS[layout](root)
     before, random_state = contents(tmp_path), global_random_state()
     said: list[str] = []
-    data = load_data(str(root), default_image_size=SIZE, say=said.append, **options)
+    data = load_data(str(root), default_image_size=SIZE, log=said.append, **options)
     check_valid(data)
     assert data.origin["layout"] == layout
     assert data.train.inputs.shape[1:] == (3, SIZE, SIZE)

@@ -95,7 +95,7 @@ def test_the_published_group_counts_come_about() -> None:
 def test_the_layout_is_recognised_and_a_seed_decides(cub: Path) -> None:
     options = {**places(cub), "image_size": 16}
     said: list[str] = []
-    first = load_data(str(cub), **options, data_seed=1, say=said.append)
+    first = load_data(str(cub), **options, data_seed=1, log=said.append)
     assert said[0].startswith("data: layout cub (recognised), 32 images, classes landbird, waterbird, attributes place")
     again, other = (load_data(str(cub), **options, data_seed=seed) for seed in (1, 2))
     assert (first.train.inputs == again.train.inputs).all()

@@ -63,7 +63,7 @@ def test_a_folder_of_save_to_disk_is_recognised_and_needs_no_other_file(splits: 
         for path in (tmp_path / name).iterdir():
             path.unlink()
     said: list[str] = []
-    data = load_data(str(tmp_path / "saved"), attributes=("place",), image_size=8, say=said.append)
+    data = load_data(str(tmp_path / "saved"), attributes=("place",), image_size=8, log=said.append)
     assert torch.equal(data.train.inputs, expected.train.inputs)
     assert said[0].startswith("data: layout huggingface (recognised), 18 images, classes owl, duck, attributes place")
 
