@@ -38,7 +38,7 @@ class StickerConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the images come from. Which options apply depends on the layout (docs/data.md).
+    """Where the images come from. Which options apply depends on the layout (docs/how-to/data.md).
 
     Attributes:
         correlation: fashion-stickers and cub: share of the training images whose sticker or background agrees with the
@@ -64,7 +64,7 @@ class DataConfig:
         stickers: Patches to lay on the images.
         crop_size: Side of what the network is shown: the central square of so many pixels or, in training with random
             crops (erm.min_crop_scale), crops of the whole image; the whole image if not given.
-        source: Data sets of docs/benchmark-data.md: folder of the original images.
+        source: Data sets of docs/reference/benchmark-data.md: folder of the original images.
         cifar_source: dominoes: folder of CIFAR-10, if it is not in the source.
         download: The same data sets: download the original images into the source if they are not there.
         num_train: The same: number of training images, the classes in the same shares; all if not given.

@@ -40,7 +40,7 @@ def _published(data: str, *, num_train: int, num_val: int, num_clusters: int = 1
 
     Its stages are counted in epochs where ours are counted in steps. The published numbers of samples turn one into the
     other: 10,000 steps of ERM, 20 epochs of masks and 5 of fine-tuning on the half of the validation split that the
-    de-biasing set draws from. docs/coming-from-the-papers-code.md says what was published and what had to be filled in.
+    de-biasing set draws from. docs/how-to/papers-code.md says what was published and what had to be filled in.
 
     References:
         Le et al. 2024, arXiv:2407.14974, and its public code.
@@ -114,7 +114,7 @@ def _mobilenet(
 PRESETS = {
     "celeba": _published("celeba", num_train=162_770, num_val=19_867),
     "waterbirds": _published("waterbird_complete95_forest2water2", num_train=4_795, num_val=1_199),
-    # Which images of ISIC's archive were used was not published; these are the numbers of HAM10000 in docs/results.md.
+    # Which images of ISIC's archive were used was not published; these are the numbers of HAM10000 in docs/results/real-images.md.
     "isic": _published("isic", num_train=5_980, num_val=997, num_clusters=8),
     "celeba-mobilenet": _mobilenet(
         "celeba",

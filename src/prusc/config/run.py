@@ -45,8 +45,8 @@ class RunConfig:
     """Everything that decides a run.
 
     Attributes:
-        data: ``fashion-stickers``, another name in docs/benchmark-data.md, or a folder or table of images of any layout
-            in docs/data.md.
+        data: ``fashion-stickers``, another name in docs/reference/benchmark-data.md, or a folder or table of images of any layout
+            in docs/how-to/data.md.
         layout: Name of the layout; recognised if not given.
         skip_bad: Go on without images that cannot be read, and list them in the run folder.
         model: ``small-cnn``, any name that timm knows, ``torchvision/NAME``, or ``module:function`` for a function of
@@ -55,7 +55,7 @@ class RunConfig:
         pretrained: Start training from the weights that timm or torchvision publish, downloaded if need be.
         trained: Weights of a trained classifier; nothing is trained by ERM then, but what `clustering.checkpoint` asks
             for, which starts from `weights` or `pretrained` as the classifier did.
-        method: The remedy: ``prusc``, or another one to compare it with (docs/methods.md).
+        method: The remedy: ``prusc``, or another one to compare it with (docs/reference/remedies.md).
         method_options: Settings of that other remedy, such as ``upweight=50``, in place of those it would try.
         tuning_budget: How many settings of that other remedy are tried at most.
         seed: Decides everything random.

@@ -1,7 +1,7 @@
 """Ten corruptions of small colour images at severity 5, for whole batches at once.
 
 Definitions and constants are those of Hendrycks and Dietterich 2019, arXiv:1903.12261, for CIFAR-10; what differs is in
-docs/benchmark-data.md.
+docs/reference/benchmark-data.md.
 """
 
 from collections.abc import Callable
