@@ -1,4 +1,4 @@
-"""Write docs/results/benchmark.md from docs/data/benchmark.csv, after taking the rows of finished benchmarks into that file.
+"""Write docs/results/benchmark.md from docs/data/benchmark.csv, after adding the rows of finished benchmarks to it.
 
     prusc bench --suite small --out runs/bench/small
     python scripts/make_benchmark.py runs/bench/small [runs/bench/real ...]   # take in the rows, and write the page
@@ -24,13 +24,13 @@ PAGE = Path("docs", "results", "benchmark.md")
 _KEY = ["data", "network", "rule"]
 _INTRODUCTION = """# Benchmark: all remedies on equal terms
 
-`scripts/make_benchmark.py` writes this page from [data/benchmark.csv](../data/benchmark.csv), which has one row for each
-run. Do not edit it. [Compare remedies](../how-to/compare-remedies.md) says how to repeat the runs, and
+`scripts/make_benchmark.py` writes this page from [data/benchmark.csv](../data/benchmark.csv), one row for each run.
+Do not edit it. [Compare remedies](../how-to/compare-remedies.md) says how to repeat the runs, and
 [benchmark data](../reference/benchmark-data.md) what the data are.
 
-All remedies on a data set start from the same ERM network of the same seed, or from its initial weights. Each one tries the
-same number of settings, and the same rule chooses among them. *Group labels* says which ones a remedy is given. Remedies that
-are given some stand below the others: they show what is possible, and are no rivals.
+All remedies on a data set start from the same ERM network of the same seed, or from its initial weights. Each one tries
+the same number of settings, and the same rule chooses among them. *Group labels* says which ones a remedy is given.
+Remedies that are given some stand below the others: they show what is possible, and are no rivals.
 """
 
 

@@ -20,7 +20,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from experiments import ROOT, Experiment, insert, percent, read_rows, run_all, seeds_table, table
+from experiments import (
+    ROOT,
+    Experiment,
+    insert,
+    mean_and_deviation,
+    percent,
+    read_rows,
+    run_all,
+    seeds_table,
+    table,
+)
 
 from prusc.config import ClusteringConfig, DataConfig, DebiasingSetConfig, FinetuneConfig, RunConfig
 from prusc.config.presets import get_preset
@@ -136,7 +146,7 @@ def summary_table(rows: pd.DataFrame) -> str:
         own = rows[rows.experiment == name]
         if own.empty:
             continue
-        of_network = {family: group for family, group in own.groupby("network")}
+        of_network = dict(list(own.groupby("network")))
         # Of the two controls the one that does better, so that the difference is not flattered.
         control = max(("last_layer", "finetune_all"), key=lambda name: of_network[name].worst_group_accuracy.mean())
         cells = [
