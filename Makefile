@@ -72,7 +72,7 @@ test-slow: $(STAMP) ## the slow tests only
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)
 
 docs: $(STAMP) ## the documentation, in build/docs; a warning is an error
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "open build/docs/index.html in a browser"
 
 results: $(STAMP) ## the tables of docs/results, from runs/results; real images too where PRUSC_DATA names their parent
