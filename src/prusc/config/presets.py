@@ -114,7 +114,8 @@ def _mobilenet(
 PRESETS = {
     "celeba": _published("celeba", num_train=162_770, num_val=19_867),
     "waterbirds": _published("waterbird_complete95_forest2water2", num_train=4_795, num_val=1_199),
-    # Which images of ISIC's archive were used was not published; these are the numbers of HAM10000 in docs/results/real-images.md.
+    # Which images of ISIC's archive were used was not published; these are the numbers of HAM10000, as in
+    # docs/results/real-images.md.
     "isic": _published("isic", num_train=5_980, num_val=997, num_clusters=8),
     "celeba-mobilenet": _mobilenet(
         "celeba",

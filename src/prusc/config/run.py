@@ -45,8 +45,8 @@ class RunConfig:
     """Everything that decides a run.
 
     Attributes:
-        data: ``fashion-stickers``, another name in docs/reference/benchmark-data.md, or a folder or table of images of any layout
-            in docs/how-to/data.md.
+        data: ``fashion-stickers``, another name in docs/reference/benchmark-data.md, or a folder or table of images of
+            any layout in docs/how-to/data.md.
         layout: Name of the layout; recognised if not given.
         skip_bad: Go on without images that cannot be read, and list them in the run folder.
         model: ``small-cnn``, any name that timm knows, ``torchvision/NAME``, or ``module:function`` for a function of
