@@ -73,7 +73,9 @@ def prepare_readme(folder: Path) -> None:
         for index in range(100):
             pixels = rng.normal(colour, 50, (64, 64, 3)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / "pets" / name / f"{index}.png")
-    convolution, head = torch.nn.Conv2d(3, 8, 3), torch.nn.Linear(8, 2)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        convolution, head = torch.nn.Conv2d(3, 8, 3), torch.nn.Linear(8, 2)
     modules = {"0": convolution, "4": head}
     state = {f"{index}.{key}": value for index, module in modules.items() for key, value in module.state_dict().items()}
     save_file(state, folder / "my.safetensors")
