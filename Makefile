@@ -11,7 +11,7 @@ STAMP := $(VENV)/.stamp
 AXE := $(VENV)/node/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint format test test-slow results ablations benchmarks screenshots clean
+.PHONY: help setup demo lint format test test-slow docs results ablations benchmarks screenshots clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12] [ARGS='more options']"
@@ -71,10 +71,14 @@ test: lint $(AXE) ## lint, then every test but the slow ones
 test-slow: $(STAMP) ## the slow tests only
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)
 
-results: $(STAMP) ## the tables of docs/results.md, from runs/results; real images too where PRUSC_DATA names their parent
+docs: $(STAMP) ## the documentation, in build/docs; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open build/docs/index.html in a browser"
+
+results: $(STAMP) ## the tables of docs/results, from runs/results; real images too where PRUSC_DATA names their parent
 	@$(BIN)/python scripts/make_results.py fashion-stickers trained-elsewhere random-crops $(if $(PRUSC_DATA),celeba celeba-male isic) --workers $(WORKERS) $(ARGS)
 
-ablations: $(STAMP) ## the table of docs/ablations.md, from runs/ablations
+ablations: $(STAMP) ## the table of docs/results/ablations.md, from runs/ablations
 	@$(BIN)/python scripts/make_ablations.py --workers $(WORKERS) $(ARGS)
 
 benchmarks: $(STAMP) ## speed and memory, as ratios within one run

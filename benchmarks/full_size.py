@@ -33,7 +33,7 @@ from prusc.config.presets import get_preset
 from prusc.masks import module_modes
 from prusc.models.calls import call_model
 
-# Samples for training, validation and test; those of ISIC are HAM10000's in docs/results.md.
+# Samples for training, validation and test; those of ISIC are HAM10000's in docs/results/real-images.md.
 NUM_SAMPLES = {
     "celeba": (162_770, 19_867, 19_962),
     "waterbirds": (4_795, 1_199, 5_794),

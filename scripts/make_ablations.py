@@ -1,9 +1,9 @@
-"""Change one setting at a time, and write docs/ablations.md's table.
+"""Change one setting at a time, and write docs/results/ablations.md's table.
 
     python scripts/make_ablations.py                # everything, in runs/ablations; finished runs are kept
     python scripts/make_ablations.py --tables-only  # the table alone, from docs/data/ablations.csv
 
-The seeds are none of those of docs/results.md. What a change is worth is judged by validation cells, as the choice
+The seeds are none of those of docs/results. What a change is worth is judged by validation cells, as the choice
 within a run is, and for all arms by those of the defaults' clusters; the test figures stand beside, to see how far that
 can be trusted. All arms of a seed start from the same trained network, unless they change the training itself.
 """
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ]
         ABLATIONS.parent.mkdir(exist_ok=True)
         rows.to_csv(ABLATIONS, index=False, float_format="%.6g")
-    insert(ROOT / "docs" / "ablations.md", "ablations", make_table(pd.read_csv(ABLATIONS)))
+    insert(ROOT / "docs" / "results" / "ablations.md", "ablations", make_table(pd.read_csv(ABLATIONS)))
 
 
 if __name__ == "__main__":

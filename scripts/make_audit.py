@@ -1,4 +1,4 @@
-"""Audit networks with and without a shortcut, and write the table of docs/audit.md.
+"""Audit networks with and without a shortcut, and write the table of docs/results/audit.md.
 
     python scripts/make_audit.py                        # fashion-stickers
     PRUSC_DATA=DIR python scripts/make_audit.py isic    # ISIC with stickers too, from DIR/isic and DIR/weights
@@ -94,7 +94,7 @@ def write_table(rows: pd.DataFrame) -> None:
             ]
         )
     headings = ["data", "clusters of", "networks", "best silhouette", "AMI class", "AMI sticker", "verdicts"]
-    insert(ROOT / "docs" / "audit.md", "audit", table(headings, lines))
+    insert(ROOT / "docs" / "results" / "audit.md", "audit", table(headings, lines))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

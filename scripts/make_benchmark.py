@@ -1,4 +1,4 @@
-"""Write docs/benchmark.md from docs/data/benchmark.csv, after taking the rows of finished benchmarks into that file.
+"""Write docs/results/benchmark.md from docs/data/benchmark.csv, after adding the rows of finished benchmarks to it.
 
     prusc bench --suite small --out runs/bench/small
     python scripts/make_benchmark.py runs/bench/small [runs/bench/real ...]   # take in the rows, and write the page
@@ -20,17 +20,17 @@ from prusc.runs.folder import write_file
 
 ROOT = Path(__file__).resolve().parents[1]
 CSV = Path("docs", "data", "benchmark.csv")
-PAGE = Path("docs", "benchmark.md")
+PAGE = Path("docs", "results", "benchmark.md")
 _KEY = ["data", "network", "rule"]
-_INTRODUCTION = """# Benchmark: all methods on equal terms
+_INTRODUCTION = """# Benchmark: all remedies on equal terms
 
-Made by `scripts/make_benchmark.py` from [data/benchmark.csv](data/benchmark.csv), one row a run; do not edit this page.
-[bench.md](bench.md) says how the runs were made and how to make them again,
-[benchmark-data.md](benchmark-data.md) what the data are.
+`scripts/make_benchmark.py` writes this page from [data/benchmark.csv](../data/benchmark.csv), one row for each run.
+Do not edit it. [Compare remedies](../how-to/compare-remedies.md) says how to repeat the runs, and
+[benchmark data](../reference/benchmark-data.md) what the data are.
 
-Every method on a data set starts from the same ERM network of the same seed (or from its initial weights), has the same
-number of settings to try, and is chosen by the same rule. *Group labels* says which ones a method is given in training;
-those in the rows below "none" are bars to reach, not rivals.
+All remedies on a data set start from the same ERM network of the same seed, or from its initial weights. Each one tries
+the same number of settings, and the same rule chooses among them. *Group labels* says which ones a remedy is given.
+Remedies that are given some stand below the others: they show what is possible, and are no rivals.
 """
 
 
@@ -44,7 +44,7 @@ def take_in(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 
 def make_page(rows: pd.DataFrame) -> str:
-    """Return docs/benchmark.md; a mean over data sets is one over those of the same network."""
+    """Return docs/results/benchmark.md; a mean over data sets is one over those of the same network."""
     parts = [_INTRODUCTION]
     for network, own in rows.groupby("network", sort=False):
         panels = (*average_over_panels(own), *summarise_rows(own))

@@ -1,4 +1,4 @@
-"""Run the experiments of docs/results.md and README.md anew, and write their tables.
+"""Run the experiments of docs/results and README.md anew, and write their tables.
 
     python scripts/make_results.py                             # fashion-stickers, seeds 0 to 4
     python scripts/make_results.py trained-elsewhere           # after that, with its networks of seeds 0 to 2
@@ -20,7 +20,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from experiments import ROOT, Experiment, insert, percent, read_rows, run_all, seeds_table, table
+from experiments import (
+    ROOT,
+    Experiment,
+    insert,
+    mean_and_deviation,
+    percent,
+    read_rows,
+    run_all,
+    seeds_table,
+    table,
+)
 
 from prusc.config import ClusteringConfig, DataConfig, DebiasingSetConfig, FinetuneConfig, RunConfig
 from prusc.config.presets import get_preset
@@ -31,15 +41,25 @@ NO_SHORTCUT, ONLY_SHORTCUT = "fashion-stickers, correlation 0.25", "fashion-stic
 TWO_ATTRIBUTES = "CelebA, Male with two attributes"
 ELSEWHERE, ELSEWHERE_AS_IT_IS = "fashion-stickers, trained elsewhere", "fashion-stickers, trained elsewhere, as it is"
 CROPS = "fashion-stickers, random crops"
+STICKERS_PAGE = ROOT / "docs" / "results" / "fashion-stickers.md"
+IMAGES_PAGE = ROOT / "docs" / "results" / "real-images.md"
+# One place for each experiment: the page, and what its table is called there.
 PLACES = {
-    "fashion-stickers": "fashion-stickers",
-    ELSEWHERE: "trained-elsewhere",
-    ELSEWHERE_AS_IT_IS: "trained-elsewhere-as-it-is",
-    CROPS: "random-crops",
-    "CelebA": "celeba",
-    TWO_ATTRIBUTES: "celeba-male",
-    "ISIC with stickers": "isic",
+    "fashion-stickers": (STICKERS_PAGE, "fashion-stickers"),
+    ELSEWHERE: (STICKERS_PAGE, "trained-elsewhere"),
+    ELSEWHERE_AS_IT_IS: (STICKERS_PAGE, "trained-elsewhere-as-it-is"),
+    CROPS: (STICKERS_PAGE, "random-crops"),
+    "CelebA": (IMAGES_PAGE, "celeba"),
+    TWO_ATTRIBUTES: (IMAGES_PAGE, "celeba-male"),
+    "ISIC with stickers": (IMAGES_PAGE, "isic"),
 }
+# The short table of the front pages has one row for each of these.
+SUMMARY = {
+    "fashion-stickers": "stickers on garments (Fashion-MNIST)",
+    "CelebA": "hair colour of faces (CelebA, 10,000 images)",
+    "ISIC with stickers": "stickers on moles (ISIC)",
+}
+SUMMARY_PAGES = (ROOT / "README.md", ROOT / "docs" / "index.md")
 
 
 def make_experiments(out: Path) -> dict[str, list[Experiment]]:
@@ -111,13 +131,31 @@ def write_tables(rows: pd.DataFrame) -> None:
         place = PLACES.get(str(name))
         if place is not None:
             tables = [seeds_table(own), *attribute_tables(own), describe_choice(own)]
-            text = "\n\n".join(tables)
-            insert(ROOT / "docs" / "results.md", place, text)
-            if place == "fashion-stickers":
-                insert(ROOT / "README.md", place, text)
+            insert(*place, "\n\n".join(tables))
     others = rows[rows.experiment.isin((NO_SHORTCUT, ONLY_SHORTCUT))]
     if len(others):
-        insert(ROOT / "docs" / "results.md", "verdicts", verdicts_table(others))
+        insert(STICKERS_PAGE, "verdicts", verdicts_table(others))
+    for page in SUMMARY_PAGES:
+        insert(page, "results", summary_table(rows))
+
+
+def summary_table(rows: pd.DataFrame) -> str:
+    """Return the short table: average and worst group of three networks, mean over the seeds of each data set."""
+    lines = []
+    for name, title in SUMMARY.items():
+        own = rows[rows.experiment == name]
+        if own.empty:
+            continue
+        of_network = dict(list(own.groupby("network")))
+        # Of the two controls the one that does better, so that the difference is not flattered.
+        control = max(("last_layer", "finetune_all"), key=lambda name: of_network[name].worst_group_accuracy.mean())
+        cells = [
+            f"{percent(of_network[family].average_accuracy.mean())} / "
+            f"{mean_and_deviation(of_network[family].worst_group_accuracy)}"
+            for family in ("erm", control, "subnetwork")
+        ]
+        lines.append([title, str(own.seed.nunique()), *cells])
+    return table(["data", "seeds", "before (ERM)", "best control", "chosen by prusc"], lines)
 
 
 def attribute_tables(rows: pd.DataFrame) -> list[str]:

@@ -68,7 +68,7 @@ def test_the_default_is_what_published_figures_were_measured_on(data: Data) -> N
         digest.update(split.labels.numpy().astype("<i8").tobytes())
         digest.update(split.attributes.numpy().astype("<i8").tobytes())
         digest.update("\n".join(split.sample_ids).encode())
-    # If this changes, with numpy's generator for example, docs/results.md has to be measured again.
+    # If this changes, with numpy's generator for example, docs/results/fashion-stickers.md has to be measured again.
     assert digest.hexdigest() == "a39453e13683fa7e75795becc96e64fde1faade0d9d351203e441592e149b495"
 
 

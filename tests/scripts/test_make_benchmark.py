@@ -26,7 +26,7 @@ def test_rows_are_taken_in_once_and_the_page_follows_from_them(tmp_path: Path) -
     script.main([str(tmp_path / "two")], root=tmp_path)
     rows = pd.read_csv(tmp_path / "docs/data/benchmark.csv")
     assert rows.groupby("data").seed.nunique().to_dict() == {"birds": 2, "faces_100%": 3}
-    page = (tmp_path / "docs/benchmark.md").read_text()
+    page = (tmp_path / "docs/results/benchmark.md").read_text()
     assert "## birds, net\n\nChosen by: pseudo-groups." in page
     # Of three seeds the birds have two by now; PruSC is not compared with itself.
     [comparison] = [part for part in page.split("### ") if part.startswith("PruSC against")]
@@ -37,4 +37,4 @@ def test_rows_are_taken_in_once_and_the_page_follows_from_them(tmp_path: Path) -
     assert "(2)" not in comparison
     assert "| PRUSC |" not in comparison
     script.main([], root=tmp_path)
-    assert (tmp_path / "docs/benchmark.md").read_text() == page
+    assert (tmp_path / "docs/results/benchmark.md").read_text() == page

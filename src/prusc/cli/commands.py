@@ -88,7 +88,7 @@ class BenchCommand:
 
     Attributes:
         suite: Name of a suite of the package: small or real.
-        matrix: TOML file of the form of the suites (docs/bench.md).
+        matrix: TOML file of the form of the suites (docs/how-to/compare-remedies.md).
         out: Folder of the benchmark; every cell is a run folder in it.
         methods: Only these of the matrix's methods, or others; all for every one.
         seeds: Instead of the matrix's seeds.

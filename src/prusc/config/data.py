@@ -41,7 +41,7 @@ class StickerConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the images come from. The layout decides which of these options apply (docs/data.md).
+    """Where the images come from. The layout decides which of these options apply (docs/how-to/data.md).
 
     Attributes:
         correlation: fashion-stickers and cub: share of the training images whose sticker or background agrees with the
@@ -74,11 +74,11 @@ class DataConfig:
         crop_size: Side in pixels of the images that the network sees: the central square of this size, or random crops
             of the whole image, resized, in training with erm.min_crop_scale below 1. If not given, the network sees
             the whole image.
-        source: Data sets of docs/benchmark-data.md: folder of the original images.
+        source: Data sets of docs/reference/benchmark-data.md: folder of the original images.
         cifar_source: dominoes: folder of CIFAR-10. If not given, it is the folder in source.
-        download: Data sets of docs/benchmark-data.md: download the original images into source if they are missing.
-        num_train: Data sets of docs/benchmark-data.md: number of training images. The classes keep their shares. If not
-            given, all images that are not kept for validation are used.
+        download: The same data sets: download the original images into source if they are missing.
+        num_train: The same data sets: number of training images. The classes keep their shares. If not given, all
+            images that are not kept for validation are used.
         conflict_share: colored-mnist, corrupted-cifar10 and dominoes: share of the training images whose attribute
             contradicts the class. If not given, it is 0.05.
         label_noise: colored-mnist-irm: share of wrong labels. If not given, it is 0.25.

@@ -40,7 +40,7 @@ def _published(data: str, *, num_train: int, num_val: int, num_clusters: int = 1
 
     The public code counts its stages in epochs, ours are counted in steps. The published numbers of samples convert one
     into the other: 10,000 steps of ERM, then 20 epochs of masks and 5 of fine-tuning. The last two use the half of the
-    validation split that the de-biasing set draws from. docs/coming-from-the-papers-code.md lists what was published
+    validation split that the de-biasing set draws from. docs/how-to/papers-code.md lists what was published
     and what had to be filled in.
 
     References:
@@ -116,7 +116,7 @@ PRESETS = {
     "celeba": _published("celeba", num_train=162_770, num_val=19_867),
     "waterbirds": _published("waterbird_complete95_forest2water2", num_train=4_795, num_val=1_199),
     # The authors did not publish which images of ISIC's archive they used.
-    # These are the numbers of HAM10000 in docs/results.md.
+    # These are the numbers of HAM10000 in docs/results/real-images.md.
     "isic": _published("isic", num_train=5_980, num_val=997, num_clusters=8),
     "celeba-mobilenet": _mobilenet(
         "celeba",

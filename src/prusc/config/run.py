@@ -45,8 +45,8 @@ class RunConfig:
     """All settings of a run.
 
     Attributes:
-        data: Data set: ``fashion-stickers``, another name in docs/benchmark-data.md, or the path of a folder or table
-            of images. docs/data.md lists the layouts.
+        data: Data set: ``fashion-stickers``, another name in docs/reference/benchmark-data.md, or the path of a folder
+            or table of images. docs/how-to/data.md lists the layouts.
         layout: Name of the layout. If not given, prusc recognises it.
         skip_bad: Leave out images that cannot be read and list them in the run folder, instead of stopping.
         model: Architecture: ``small-cnn``, any name in timm, ``torchvision/NAME``, or ``module:function``. Your
@@ -55,7 +55,7 @@ class RunConfig:
         pretrained: Start training from the weights that timm or torchvision publish. They are downloaded if needed.
         trained: File with the weights of your trained classifier. prusc then trains nothing by ERM, except the network
             that `clustering.checkpoint` needs. That one starts from `weights` or `pretrained`, as the classifier did.
-        method: Remedy: ``prusc``, or another one to compare it with (docs/methods.md).
+        method: Remedy: ``prusc``, or another one to compare it with (docs/reference/remedies.md).
         method_options: Settings of the other remedy, such as ``upweight=50``. They replace those that prusc would try.
         tuning_budget: Largest number of settings of the other remedy that prusc tries.
         seed: Seed of everything random.

@@ -24,7 +24,7 @@ def keep_freed_memory() -> bool:
 
     A step of training frees all its tensors, and the next one asks for as many. By default glibc gives large ones back,
     and takes them anew page by page, each zeroed by the kernel: up to a third of the time of a step on a CPU
-    (docs/performance.md). What it costs is memory between the stages: the process stays as large as it ever was.
+    (docs/results/performance.md). What it costs is memory between the stages: the process stays as large as it was.
 
     Returns:
         Whether the C library has such settings; others than glibc are left as they are.

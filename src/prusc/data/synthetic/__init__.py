@@ -1,1 +1,1 @@
-"""Data sets with a spurious attribute of known strength, composed from well-known images (docs/benchmark-data.md)."""
+"""Data sets with a spurious attribute of known strength: docs/reference/benchmark-data.md."""

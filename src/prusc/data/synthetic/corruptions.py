@@ -1,7 +1,7 @@
 """Ten corruptions of small colour images at severity 5, for whole batches.
 
 Definitions and constants are those of Hendrycks and Dietterich 2019, arXiv:1903.12261, for CIFAR-10.
-docs/benchmark-data.md lists the differences.
+docs/reference/benchmark-data.md lists the differences.
 """
 
 from collections.abc import Callable
