@@ -37,12 +37,11 @@ def main() -> None:
         "modules": len(trees),
         "longest file": describe(max(lengths.items(), key=lambda item: item[1]), package),
         "files over 300 lines": sum(length > 300 for length in lengths.values()),
-        "longest function, docstring left out": describe(
-            max(map(measure_body, functions), key=lambda i: i[1]), package
-        ),
+        "longest function, docstring left out": describe(longest, package),
         "functions over 50 lines, docstring left out": sum(measure_body(one)[1] > 50 for one in functions),
         "most parameters": describe(max(map(count_parameters, functions), key=lambda item: item[1]), package),
         "functions with more than 7 parameters": sum(count_parameters(one)[1] > 7 for one in functions),
+        "source files that name one setting of the stages (mean, most)": describe_settings(trees),
     }
     for name, value in rows.items():
         print(f"| {name} | {value} |")
@@ -51,6 +50,38 @@ def main() -> None:
 def describe(item: tuple[Path | str, int], package: Path) -> str:
     """Return a figure and where it is."""
     return f"{item[1]} ({str(item[0]).removeprefix(f'{package}/')})"
+
+
+def describe_settings(trees: dict[Path, ast.Module]) -> str:
+    """Return in how many files a setting of the stages is named, its definition among them."""
+    stages = next(path for path in trees if path.as_posix().endswith(("config_stages.py", "config/stages.py")))
+    fields = {
+        node.target.id
+        for config in trees[stages].body
+        if isinstance(config, ast.ClassDef)
+        for node in config.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    names = {
+        path: {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        | {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg}
+        for path, tree in trees.items()
+    }
+    # Words that mean other things as well would count those.
+    common = {
+        "steps",
+        "batch_size",
+        "learning_rate",
+        "weight_decay",
+        "split",
+        "flip",
+        "candidates",
+        "include",
+        "exclude",
+    }
+    counts = {field: sum(field in found for found in names.values()) for field in fields - common}
+    most = max(counts, key=lambda field: counts[field])
+    return f"{sum(counts.values()) / len(counts):.1f}, {counts[most]} ({most})"
 
 
 def count_entries(package: Path) -> int:
