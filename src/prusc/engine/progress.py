@@ -60,7 +60,8 @@ class ConsoleProgress:
 
     def log(self, text: str) -> None:
         """Print a line."""
-        self._console.print(text, markup=False, highlight=False)
+        # Without emoji=False rich replaces a name such as :smile: in a path.
+        self._console.print(text, markup=False, highlight=False, emoji=False)
 
     def advance(self, task: str, done: int, total: int) -> None:
         """Move the bar."""
