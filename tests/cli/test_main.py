@@ -410,8 +410,8 @@ CLUSTERS = "index,label,cluster_assign\n" + "".join(f"{i},{i % 2},{i % 3}\n" for
     ("old", "new", "expected"),
     [
         ("cluster_assign", "cluster", "lacks the columns ['cluster_assign']; it has ['index', 'label', 'cluster']"),
-        ("\n5,1,2", "\n5,0,2", "row 7: label 0 for sample 5, whose class is 1; was the file made for other data?"),
-        ("\n5,1,2", "\n5,1,two", "row 7, column 'cluster_assign': 'two' is no whole number of at least 0"),
+        ("\n5,1,2", "\n5,0,2", "row 7: label 0 for sample 5, whose class is 1; use a file made for these data"),
+        ("\n5,1,2", "\n5,1,two", "row 7, column 'cluster_assign': 'two' is not a whole number of at least 0"),
         ("\n5,1,2", "\n5,1,-1", "row 7, column 'cluster_assign': '-1' is no"),
         ("\n5,1,2", "\n5,1,", "row 7, column 'cluster_assign': '' is no"),
         ("15,1,0\n", "", "each of the 16 training samples once, as index 0 to 15; it has 15 rows"),
@@ -566,7 +566,7 @@ def test_ctrl_c_ends_the_run_and_the_same_command_goes_on(faces: Path, out: Path
     assert "Traceback" not in errors
     assert not (out / "stages" / "masks.safetensors").exists(), "the masks were learned before the interruption"
     assert run_command_line(arguments) == 0
-    assert "erm: trained before, loaded" in capsys.readouterr().err
+    assert "erm: loaded from the run folder" in capsys.readouterr().err
 
 
 def test_the_command_itself_prints_one_line_and_exits_with_2(tmp_path: Path) -> None:

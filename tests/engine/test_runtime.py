@@ -1,9 +1,6 @@
 import functools
 import operator
 import os
-import platform
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -135,25 +132,3 @@ def test_global_randomness_is_seeded_within_and_restored_afterwards() -> None:
         torch.rand(3).expand(2)
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.random.get_state()[1].tolist() == states[1]  # noqa: NPY002
-
-
-def test_kept_memory_is_not_taken_from_the_system_again() -> None:
-    code = """
-import resource, sys, torch
-from prusc.engine.process import keep_freed_memory
-print(keep_freed_memory() if sys.argv[1] == "keep" else None)
-def take():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.zeros(50 * 2**20, dtype=torch.uint8)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print([take() for _ in range(4)][-1])
-"""
-    faults = {}
-    for how in ("keep", "give back"):
-        done = subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True, check=True)
-        could, number = done.stdout.split()
-        faults[how] = int(number)
-        assert could == ("None" if how == "give back" else str(platform.libc_ver()[0] == "glibc"))
-    if platform.libc_ver()[0] == "glibc":
-        # Huge pages may make it fewer than the 12,800 small ones.
-        assert faults["keep"] < 10 < faults["give back"]

@@ -68,7 +68,7 @@ _SCRIPT = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from tests.test_pipeline import SMALL, small_data
+from tests.runs.test_debias import SMALL, small_data
 from prusc import debias
 out, *trained = sys.argv[1:]
 debias(data=small_data(), config=replace(SMALL, trained=Path(trained[0])) if trained else SMALL, out=out)
@@ -168,14 +168,14 @@ def test_a_trained_network_is_clustered_by_one_of_its_kind_in_its_first_epoch(tm
     assert torch.equal(first.clustering.cluster_ids, second.clustering.cluster_ids)
     assert first.chosen == second.chosen
     log = (tmp_path / "second" / "log.txt").read_text()
-    assert "of the representations of a network of its kind after 1 epoch of training" in log
+    assert "from the representations of your architecture after 1 epoch of training" in log
     assert [file.name for file in (tmp_path / "second" / "checkpoints").iterdir()] == ["epoch-001.safetensors"]
 
 
 def test_a_network_given_in_python_too_unless_its_own_representations_are_asked_for(tmp_path: Path) -> None:
     trained = debias(data=small_data(), config=SMALL).erm
     debias(trained, small_data(), SMALL, out=tmp_path / "run")
-    assert "a network of its kind after 1 epoch of training" in (tmp_path / "run" / "log.txt").read_text()
+    assert "your architecture after 1 epoch of training" in (tmp_path / "run" / "log.txt").read_text()
     config = replace(
         SMALL,
         clustering=ClusteringConfig(checkpoint=None),
@@ -185,7 +185,7 @@ def test_a_network_given_in_python_too_unless_its_own_representations_are_asked_
     halves = torch.randperm(400, generator=stage_generator(config.seed, "halves of validation"))
     check_border(tmp_path / "own", "val", halves[:200].sort().values, 0.2)
     assert sum(cell.num_samples for cell in result.cells) == 200
-    assert "the final network" in (tmp_path / "own" / "log.txt").read_text()
+    assert "from the representations of the ERM network" in (tmp_path / "own" / "log.txt").read_text()
     assert not (tmp_path / "own" / "checkpoints").exists()
 
 
@@ -197,7 +197,7 @@ def check_border(run: Path, split: str, members: torch.Tensor, share: float) -> 
     cells = pd.read_csv(run / "debiasing_set.csv").set_index(["label", "cluster", "final_cluster"])
     drawn = cells[cells.num_drawn > 0]
     assert drawn.num_drawn.to_dict() == expected.to_dict()
-    assert f"{len(drawn)} cells (class x cluster x cluster of the final network)" in (run / "log.txt").read_text()
+    assert f"{len(drawn)} cells (class x cluster x cluster of the ERM network)" in (run / "log.txt").read_text()
     # What is drawn of a class comes from each of them as often.
     per_class = drawn.groupby("label").share.transform("size")
     assert drawn.share.tolist() == pytest.approx((1 / drawn.index.levshape[0] / per_class).tolist())
@@ -214,8 +214,8 @@ def test_clusters_of_the_untrained_network_judge_and_a_run_that_has_them_is_resu
     whole = debias(data=small_data(), config=config, out=out)
     assert (whole.clustering.structure, whole.judged_by) == ("untrained", "cells")
     log = (out / "log.txt").read_text()
-    assert "of the representations of the untrained network" in log
-    assert "cells judge first" in log
+    assert "from the representations of the untrained network" in log
+    assert "judges, in order: cells, classes" in log
     # Those that are left out can be found among the clusters.
     drawn = pd.read_csv(out / "debiasing_set.csv")
     margins = pd.read_csv(out / "clusters.csv").query("split == 'train'").margin
@@ -226,7 +226,7 @@ def test_clusters_of_the_untrained_network_judge_and_a_run_that_has_them_is_resu
     assert [(c.name, c.score) for c in again.candidates] == [(c.name, c.score) for c in whole.candidates]
     # The same with the last stage done anew, from what the folder kept.
     metrics = out / "metrics.json"
-    assert "so the cells are asked first" in json.loads(metrics.read_text())["selection"]
+    assert "so the cells judge first" in json.loads(metrics.read_text())["selection"]
     metrics.unlink()
     resumed = debias(data=small_data(), config=config, out=out)
     assert metrics.exists()
@@ -244,7 +244,7 @@ def test_heads_of_validation_samples_are_judged_without_them(tmp_path: Path) -> 
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["trains_on_validation"]
     assert "heads are fitted on validation samples" in metrics["selection"]
-    assert "heads are fitted on 400 validation samples" in (out / "log.txt").read_text()
+    assert "heads: fitted on 400 validation samples" in (out / "log.txt").read_text()
     # The head that is kept knows the validation samples; what is said of it does not come from them.
     found = {c.name: c for c in result.candidates}["dense/head(l2=0.0001)"]
     assert result.chosen["last_layer"] == found.name
@@ -271,5 +271,5 @@ def test_where_the_structure_is_weak_the_classes_judge_alone(tmp_path: Path) -> 
     out = tmp_path / "run"
     result = debias(data=small_data(), config=config, out=out)
     assert (result.clustering.structure, result.judged_by) == ("weak", "classes")
-    assert "4 classes of 400 validation samples may judge" in (out / "log.txt").read_text()
+    assert "judging by classes: 4 pseudo-groups of 400 validation samples" in (out / "log.txt").read_text()
     assert json.loads((out / "metrics.json").read_text())["cluster_structure"] == "weak"

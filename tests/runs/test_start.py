@@ -51,7 +51,9 @@ def test_checkpoint_0_is_the_network_that_training_starts_from(tmp_path: Path, w
     trained = replace(config, trained=tmp_path / "first" / "erm.safetensors")
     second = begin(trained, tmp_path / "second")
     assert torch.equal(second.attribute.splits["train"].ids, clusters)
-    assert "of a network of its kind after 0 epochs" in (tmp_path / "second" / "log.txt").read_text()
+    log = (tmp_path / "second" / "log.txt").read_text()
+    assert "from the representations of your architecture after 0 epochs" in log
+    assert "early network: your architecture, untrained, because a fully trained network hides the evidence" in log
 
 
 def test_weights_that_an_early_network_cannot_start_from_are_refused_at_once(tmp_path: Path, weights: Path) -> None:

@@ -1,1 +1,1 @@
-"""What every stage works with: the device, the training loop, BatchNorm, progress."""
+"""Shared by all stages: device and processes, batches, the training loop, BatchNorm, progress."""

@@ -1,4 +1,4 @@
-"""BatchNorm: statistics over the batches of all processes, and statistics gathered anew."""
+"""BatchNorm: statistics over the batch of all processes, and re-estimated running statistics."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,20 +18,20 @@ from prusc.models.calls import call_model
 
 @contextmanager
 def synchronized_batch_norm(model: nn.Module, runtime: Runtime) -> Iterator[None]:
-    """Let every BatchNorm use the statistics of the whole batch, across processes, while the ``with`` block lasts.
+    """Inside the ``with`` block every BatchNorm uses the statistics of the whole batch, across processes.
 
-    PyTorch's own works on GPUs alone. With one process nothing changes.
+    PyTorch's ``SyncBatchNorm`` works on GPUs only. With one process nothing changes.
 
     Args:
-        model: Its BatchNorm modules are given another ``forward`` for the time being.
-        runtime: Tells how many processes there are.
+        model: Inside the block its BatchNorm modules have another ``forward``.
+        runtime: The processes of the run.
     """
     modules = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     if runtime.num_processes == 1:
         modules = []
     own = {module: module.__dict__["forward"] for module in modules if "forward" in module.__dict__}
     for module in modules:
-        # On the instance, so that the class and other networks keep theirs.
+        # On the instance, because the class serves other networks too.
         module.__dict__["forward"] = partial(_global_forward, module)
     try:
         yield
@@ -44,7 +44,7 @@ def synchronized_batch_norm(model: nn.Module, runtime: Runtime) -> Iterator[None
 
 def _global_forward(module: Any, inputs: Tensor) -> Tensor:
     normalised = _normalise(module, inputs)
-    # timm's BatchNorms hold the dropout and the activation that follow them.
+    # timm's BatchNorms include the dropout and the activation that follow them.
     for follower in ("drop", "act"):
         if hasattr(module, follower):
             normalised = getattr(module, follower)(normalised)
@@ -60,7 +60,7 @@ def _normalise(module: Any, inputs: Tensor) -> Tensor:
     dims = [dim for dim in range(inputs.ndim) if dim != 1]
     values = inputs.float()
     count = values.new_tensor([values.numel() / values.shape[1]])
-    # Two passes, like the single-process kernel: the sum of squares alone would cancel in 32 bits.
+    # Two passes, as in the single-process kernel: E[x^2] - E[x]^2 loses all digits in 32 bits.
     mean_and_count = all_reduce(torch.cat([values.sum(dims), count]))
     total = mean_and_count[-1].detach()
     mean = mean_and_count[:-1] / total
@@ -82,14 +82,14 @@ def _normalise(module: Any, inputs: Tensor) -> Tensor:
 
 
 def reestimate_batch_norm(model: nn.Module, feed: Feed, batches: Iterable[Tensor]) -> None:
-    """Replace the running statistics of every BatchNorm by their mean over batches, in place.
+    """Set the running statistics of every BatchNorm to their mean over batches, in place.
 
-    Statistics gathered under sampled masks, or under none, are wrong for a fixed mask.
+    A fixed mask needs its own: statistics from sampled masks, or from the whole network, are wrong for it.
 
     Args:
         model: On the feed's device.
         feed: The split that the batches index into, without augmentation.
-        batches: Index batches; none changes nothing.
+        batches: Index batches. Without any, the statistics stay as they are.
     """
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     batches = list(batches)

@@ -1,4 +1,4 @@
-"""How results show themselves in a notebook."""
+"""HTML of results, for notebooks."""
 
 from html import escape
 
@@ -6,5 +6,5 @@ import pandas as pd
 
 
 def describe_with_table(result: object, table: pd.DataFrame) -> str:
-    """Return HTML: the short text of a result, and below it a table."""
+    """Return HTML: the repr of a result, and a table below it."""
     return f"<p>{escape(repr(result))}</p>{table.to_html(index=False, float_format='{:.3f}'.format, na_rep='')}"

@@ -1,4 +1,4 @@
-"""A split as a network takes it: batches that are transformed and on the device."""
+"""A feed turns a split into batches that are transformed and on the device."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,11 +19,11 @@ from prusc.models.calls import to_device
 
 @dataclass(frozen=True, eq=False)
 class Feed:
-    """A split, how its inputs are transformed, and where they are computed on.
+    """A split, the transform of its inputs, and the device they go to.
 
     Attributes:
         split: Inputs and labels.
-        transform: Normalisation and augmentation; the latter wherever a generator is given.
+        transform: Normalisation, and augmentation where a generator is passed.
         runtime: Device, memory layout, precision and processes.
     """
 
@@ -38,8 +38,8 @@ class Feed:
         """Return the inputs of some samples as one batch.
 
         Args:
-            indices: Which samples; repetitions are allowed.
-            generator: Source of the augmentation; ``None`` leaves the inputs whole.
+            indices: Positions in the split; repetitions are allowed.
+            generator: Source of the augmentation; no augmentation if ``None``.
         """
         return self._transform(take_inputs(self.split.inputs, indices), generator)
 
@@ -48,11 +48,11 @@ class Feed:
         return self.split.labels[indices].to(self.runtime.device)
 
     def iterate(self, part: range | None = None, *, generator: torch.Generator | None = None) -> Iterator[Any]:
-        """Yield batches of the split in its order.
+        """Yield batches in the order of the split.
 
         Args:
-            part: Which samples; all of them if ``None``.
-            generator: Source of the augmentation; ``None`` leaves the inputs whole.
+            part: Positions in the split; the whole split if ``None``.
+            generator: Source of the augmentation; no augmentation if ``None``.
         """
         part = range(len(self)) if part is None else part
         config = self.runtime.config
@@ -65,7 +65,7 @@ class Feed:
             yield self._transform(inputs, generator)
 
     def of(self, split: Split) -> "Feed":
-        """Return the feed of another split, transformed and computed alike."""
+        """Return the feed of another split, with the same transform and runtime."""
         return replace(self, split=split)
 
     def _transform(self, inputs: Any, generator: torch.Generator | None) -> Any:
@@ -76,17 +76,17 @@ class Feed:
 
 
 def as_feed(data: Split | Feed, model: nn.Module) -> Feed:
-    """Return a feed; that of a split has the split's own transform and computes on the device of the network.
+    """Return a feed: a split gets its own transform and the device of the network.
 
     Raises:
-        DataError: If the split holds images and belongs to no `Data`, so that nobody knows their normalisation.
+        DataError: If the split holds images without a transform, because their normalisation is then unknown.
     """
     if isinstance(data, Feed):
         return data
     if data.transform is None and isinstance(data.inputs, Tensor) and data.inputs.dtype == torch.uint8:
         raise DataError(
-            "this split holds images and no transform, so their normalisation is unknown; take a split of a Data "
-            "(data.train), or give the split transform=InputTransform(mean, std)"
+            "this split holds images without a transform, so their normalisation is unknown; pass a split of a Data "
+            "object (data.train), or create the split with transform=InputTransform(mean, std)"
         )
     device = next((parameter.device.type for parameter in model.parameters()), "cpu")
     transform = data.transform or InputTransform((0.0,), (1.0,))

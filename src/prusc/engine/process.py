@@ -1,4 +1,4 @@
-"""This process: its memory, and whether it is the one that writes and prints. Loads nothing heavy."""
+"""This process: its memory, and whether it writes and prints. Imports nothing heavy."""
 
 import ctypes
 import os
@@ -9,33 +9,33 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def peak_memory_mib() -> float | None:
-    """Return the most memory that this process has held so far; ``None`` where the system does not say (Windows)."""
+    """Return the peak memory of this process so far, in MiB; ``None`` on Windows, which does not report it."""
     if sys.platform == "win32":
         return None
-    import resource  # Not there on Windows.
+    import resource  # Does not exist on Windows.
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS counts bytes, all others kibibytes.
+    # macOS counts bytes, other systems count kibibytes.
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees, instead of giving it back to the system: for processes of ours.
+    """Let this process keep the memory that it frees, for processes that prusc owns.
 
-    A step of training frees all its tensors, and the next one asks for as many. By default glibc gives large ones back,
-    and takes them anew page by page, each zeroed by the kernel: up to a third of the time of a step on a CPU
-    (docs/results/performance.md). What it costs is memory between the stages: the process stays as large as it was.
+    Each training step frees its tensors, and the next step allocates as many again. By default glibc returns large
+    ones to the system and gets them back page by page, each zeroed by the kernel. On a CPU that takes up to a third of
+    a step (docs/results/performance.md). The cost: between stages the process keeps its peak memory.
 
     Returns:
-        Whether the C library has such settings; others than glibc are left as they are.
+        Whether the settings were made; only glibc has them.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # Another C library; Windows does not even take the None.
+    except (AttributeError, OSError, TypeError):  # Another C library; on Windows CDLL refuses None.
         return False
     return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
 
 
 def is_main_process() -> bool:
-    """Whether this process writes and prints: the only one, or the first that ``torchrun`` started."""
+    """Whether this process writes and prints: it is the only one, or rank 0 under ``torchrun``."""
     return os.environ.get("RANK", "0") == "0"

@@ -1,4 +1,4 @@
-"""Where work reports its progress: one line per finding, and how far the work in hand is."""
+"""Where stages report their progress: log lines, and the steps of the current task."""
 
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Progress(Protocol):
-    """Receives the progress of a run. The command line prints it; a notebook may show something else."""
+    """Receives the progress of a run. The command line prints it; users may pass their own."""
 
     def log(self, text: str) -> None:
-        """Report one finding, such as what a stage found."""
+        """Report one line, such as the result of a stage."""
 
     def advance(self, task: str, done: int, total: int) -> None:
-        """Report how many steps of a task are done. It is called at every step, so it has to be cheap."""
+        """Report how many steps of a task are done. It is called at every step, so it must be fast."""
 
 
 ProgressOption: TypeAlias = Progress | bool | None
-"""What users pass as ``progress``: ``True`` for lines and bars, ``False`` or ``None`` for silence, or their own."""
+"""A ``progress`` argument: ``True`` for lines and bars, ``False`` or ``None`` for none, or their own object."""
 
 
 class SilentProgress:
@@ -35,9 +35,9 @@ class SilentProgress:
 
 
 class ConsoleProgress:
-    """Prints a line per finding and, on a terminal or in a notebook, shows a bar for the task in hand.
+    """Prints log lines and, in a terminal or a notebook, shows a bar for the current task.
 
-    The bar appears with the first step of a task and goes with its last one.
+    The bar appears with the first step of a task and disappears with its last one.
 
     Args:
         console: Where to print; standard error if ``None``.
@@ -60,7 +60,8 @@ class ConsoleProgress:
 
     def log(self, text: str) -> None:
         """Print a line."""
-        self._console.print(text, markup=False, highlight=False)
+        # Without emoji=False rich replaces a name such as :smile: in a path.
+        self._console.print(text, markup=False, highlight=False, emoji=False)
 
     def advance(self, task: str, done: int, total: int) -> None:
         """Move the bar."""
@@ -90,7 +91,7 @@ class ConsoleProgress:
 
 
 def resolve_progress(progress: ProgressOption) -> Progress:
-    """Turn what a user passes as ``progress`` into what the stages report to."""
+    """Turn a user's ``progress`` argument into the object that the stages report to."""
     if progress is None or progress is False:
         return SilentProgress()
     return ConsoleProgress() if progress is True else progress

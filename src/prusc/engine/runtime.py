@@ -1,4 +1,4 @@
-"""Where a run computes: device, precision, memory layout, processes and its sources of randomness."""
+"""The runtime: device, precision, memory layout, processes and random generators."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ T = TypeVar("T")
 class Runtime:
     """One process's view of the hardware and of the other processes.
 
-    Under ``torchrun`` every process makes one; all of them must run the same stages in the same order.
+    Under ``torchrun`` every process creates one, and all must run the same stages in the same order.
 
     Args:
         config: Device, precision and layout.
@@ -43,19 +43,19 @@ class Runtime:
             )
         except RuntimeError as error:
             raise ConfigError(
-                f"runtime.device {self.config.device!r} cannot be used: {error} Choose one that is there, or 'auto'"
+                f"runtime.device {self.config.device!r} cannot be used: {error} Choose one of this machine, or 'auto'"
             ) from error
         if num_processes > 1:
             self.fabric.launch()
 
     @property
     def device(self) -> torch.device:
-        """Where this process computes."""
+        """Device of this process."""
         return self.fabric.device
 
     @property
     def num_processes(self) -> int:
-        """How many processes share the run."""
+        """Number of processes that share the run."""
         return self.fabric.world_size
 
     @property
@@ -69,13 +69,13 @@ class Runtime:
         return self.rank == 0
 
     def place(self, model: nn.Module) -> nn.Module:
-        """Move a model to the device and, where asked for, its weights to channels-last."""
+        """Move a model to the device, in channels-last layout if the config asks for it."""
         if self.config.channels_last:
             return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
         return model.to(self.device)
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Compute in the configured precision."""
+        """Return a context that computes in the configured precision."""
         return self.fabric.autocast()
 
     def shard(self, indices: Tensor) -> Tensor:
@@ -83,10 +83,10 @@ class Runtime:
         return indices[self.rank :: self.num_processes]
 
     def augmentation_generator(self, generator: torch.Generator, step: int) -> torch.Generator:
-        """Return what this process's part of the batch of a step is augmented with.
+        """Return the generator that augments this process's part of the batch of a step.
 
-        With one process the generator itself. With several each has its own, so that the one they share, which decides
-        the batches, stays the same in all of them however many samples each one augments.
+        One process uses the generator itself. With several, each process gets its own. So the shared generator, which
+        draws the batches, stays the same in all of them, however many samples each augments.
         """
         if self.num_processes == 1:
             return generator
@@ -100,7 +100,7 @@ class Runtime:
         return gathered.flatten(0, 1)  # type: ignore[no-any-return]
 
     def gather_uneven(self, part: Tensor, total: int) -> Tensor:
-        """Concatenate the contiguous parts that `contiguous_part` handed out, without gradients."""
+        """Concatenate the parts that `contiguous_part` returned, without gradients."""
         if self.num_processes == 1:
             return part
         longest = -(-total // self.num_processes)
@@ -141,21 +141,21 @@ class Runtime:
         return self.fabric.broadcast(value)
 
     def barrier(self) -> None:
-        """Wait until every process is here."""
+        """Wait until every process has reached this point."""
         self.fabric.barrier()
 
 
 def stage_generator(seed: int, stage: str) -> torch.Generator:
     """Make the CPU generator of one stage.
 
-    Every stage has its own, so that a run that resumes in the middle draws what an uninterrupted one would have drawn.
+    Each stage has its own, so that a resumed run draws the same numbers as an uninterrupted one.
 
     Args:
         seed: Of the run.
         stage: Name of the stage.
 
     Returns:
-        A new generator, a function of both alone.
+        A new generator that depends on these two only.
     """
     digest = hashlib.sha256(f"{seed}/{stage}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") % 2**63)
@@ -163,7 +163,7 @@ def stage_generator(seed: int, stage: str) -> torch.Generator:
 
 @contextmanager
 def global_randomness(generator: torch.Generator) -> Iterator[None]:
-    """Seed the global generators, which dropout draws from, and put them back as they were afterwards."""
+    """Inside the ``with`` block, seed the global generators, which dropout uses; afterwards restore them."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))

@@ -1,4 +1,4 @@
-"""The one loop that trains weights: ERM, and fine-tuning of what a mask left."""
+"""The loop that trains weights, for ERM and for fine-tuning under a mask."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +20,7 @@ LossFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 def epoch_batches(num_samples: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield the index batches of one epoch: every sample once, in random order; a last single sample is left out."""
+    """Yield the index batches of one epoch in random order, without a last batch of a single sample."""
     order = torch.randperm(num_samples, generator=generator)
     for start in range(0, num_samples, batch_size):
         batch = order[start : start + batch_size]
@@ -30,19 +30,19 @@ def epoch_batches(num_samples: int, batch_size: int, generator: torch.Generator)
 
 
 def num_epoch_batches(num_samples: int, batch_size: int) -> int:
-    """Count what `epoch_batches` yields."""
+    """Return how many batches `epoch_batches` yields."""
     full, rest = divmod(num_samples, batch_size)
     return full + (rest > 1 or num_samples == 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """Which samples a training sees, and how fast it learns.
+    """The batches and the learning rate of one training.
 
     Attributes:
         batches: Index batches, the same in every process; each process trains on its share.
-        num_steps: How many batches there are.
-        learning_rate: Peak of the one-cycle schedule, reached after a tenth of the steps.
+        num_steps: Number of batches.
+        learning_rate: Peak of the one-cycle schedule, reached after 10 % of the steps.
         weight_decay: Of AdamW.
     """
 
@@ -72,7 +72,7 @@ def train_weights(
         generator: Decides augmentation and dropout.
         name: Names this training in errors.
         loss_function: Called with the network, its inputs and their indices in the split. It returns the mean over
-            these samples of what is minimised. ``None``: the cross-entropy of the labels.
+            these samples of the loss. ``None``: cross-entropy with the labels.
         mask: If given, pruned weights stay zero.
         after_step: Called with the number of steps done and the loss.
 
@@ -96,7 +96,7 @@ def train_weights(
                     loss = F.cross_entropy(call_model(model, inputs).float(), feed.take_labels(part))
                 else:
                     loss = loss_function(model, inputs, part)
-            # The mean over processes of these losses is the mean over the batch, however unevenly it is shared.
+            # So the mean over processes is the mean over the batch, even if the parts differ in size.
             loss = loss * (len(part) * runtime.num_processes / len(batch))
             mean_loss = runtime.average(loss)
             check_finite(mean_loss, step, name)
@@ -110,7 +110,7 @@ def train_weights(
 
 
 def one_cycle(step: int, num_steps: int) -> float:
-    """Return the share of the peak learning rate: a linear start over a tenth of the steps, then half a cosine."""
+    """Return the learning rate as a share of its peak: linear warm-up over 10 % of the steps, then half a cosine."""
     warmup = max(num_steps // 10, 1)
     if step < warmup:
         return (step + 1) / warmup
@@ -118,13 +118,13 @@ def one_cycle(step: int, num_steps: int) -> float:
 
 
 def check_finite(loss: Tensor, step: int, name: str) -> None:
-    """Stop a training whose loss went astray.
+    """Stop a training whose loss is not finite.
 
     Raises:
         TrainingError: If the loss is not finite.
     """
     if not math.isfinite(loss.item()):
         raise TrainingError(
-            f"{name}: the loss is {loss.item()} at step {step + 1}; try a lower learning rate, precision 32-true, and "
-            "inputs without extreme values"
+            f"{name}: the loss is {loss.item()} at step {step + 1}; try a lower learning rate, runtime.precision "
+            "32-true, or inputs without extreme values"
         )

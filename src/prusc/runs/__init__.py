@@ -1,1 +1,1 @@
-"""Whole tasks with a run folder: open it, go through the stages, resume, write what was found."""
+"""Whole tasks with a run folder: run the stages in order, resume, and write the results."""

@@ -1,4 +1,4 @@
-"""The files of a run folder, each from the objects of the stages and back."""
+"""The files of a run folder: written from the objects of the stages, and read back."""
 
 import dataclasses
 import platform
@@ -25,20 +25,22 @@ from prusc.stages.pseudo_attributes.attribute import AttributeValues, PseudoAttr
 from prusc.stages.pseudo_attributes.clustering import ClusterCountTrial, Clustering
 from prusc.stages.selection.texts import describe_selection
 
-# The first file that a stage leaves.
+# The first file that a stage writes.
 ERM_WEIGHTS = "erm.safetensors"
 
-# Those of the packages that figures may depend on.
+# Packages that results may depend on.
 _TOLD_VERSIONS = ("torch", "torchvision", "timm", "scikit-learn", "numpy")
 
 
 def write_attribute(folder: RunFolder, attribute: PseudoAttribute, data: Data) -> None:
-    """Write ``clusters.csv`` (the public code's columns, and more) and what a resumed run needs.
+    """Write ``clusters.csv`` and what a resumed run needs.
+
+    The table has the columns of PruSC's public code (``index``, ``label``, ``cluster_assign``) and further ones.
 
     Args:
-        folder: Where to.
-        attribute: Of the training and the validation split.
-        data: Labels and names.
+        folder: The run folder.
+        attribute: The pseudo-attribute of the training and the validation split.
+        data: Labels and sample names.
     """
     tables = []
     tensors = {"centres": attribute.clustering.centres}
@@ -64,11 +66,11 @@ def write_attribute(folder: RunFolder, attribute: PseudoAttribute, data: Data) -
 
 
 def read_attribute(folder: RunFolder) -> PseudoAttribute | None:
-    """Read what `write_attribute` wrote, if it came to its end."""
+    """Read what `write_attribute` wrote, or ``None`` if it did not finish."""
     if not folder.has("stages/clustering.safetensors"):
         return None
     tensors = folder.read_tensors("stages/clustering.safetensors")
-    if "train/ids" not in tensors:  # of an older prusc; the same clusters are found again
+    if "train/ids" not in tensors:  # From an older prusc: the clusters are made again.
         return None
     stored = folder.read_json("stages/clustering.json")
     trials = tuple(ClusterCountTrial(**trial) for trial in stored["trials"])
@@ -83,9 +85,9 @@ def read_attribute(folder: RunFolder) -> PseudoAttribute | None:
 
 
 def write_debiasing_set(folder: RunFolder, debiasing_set: DebiasingSet, data: Data) -> None:
-    """Write ``debiasing_set.csv``: each cell's size, how many of it are drawn, and its share of the draws.
+    """Write ``debiasing_set.csv``: for each cell its size, how many samples may be drawn, and its share of the draws.
 
-    Where clusters of the ERM network split the cells further, each piece has a row.
+    If clusters of the ERM network split the cells further, each piece has a row.
     """
     cells = debiasing_set.cells
     pieces = [None] if cells.finer_ids is None else range(int(cells.finer_ids.max()) + 1)
@@ -116,7 +118,7 @@ def write_masks(folder: RunFolder, learned: LearnedMasks) -> None:
 
 
 def read_masks(folder: RunFolder) -> LearnedMasks | None:
-    """Read what `write_masks` wrote, if it came to its end."""
+    """Read what `write_masks` wrote, or ``None`` if it did not finish."""
     if not folder.has("stages/masks.safetensors"):
         return None
     masks: dict[int, dict[str, Tensor]] = {}
@@ -133,7 +135,7 @@ def write_candidates(folder: RunFolder, candidates: list[Candidate], name: str) 
     tensors: dict[str, Tensor] = {}
     masks: dict[int, int] = {}
     for index, candidate in enumerate(candidates):
-        # All heads of a base network share one mask, here as in memory.
+        # Heads of a base network share one mask, which is stored once.
         first = masks.setdefault(id(candidate.mask), index)
         summaries.append(
             {
@@ -154,7 +156,7 @@ def write_candidates(folder: RunFolder, candidates: list[Candidate], name: str) 
 
 
 def read_candidates(folder: RunFolder, name: str) -> list[Candidate] | None:
-    """Read what `write_candidates` wrote, if it came to its end."""
+    """Read what `write_candidates` wrote, or ``None`` if it did not finish."""
     if not folder.has(f"stages/{name}.safetensors"):
         return None
     parts: dict[tuple[int, str], dict[str, Tensor]] = {}
@@ -177,12 +179,12 @@ def read_candidates(folder: RunFolder, name: str) -> list[Candidate] | None:
 
 
 def evaluation_to_dict(evaluation: GroupEvaluation) -> dict[str, Any]:
-    """Turn figures into what ``metrics.json`` holds."""
+    """Turn an evaluation into plain values for ``metrics.json``."""
     return dataclasses.asdict(evaluation)
 
 
 def evaluation_from_dict(values: dict[str, Any]) -> GroupEvaluation:
-    """Turn what ``metrics.json`` holds back into figures."""
+    """Turn plain values from ``metrics.json`` back into an evaluation."""
     low, high = values["worst_group_ci95"]
     groups = tuple(_group_from_dict(group) for group in values["groups"])
     attributes = tuple(
@@ -192,7 +194,7 @@ def evaluation_from_dict(values: dict[str, Any]) -> GroupEvaluation:
             worst_group_ci95=(attribute["worst_group_ci95"][0], attribute["worst_group_ci95"][1]),
             worst_group=_group_from_dict(attribute["worst_group"]),
         )
-        for attribute in values.get("attributes", ())  # runs of before there were any
+        for attribute in values.get("attributes", ())  # Older runs have none.
     )
     return GroupEvaluation(**{**values, "groups": groups, "worst_group_ci95": (low, high), "attributes": attributes})
 
@@ -202,10 +204,10 @@ def _group_from_dict(group: dict[str, Any]) -> GroupAccuracy:
 
 
 def write_skipped(folder: RunFolder, data: Data) -> None:
-    """Write ``skipped.csv``, the samples that were left out, if there are any.
+    """Write ``skipped.csv``, the list of unreadable samples, if there are any.
 
     Raises:
-        RunFolderError: If the folder belongs to a run that left out others: its stages would not fit these data.
+        RunFolderError: If the run in the folder skipped other samples, because its stages do not fit these data.
     """
     table = pd.DataFrame(
         [dataclasses.asdict(sample) for sample in data.skipped], columns=["split", "sample_id", "problem"]
@@ -222,7 +224,7 @@ def write_skipped(folder: RunFolder, data: Data) -> None:
 
 
 def run_to_dict(config: RunConfig, data: Data, circumstances: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn what ``metrics.json`` says of every run, whatever its remedy, into plain values."""
+    """Return the part of ``metrics.json`` that runs of every remedy share, as plain values."""
     return {
         "format": FORMAT,
         **told_versions(),
@@ -234,17 +236,17 @@ def run_to_dict(config: RunConfig, data: Data, circumstances: Mapping[str, Any])
 
 
 def group_label_uses(config: RunConfig) -> list[str]:
-    """Say what the group labels are used for, beside what a remedy declares to need them for."""
+    """Return what group labels are used for, besides the uses that a remedy declares."""
     return (["selection"] if config.selection.rule == "validation-groups" else []) + ["evaluation"]
 
 
 def data_to_dict(data: Data) -> dict[str, Any]:
-    """Turn what the figures are of into plain values."""
+    """Return a description of the data as plain values."""
     return {"name": data.name, "classes": data.class_names, "attributes": data.attribute_names, **data.origin}
 
 
 def told_versions() -> dict[str, Any]:
-    """Return what a run folder tells of the programs that made it."""
+    """Return the versions of prusc, Python and the packages that results depend on."""
     versions = {"python": platform.python_version(), **{name: version(name) for name in _TOLD_VERSIONS}}
     return {"prusc": version("prusc"), "versions": versions}
 
@@ -253,10 +255,10 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circ
     """Write ``candidates.csv`` and, last of all files, ``metrics.json``.
 
     Args:
-        folder: Where to.
-        result: What the run gives back.
-        data: What it was made from.
-        circumstances: What else ``metrics.json`` tells of how the run was made.
+        folder: The run folder.
+        result: The result of the run.
+        data: The data of the run.
+        circumstances: Further entries of ``metrics.json`` about how the run was made.
     """
     rows = []
     for candidate in result.candidates:

@@ -1,4 +1,4 @@
-"""Is there a shortcut at all: look at a network through its clusters, and change nothing."""
+"""The audit task: test a network for shortcuts through its clusters, without changing it."""
 
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -26,23 +26,23 @@ from prusc.stages.representations import extract_representations
 
 AUDIT_FILE, IMAGES_FILE = "audit.json", "look_at.csv"
 
-# The report shows so many images of the list, and of each cluster.
+# Number of images that the report shows, in all and per cluster.
 _MAX_FIRST, _MAX_FIRST_PER_CLUSTER = 60, 12
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AuditResult:
-    """What an audit found.
+    """Result of an audit.
 
     Attributes:
-        audit: The clusters on the validation split, and the verdict.
-        clustering: Of the training split.
-        agreements: How far the clusters follow the class and, where attributes are known, each of them.
-        images: The validation samples to look at first, those whose class is not that of their cluster: columns
+        audit: The clusters of the validation split, and the verdict.
+        clustering: The clustering of the training split.
+        agreements: Agreement of the clusters with the class and with each known attribute.
+        images: The validation samples to look at first, whose class is not the main class of their cluster. Columns:
             ``rank``, ``sample_id``, ``label``, ``prediction``, ``cluster``, ``main_class``, ``is_suspect`` and
-            ``similarity``, how typical the sample is of its cluster.
+            ``similarity`` (to the centre of the cluster: how typical the sample is).
         class_names: One name per class.
-        num_samples: Validation samples.
+        num_samples: Number of validation samples.
     """
 
     audit: Audit
@@ -63,7 +63,7 @@ class AuditResult:
         return describe_with_table(self, self.to_frame())
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row per cluster, suspects first; see `ClusterAudit` for the columns."""
+        """Return one row per cluster, suspects first; see `ClusterAudit` for the columns."""
         rows = [
             asdict(cluster) | {"main_label": self.class_names[cluster.main_label]} for cluster in self.audit.clusters
         ]
@@ -79,24 +79,24 @@ def audit(
     force: bool = False,
     progress: ProgressOption = None,
 ) -> AuditResult:
-    """Say which shortcuts a network seems to have learned.
+    """Test a network for shortcuts that it may have learned.
 
-    These are the first stages of :func:`prusc.debias`, which goes on with them in the same run folder. Clusters are
-    made without group attributes; where the data have any, the result says which of them the clusters follow.
+    An audit runs the first stages of :func:`prusc.debias`, which continues from them in the same run folder. Clusters
+    are made without group attributes. If the data have attributes, the result shows which ones the clusters follow.
 
     Args:
-        model: A trained classifier, not changed; if ``None``, the one that the config names is trained or loaded.
-        data: The data it was trained on; if ``None``, those that the config names are loaded.
-        config: Every setting; the defaults if ``None``.
-        out: Run folder; without one nothing is written.
-        force: Throw away what the run folder holds.
-        progress: ``True`` shows lines and bars; or where progress is reported.
+        model: A trained classifier, not changed. If ``None``, the network of the config is trained or loaded.
+        data: The data it was trained on. If ``None``, the data of the config are loaded.
+        config: All settings; the defaults if ``None``.
+        out: Run folder; nothing is written if ``None``.
+        force: Delete a previous run in the folder.
+        progress: ``True`` shows lines and bars; or an object that progress is reported to.
 
     Returns:
         The audit.
 
     Raises:
-        PruscError: If settings, data, network or run folder are not as they have to be.
+        PruscError: If settings, data, network or run folder are not valid.
     """
     session = open_session(model, data, config, out=out, force=force, progress=progress)
     start = start_run(session)
@@ -114,7 +114,7 @@ def audit(
 
 
 def _look(session: Session, start: Start) -> tuple[AuditResult, Tensor]:
-    """Return what the clusters show on the validation split, and the predictions of the ERM network there."""
+    """Return the audit of the validation split, and the predictions of the ERM network there."""
     data, val = session.data, session.data.val
     extract = partial(extract_representations, data=session.feed.of(val), head_name=start.head_name)
     predicted = extract(start.erm)
@@ -160,13 +160,13 @@ def _make_exhibit(result: AuditResult, predictions: Tensor, start: Start, sessio
 
 
 def first_images(images: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `AuditResult.images` that a report shows: the first of each suspect or, without, cluster."""
+    """Return the rows of `AuditResult.images` for a report: the first ones of each suspect, or of each cluster."""
     suspects = images[images["is_suspect"]]
     return (suspects if len(suspects) else images).groupby("rank").head(_MAX_FIRST_PER_CLUSTER).head(_MAX_FIRST)
 
 
 def _list_images(found: Audit, predictions: Tensor, data: Data) -> pd.DataFrame:
-    """List the samples whose class is not their cluster's: by cluster in its order, wrong ones first, typical first."""
+    """List samples whose class is not their cluster's main class: by cluster, wrong ones first, typical ones first."""
     parts = []
     for rank, cluster in enumerate(found.clusters, start=1):
         chosen = ((found.cluster_ids == cluster.cluster) & (data.val.labels != cluster.main_label)).nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""The main job: from a network that takes shortcuts to one that does without them, stage by stage."""
+"""The main task: from a network with shortcuts to a chosen network without them, stage by stage."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,35 +56,34 @@ def debias(
     force: bool = False,
     progress: ProgressOption = None,
 ) -> DebiasingResult:
-    """Extract from a network a subnetwork that does without the shortcuts it has learned.
+    """Find a subnetwork, or a new head, that does not rely on the shortcuts of a network.
 
-    Group attributes of the data are read by the final evaluation alone.
+    Only the final evaluation reads group attributes, unless ``selection.rule`` is ``validation-groups``.
 
     Args:
-        model: A trained classifier, not changed; if ``None``, the one that the config names is trained or loaded.
-        data: The data it was trained on; if ``None``, those that the config names are loaded.
-        config: Every setting; the defaults if ``None``.
-        out: Run folder; without one nothing is written. A folder with an unfinished run of the same settings is
-            resumed.
-        force: Throw away what the run folder holds.
-        progress: ``True`` shows lines and bars; or where progress is reported.
+        model: A trained classifier, not changed. If ``None``, the network of the config is trained or loaded.
+        data: The data it was trained on. If ``None``, the data of the config are loaded.
+        config: All settings; the defaults if ``None``.
+        out: Run folder; nothing is written if ``None``. An unfinished run with the same settings is resumed.
+        force: Delete a previous run in the folder.
+        progress: ``True`` shows lines and bars; or an object that progress is reported to.
 
     Returns:
-        The chosen network and everything about it.
+        The chosen network, its evaluations, and how it was chosen.
 
     Raises:
-        PruscError: If settings, data, network or run folder are not as they have to be.
+        PruscError: If settings, data, network or run folder are not valid.
 
     References:
         Le et al. 2024, arXiv:2407.14974.
     """
     if config is not None and config.method != "prusc":
-        raise ConfigError(f"method {config.method!r} is not PruSC; prusc.methods.run_method runs it")
+        raise ConfigError(f"method {config.method!r} is not PruSC; run it with prusc.methods.run_method")
     return debias_session(open_session(model, data, config, out=out, force=force, progress=progress))
 
 
 def debias_session(session: Session) -> DebiasingResult:
-    """Go through all stages of a run that is open."""
+    """Run all stages of an open run."""
     stages, config = session.stages, session.config
     start = start_run(session)
     with stages.timed("debiasing_set"):
@@ -93,13 +92,13 @@ def debias_session(session: Session) -> DebiasingResult:
         learned = _learn(session, context)
     dense = _stage_candidates(session, "controls", DENSE, partial(_try_dense, context), judges[0])
     judges = order_judges(judges, dense)
-    session.log(f"{judges[0].kind} judge{' first' if len(judges) > 1 else ''}")
+    session.log(f"judges, in order: {', '.join(judge.kind for judge in judges)}")
     masked: dict[int, list[Candidate]] = {}
     for step, mask in learned.masks.items():
         make = partial(try_heads, f"mask@{step}", mask, context)
         masked[step] = _stage_candidates(session, f"candidates@{step}", f"mask-{step}", make, judges[0])
     if config.finetune.learning_rates:
-        # Training takes far longer than a new head: it is spent on the most promising mask.
+        # Fine-tuning takes far longer than a new head, so only the best mask is fine-tuned.
         step = max(masked, key=lambda step: max(judges[0].score(c).score for c in masked[step]))
         make = partial(try_training, f"mask@{step}", learned.masks[step], context)
         masked[step] += _stage_candidates(session, f"weights@{step}", f"mask-{step}-weights", make, judges[0])
@@ -111,7 +110,7 @@ def debias_session(session: Session) -> DebiasingResult:
 
 @dataclass(frozen=True, eq=False)
 class _Tried:
-    """The masks, and the candidates without one and with one."""
+    """The learned masks, and the candidates without and with a mask."""
 
     learned: LearnedMasks
     dense: list[Candidate]
@@ -119,7 +118,7 @@ class _Tried:
 
 
 def _prepare(session: Session, start: Start) -> tuple[CandidateContext, tuple[Judge, ...]]:
-    """Return what candidates are made with and who judges them; the two never share a sample."""
+    """Return the context of candidates and the judges; they never share a sample."""
     config, data = session.config, session.data
     val_cells = make_cells(start.attribute, data, "val")
     source, cells, judged = _split_draws_and_judges(session, start, val_cells)
@@ -128,8 +127,8 @@ def _prepare(session: Session, start: Start) -> tuple[CandidateContext, tuple[Ju
     groups = group_ids(data.val, data) if config.selection.rule == "validation-groups" else None
     judges = make_judges(val_cells, start.attribute, config.selection, indices=judged, group_ids=groups)
     session.log(
-        f"de-biasing set: {_describe_cells(debiasing_set)} of the {config.debiasing_set.split} split; "
-        f"{len(judges[0].groups.sizes)} {judges[0].kind} of {len(judged)} validation samples may judge"
+        f"de-biasing set: {_describe_cells(debiasing_set)} of the {config.debiasing_set.split} split; judging by "
+        f"{judges[0].kind}: {len(judges[0].groups.sizes)} pseudo-groups of {len(judged)} validation samples"
     )
     context = CandidateContext(
         model=start.erm,
@@ -146,7 +145,7 @@ def _prepare(session: Session, start: Start) -> tuple[CandidateContext, tuple[Ju
 
 
 def _split_draws_and_judges(session: Session, start: Start, val_cells: Cells) -> tuple[Split, Cells, Tensor]:
-    """Return the split that is drawn from and its cells, and the validation samples that judge."""
+    """Return the split that the de-biasing set draws from, its cells, and the validation samples that judge."""
     val = session.data.val
     if session.config.debiasing_set.split == "train":
         return session.data.train, make_cells(start.attribute, session.data, "train"), torch.arange(len(val))
@@ -159,26 +158,27 @@ def _describe_cells(debiasing_set: DebiasingSet) -> str:
     cells, used = debiasing_set.cells, debiasing_set.weights > 0
     split_by = {"class": cells.labels, "cluster": cells.attribute_ids}
     if cells.finer_ids is not None:
-        split_by["cluster of the final network"] = cells.finer_ids
+        split_by["cluster of the ERM network"] = cells.finer_ids
     num_cells = torch.stack(list(split_by.values()))[:, used].unique(dim=1).shape[1]
     return f"{num_cells} cells ({' x '.join(split_by)}) of {int(used.sum())} samples"
 
 
 def _make_folds(session: Session, val_cells: Cells) -> Folds | None:
-    """Return how validation samples are drawn for heads, if heads are fitted on them."""
+    """Return the cross-fitting folds of the validation split, if heads are fitted there."""
     num_folds = session.config.finetune.head_folds
     if not num_folds:
         return None
     generator = stage_generator(session.config.seed, "folds of validation")
     folds = make_folds(val_cells, session.config.debiasing_set, num_folds=num_folds, generator=generator)
     session.log(
-        f"heads are fitted on {folds.num_drawn} validation samples, drawn in the same way, in {num_folds} folds"
+        f"heads: fitted on {folds.num_drawn} validation samples, drawn like the de-biasing set, and scored by "
+        f"{num_folds}-fold cross-validation"
     )
     return folds
 
 
 def _learn(session: Session, context: CandidateContext) -> LearnedMasks:
-    """Return the masks along the path of mask learning."""
+    """Learn the masks, or read them from the run folder."""
     learned = session.stages.make_or_read(
         lambda: learn_masks(
             context.model,
@@ -208,19 +208,19 @@ def _try_dense(context: CandidateContext) -> list[Candidate]:
 def _stage_candidates(
     session: Session, stage: str, name: str, make: Callable[[], list[Candidate]], judge: Judge
 ) -> list[Candidate]:
-    """Return the candidates of a base network, from disk where they were made before, and log the best one."""
+    """Make the candidates of a base network, or read them from the run folder, and log the best one."""
     read, write = partial(read_candidates, name=name), partial(write_candidates, name=name)
     candidates: list[Candidate] = session.stages.stage(stage, make, read, write)
     scores = {candidate.name: judge.score(candidate).score for candidate in candidates}
     best = max(scores, key=lambda key: scores[key])
-    session.log(f"tried {len(scores)} candidates of {name}; best {best}, score {scores[best]:.3f}")
+    session.log(f"candidates: {len(scores)} of {name}, best {best} with score {scores[best]:.3f}")
     return candidates
 
 
 def _finish(
     session: Session, start: Start, context: CandidateContext, judges: tuple[Judge, ...], tried: _Tried
 ) -> DebiasingResult:
-    """Choose, evaluate and write."""
+    """Choose a network, evaluate it and write the results."""
     data, folder = session.data, session.folder
     choice = choose_networks(context, judges, tried.dense, tried.masked)
     clusters = _audit(session, start, choice)
@@ -254,7 +254,7 @@ def _finish(
     if folder is not None:
         folder.write_tensors("mask.safetensors", result.mask.tensors)
         folder.write_tensors("model.safetensors", result.model.state_dict())
-        # Last of all: a folder that holds it is a finished run.
+        # Last of all, because metrics.json marks a finished run.
         write_result(
             folder, result, data, circumstances={**session.stages.circumstances, "given_in_python": session.given}
         )
@@ -262,7 +262,7 @@ def _finish(
 
 
 def _audit(session: Session, start: Start, choice: Choice) -> tuple[ClusterAudit, ...]:
-    """Say which clusters are suspects of the ERM network."""
+    """Decide which clusters of the ERM network are suspects."""
     cells = make_cells(start.attribute, session.data, "val")
     return judge_clusters(
         choice.predictions["erm"]["val"],

@@ -1,4 +1,4 @@
-"""All reading and writing of a run: atomic, and nothing that could run code when read."""
+"""Reading and writing of a run folder: atomic, in formats that run no code when read."""
 
 import json
 import os
@@ -27,11 +27,11 @@ SKIPPED = "skipped.csv"
 class RunFolder:
     """One run on disk.
 
-    The files of the contract stand in the folder itself; what a resumed run needs and a finished one does not stands in
-    ``stages/``. ``metrics.json`` is written last: a folder that holds it is finished.
+    Documented files are in the folder itself; files that only a resumed run needs are in ``stages/``. ``metrics.json``
+    is written last, so it marks a finished run.
 
     Args:
-        path: Made if it does not exist.
+        path: The folder; `open` creates it if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,19 +40,18 @@ class RunFolder:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run has come to its end."""
+        """Whether the run is finished."""
         return (self.path / METRICS).is_file()
 
     def open(self, config: RunConfig, *, force: bool) -> None:
-        """Make the folder ready for a run, new or resumed.
+        """Prepare the folder for a new or resumed run.
 
         Args:
-            config: Every setting; a folder that was begun with others is refused.
-            force: Throw away what another run left.
+            config: All settings; a folder with a run of other settings is refused.
+            force: Delete a previous run in the folder.
 
         Raises:
-            RunFolderError: If the folder is in use for other things, holds a run with other settings, or cannot be
-                written.
+            RunFolderError: If the folder holds other files or a run with other settings, or cannot be written.
         """
         try:
             tomli_w.dumps(config_to_dict(config)).encode("utf-8")
@@ -73,11 +72,11 @@ class RunFolder:
             self._clear()
         elif begun:
             self.check_settings(config)
-        # The settings come first: whatever is in a folder without them is taken for somebody else's.
+        # Settings are written first, because files in a folder without them are never touched.
         self.write_toml(CONFIG, config_to_dict(config))
 
     def check_settings(self, config: RunConfig) -> None:
-        """Refuse the folder of a run that was begun with other settings.
+        """Refuse a folder whose run has other settings.
 
         Raises:
             ConfigError: If its settings cannot be read.
@@ -99,7 +98,7 @@ class RunFolder:
         return read_config(self.path / CONFIG)
 
     def close(self) -> None:
-        """Remove what only a resumed run needs."""
+        """Delete the files that only a resumed run needs."""
         shutil.rmtree(self.stages, ignore_errors=True)
 
     def write_json(self, name: str, content: Any) -> None:
@@ -123,12 +122,12 @@ class RunFolder:
         return pd.read_csv(self.path / name, dtype=str, keep_default_na=False)
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Write a file that is made already, such as a picture or a page."""
+        """Write bytes, such as an image or a page."""
         self._write(name, lambda path: path.write_bytes(content))
 
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write named tensors as safetensors."""
-        # Tied weights share memory, which the format does not know: each name gets its own copy.
+        # safetensors refuses tensors that share memory, as tied weights do, so each name gets a copy.
         separate = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
         self._write(name, lambda path: safetensors.torch.save_file(separate, path))
 
@@ -137,13 +136,13 @@ class RunFolder:
         return dict(safetensors.torch.load_file(self.path / name))
 
     def has(self, name: str) -> bool:
-        """Whether a file is there; since writing is atomic it is then complete."""
+        """Whether a file exists; it is then complete, because writing is atomic."""
         return (self.path / name).is_file()
 
     def take_over(self, other: "RunFolder", name: str) -> None:
-        """Make a file of another run folder, or a folder of files, one of this one too, unless it is there.
+        """Take over a file, or a folder of files, from another run folder; existing files stay.
 
-        Files are never changed but replaced, so both folders share one copy where the file system can.
+        Files are hard links if the file system allows it. That is safe, because files are replaced and never changed.
         """
         source = other.path / name
         files = [source] if source.is_file() else sorted(source.rglob("*"))
@@ -159,7 +158,7 @@ class RunFolder:
                     _write_atomically(target, partial(shutil.copyfile, file))
 
     def remove_folder(self, name: str) -> None:
-        """Remove a folder inside this one, if it is there."""
+        """Delete a folder inside this one, if it exists."""
         with self._explained():
             if (self.path / name).is_dir():
                 shutil.rmtree(self.path / name)
@@ -175,7 +174,7 @@ class RunFolder:
 
     def _clear(self) -> None:
         with self._explained():
-            # The mark of a finished run goes first: a --force that is killed here leaves an unfinished run.
+            # metrics.json is deleted first: if this is interrupted, the run counts as unfinished.
             for name in (METRICS, "log.txt"):
                 (self.path / name).unlink(missing_ok=True)
             shutil.rmtree(self.stages, ignore_errors=True)
@@ -209,7 +208,7 @@ class RunFolder:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file that is made from run folders, whole or not at all.
+    """Write a file outside a run folder atomically.
 
     Raises:
         RunFolderError: If it cannot be written.

@@ -1,4 +1,4 @@
-"""What a run is made from, by its settings: checked early, and loaded."""
+"""Check and load the network and the data that the settings name, before any long work."""
 
 import sys
 from dataclasses import replace
@@ -19,16 +19,16 @@ from prusc.stages.pseudo_attributes.given import read_cluster_csv
 
 
 def read_run_weights(config: RunConfig) -> dict[str, Tensor] | None:
-    """Check the names that the settings give, which takes no time, and read the weights."""
+    """Check the model name and the files of the settings, and read the weights."""
     check_model_name(config.model)
     if config.clustering.from_csv is not None and not config.clustering.from_csv.is_file():
-        raise RunFolderError(f"cluster file {config.clustering.from_csv} does not exist or is no file")
+        raise RunFolderError(f"cluster file {config.clustering.from_csv} does not exist or is not a file")
     source = config.trained or config.weights
     return None if source is None else read_weights(source)
 
 
 def build_run_model(config: RunConfig, data: Data, weights: dict[str, Tensor] | None) -> nn.Module:
-    """Build the network that the settings name, with the weights that `read_run_weights` gave, and try it once."""
+    """Build the network of the settings with the weights from `read_run_weights`, and run it on two images."""
     generator = stage_generator(config.seed, "model")
     pretrained = config.pretrained and config.trained is None
     model = build_model(config.model, data.num_classes, generator=generator, pretrained=pretrained)
@@ -41,7 +41,7 @@ def build_run_model(config: RunConfig, data: Data, weights: dict[str, Tensor] | 
         find_head(model, images, data.num_classes)
     except PruscError:
         raise
-    except Exception as error:  # Each network has its own way to refuse images.
+    except Exception as error:  # Networks raise errors of any type for wrong image sizes.
         raise ModelError(
             f"model {config.model!r} does not take the images of {data.name!r}: {error}; choose another model, or "
             "another data_options.image_size if these data have that option"
@@ -50,13 +50,13 @@ def build_run_model(config: RunConfig, data: Data, weights: dict[str, Tensor] | 
 
 
 def build_untrained(config: RunConfig, data: Data) -> nn.Module:
-    """Build the network that the training of the settings' trained one began with."""
+    """Build the network of the settings as it was before its training."""
     begin = replace(config, trained=None)
     return build_run_model(begin, data, read_run_weights(begin))
 
 
 def load_run_data(config: RunConfig, progress: Progress) -> Data:
-    """Load the data that the settings name, normalised as the network was trained, and check the clusters asked for."""
+    """Load the data of the settings with the normalisation of the network, and check the clustering settings."""
     options = config.data_options
     size = model_image_size(config.model)
     data = load_data(
@@ -78,7 +78,7 @@ def load_run_data(config: RunConfig, progress: Progress) -> Data:
 
 
 def _check_clusters(config: RunConfig, data: Data) -> None:
-    """Refuse now what clustering would refuse after the training."""
+    """Raise before the training what clustering would raise after it."""
     clustering, num_samples = config.clustering, len(data.train)
     if clustering.from_csv is not None:
         read_cluster_csv(clustering.from_csv, data.train.labels)

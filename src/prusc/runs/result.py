@@ -1,4 +1,4 @@
-"""What a run gives back."""
+"""The result of a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from prusc.stages.pseudo_attributes.clustering import Clustering
 from prusc.stages.selection.judges import Verdict
 from prusc.stages.selection.scores import CellAccuracy, SelectionScore
 
-# What tables call the networks of a run.
+# Titles of the networks in tables.
 FAMILY_TITLES = {
     "erm": "ERM network",
     "last_layer": "control: last layer refitted",
@@ -27,31 +27,35 @@ FAMILY_TITLES = {
 }
 
 VERDICT_TEXTS: dict[Verdict, str] = {
-    "improved": "the chosen network serves the worst cells (or classes) better; the result is that network",
+    "improved": (
+        "on the validation split the chosen network is better than the ERM network, by the measure of the judge (worst "
+        "cells, mean over classes, or worst groups); the result is the chosen network"
+    ),
     "no-shortcut": (
-        "the original is better than guessing everywhere and nothing serves its worst cells better: it has no shortcut "
-        "to lose, or one that these data never contradict; the result is the original network"
+        "no candidate is better than the ERM network on the validation split, and the ERM network is no worse than "
+        "guessing on each group of samples that judges; a shortcut that these data do not contradict may remain; the "
+        "result is the ERM network"
     ),
     "shortcut-only": (
-        "the original does worse than guessing on some cells, and nothing serves them that does not cost as much "
-        "elsewhere: it has learned little but the shortcut, or these data cannot show what helps; the result is the "
-        "original network, and candidates.csv has what was tried"
+        "no candidate is better than the ERM network on the validation split, but the ERM network is worse than "
+        "guessing on some group of samples that judges; either no candidate helps, or these data cannot show which one "
+        "does; the result is the ERM network, and candidates.csv lists what was tried"
     ),
 }
 
 
 @dataclass(frozen=True)
 class CandidateSummary:
-    """One network that was considered.
+    """One candidate network.
 
     Attributes:
-        name: Where it comes from, such as ``mask@300/head(l2=0.01)``.
+        name: How it was made, such as ``mask@300/head(l2=0.01)``.
         family: ``erm``, ``last_layer``, ``finetune_all`` or ``subnetwork``.
         density: Share of the masked weights that it keeps.
-        score: What the judge that decided thinks of it, on the validation split.
-        score_error: Standard error of that.
-        val_average_accuracy: On the validation split.
-        test: Figures on the test split, if the run was asked to measure its own choice.
+        score: Score on the validation split by the judge that decided.
+        score_error: Standard error of the score.
+        val_average_accuracy: Average accuracy on the validation split.
+        test: Evaluation on the test split, if ``evaluate_candidates`` is set; it decides nothing.
     """
 
     name: str
@@ -69,16 +73,16 @@ def summarise(
     families: Mapping[str, str],
     val_labels: Int[Tensor, " val"],
 ) -> tuple[CandidateSummary, ...]:
-    """Keep of each candidate what a table shows.
+    """Summarise candidates for a table.
 
     Args:
-        candidates: All those of a dense network, or of masked ones.
-        scores: What the judge that decided thinks of each, by name.
-        families: Family of each kind; kinds that are not in it are of the family ``subnetwork``.
+        candidates: The candidates without a mask, or those with one.
+        scores: Scores by the judge that decided, by name.
+        families: Family of each kind; other kinds belong to the family ``subnetwork``.
         val_labels: Class of each validation sample.
 
     Returns:
-        One summary a candidate.
+        One summary per candidate.
     """
     return tuple(
         CandidateSummary(
@@ -97,11 +101,11 @@ def summarise(
 def tabulate_networks(
     evaluations: Mapping[str, Mapping[str, GroupEvaluation]], titles: Mapping[str, str], chosen: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Return a row per network: its figures on the test split.
+    """Return one row per network, with its accuracies on the test split.
 
     Args:
-        evaluations: Figures by network and split.
-        titles: What to call each network.
+        evaluations: Evaluations by network and split.
+        titles: Title of each network.
         chosen: Name of the chosen candidate or setting of each network.
     """
     rows = []
@@ -123,24 +127,24 @@ def tabulate_networks(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DebiasingResult:
-    """A run from the given network to the chosen one.
+    """Result of a run: the chosen network, its evaluations, and how it was chosen.
 
     Attributes:
-        model: The chosen network: an ordinary module of the given network's class, with its state-dict keys.
-        erm: The given network.
-        mask: Which weights the chosen network keeps; everything if it is not a subnetwork.
-        verdict: Whether anything was gained.
-        judged_by: Who decided: ``cells``, ``classes`` or ``groups`` of the validation split.
+        model: The chosen network, of the same class and with the same state-dict keys as the ERM network.
+        erm: The ERM network: the trained network before anything.
+        mask: The weights that the chosen network keeps; all of them if it is not a subnetwork.
+        verdict: Whether the chosen network is better than the ERM network; if not, why.
+        judged_by: Kind of the judge that decided: ``cells``, ``classes`` or ``groups`` of the validation split.
         chosen: Name of the chosen candidate of each family.
-        candidates: Every network that was considered.
-        evaluations: For ``erm``, ``subnetwork`` (the chosen network) and the controls, the figures by split.
-        clustering: Clusters of the training split.
-        class_names: Name of each label.
-        cells: What the clusters show of the network before and after, on the validation samples that judged.
-        clusters: Which of them are suspects of the original network, on the whole validation split; those first.
-        history: How the mask came about.
-        seconds: Wall time by stage, of the process that ran the stage.
-        config: Every setting.
+        candidates: All candidates.
+        evaluations: Evaluations by family and split: ``erm``, ``subnetwork`` (the chosen network) and the controls.
+        clustering: The clustering of the training split.
+        class_names: Name of each class.
+        cells: Accuracy per cell before and after, on the validation samples that judge.
+        clusters: Audit of the clusters of the ERM network on the whole validation split, suspects first.
+        history: History of mask learning.
+        seconds: Wall time of each stage.
+        config: All settings.
     """
 
     model: nn.Module
@@ -171,5 +175,5 @@ class DebiasingResult:
         return describe_with_table(self, self.to_frame())
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row per network (ERM, controls, chosen): its figures on the test split."""
+        """Return one row per network (ERM, controls, chosen), with its accuracies on the test split."""
         return tabulate_networks(self.evaluations, FAMILY_TITLES, self.chosen)

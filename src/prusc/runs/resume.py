@@ -1,4 +1,4 @@
-"""Stages that resume: each leaves its result in the run folder, and a killed run goes on after the last one."""
+"""Resumable stages: each writes its result to the run folder, so that a killed run continues after the last one."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,16 +15,16 @@ MadeT = TypeVar("MadeT")
 
 
 class Stages:
-    """The one place that knows whether a run has a folder, and what it holds already.
+    """Runs the stages of a run; reads finished ones from the run folder, if there is one.
 
     Args:
-        folder: The run folder; ``None`` without one, and in all processes but the main one.
+        folder: The run folder. ``None`` if the run has none, and in all processes but the main one.
         runtime: The processes of the run.
         progress: Where progress is reported.
 
     Attributes:
-        seconds: Wall time by stage; a stage that was finished before keeps the time it took then.
-        peak_memory_mib: Most memory that this process had held by the end of each stage.
+        seconds: Wall time of each stage; a stage that was read keeps the time of its first run.
+        peak_memory_mib: Peak memory of this process by the end of each stage.
     """
 
     def __init__(self, folder: RunFolder | None, runtime: Runtime, progress: Progress) -> None:
@@ -40,7 +40,7 @@ class Stages:
 
     @property
     def circumstances(self) -> dict[str, Any]:
-        """What a run records of how it was made, beside its settings."""
+        """How the run was made, beside its settings."""
         return {"num_processes": self.runtime.num_processes, "peak_memory_mib": self.peak_memory_mib}
 
     def stage(
@@ -50,13 +50,13 @@ class Stages:
         read: Callable[[RunFolder], MadeT | None] | None = None,
         write: Callable[[RunFolder, MadeT], None] | None = None,
     ) -> MadeT:
-        """Run a stage, or read what it left.
+        """Run a stage, or read its result from the folder.
 
         Args:
-            name: Of the stage, for its time and memory.
+            name: Name of the stage, for its time and memory.
             make: Does the work, in every process.
-            read: Returns what the stage left in the folder, or ``None`` if it did not come to its end.
-            write: Leaves the result in the folder; called in the main process alone.
+            read: Returns the result from the folder, or ``None`` if the stage did not finish.
+            write: Writes the result to the folder; called in the main process only.
 
         Returns:
             The result, in every process.
@@ -70,7 +70,7 @@ class Stages:
         read: Callable[[RunFolder], MadeT | None] | None = None,
         write: Callable[[RunFolder, MadeT], None] | None = None,
     ) -> MadeT:
-        """Make a part of a stage, or read what it left; as `stage`, whose clock is running."""
+        """Make a part of a stage, or read it from the folder; as `stage`, but inside a running clock."""
         stored = None if read is None else self.runtime.broadcast(None if self.folder is None else read(self.folder))
         if stored is not None:
             return stored
@@ -79,13 +79,13 @@ class Stages:
         return made
 
     def write(self, made: MadeT, write: Callable[[RunFolder, MadeT], None] | None) -> None:
-        """Write something, where there is a folder."""
+        """Write an object to the folder, if there is one."""
         if self.folder is not None and write is not None:
             write(self.folder, made)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Measure the time of a stage."""
+        """Measure the time and memory of a stage."""
         begin = time.perf_counter()
         yield
         if name not in self.seconds:
@@ -98,7 +98,7 @@ class Stages:
                 self.folder.write_json("stages/seconds.json", self.seconds)
 
     def log(self, text: str) -> None:
-        """Report a line, and write it into ``log.txt``."""
+        """Report a line, and append it to ``log.txt``."""
         self.progress.log(text)
         if self.folder is not None:
             self.folder.append_log(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}")
@@ -108,7 +108,7 @@ class Stages:
         self.progress.advance(task, done, total)
 
     def close(self) -> None:
-        """End the run: remove what only a resumed one needs, and wait for the other processes."""
+        """End the run: delete the files that only a resumed run needs, and wait for the other processes."""
         if self.folder is not None:
             self.folder.close()
         self.runtime.barrier()

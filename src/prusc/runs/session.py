@@ -1,4 +1,4 @@
-"""How every run begins: settings, data, network and run folder, checked before anything is written."""
+"""The beginning of every run: settings, data, network and run folder, checked before anything is written."""
 
 import copy
 from collections.abc import Callable
@@ -25,11 +25,11 @@ class Session:
     """What the stages of a run share.
 
     Attributes:
-        config: Every setting.
-        data: What to work on.
-        network: Trained, or to be trained; ours to change.
-        is_trained: Which of the two.
-        given: What was given in Python, and is therefore not in the settings: ``model``, ``data``.
+        config: All settings.
+        data: The data of the run.
+        network: The network; a copy, so stages may change it.
+        is_trained: Whether it is trained already.
+        given: Arguments that were passed in Python, so the settings do not describe them: ``model``, ``data``.
         stages: The run folder, the clock and the log.
     """
 
@@ -42,17 +42,17 @@ class Session:
 
     @property
     def runtime(self) -> Runtime:
-        """Where to compute."""
+        """Device and processes."""
         return self.stages.runtime
 
     @property
     def folder(self) -> RunFolder | None:
-        """The run folder; ``None`` without one and in all processes but the main one."""
+        """The run folder. ``None`` if the run has none, and in all processes but the main one."""
         return self.stages.folder
 
     @property
     def feed(self) -> Feed:
-        """The training split as networks are evaluated on it; ``feed.of`` gives that of another split."""
+        """The training split without augmentation; ``feed.of(split)`` returns the feed of another split."""
         crop_size = self.config.data_options.crop_size
         return Feed(self.data.train, InputTransform(self.data.mean, self.data.std, crop_size=crop_size), self.runtime)
 
@@ -64,7 +64,7 @@ class Session:
         return replace(self.feed, transform=transform)
 
     def draw_feed(self, split: Split) -> Feed:
-        """Return a split with the augmentation of the de-biasing set's draws."""
+        """Return the feed of a split with the augmentation of the de-biasing set."""
         erm, draws = self.config.erm, self.config.debiasing_set
         transform = replace(
             self.feed.transform,
@@ -74,7 +74,7 @@ class Session:
         return Feed(split, transform, self.runtime)
 
     def log(self, text: str) -> None:
-        """Report a line, and write it into ``log.txt``."""
+        """Report a line, and append it to ``log.txt``."""
         self.stages.log(text)
 
 
@@ -88,12 +88,12 @@ def open_session(
     progress: ProgressOption,
     check: Callable[[Data], None] | None = None,
 ) -> Session:
-    """Check and load what a run is made from, then open its folder; the arguments are those of :func:`prusc.debias`.
+    """Check and load network and data, then open the run folder. Arguments are those of :func:`prusc.debias`.
 
     ``check`` may refuse the data before anything is written.
 
     Raises:
-        PruscError: If settings, data, network or run folder are not as they have to be.
+        PruscError: If settings, data, network or run folder are not valid.
     """
     config = config or RunConfig()
     runtime = Runtime(config.runtime)
@@ -118,7 +118,7 @@ def open_session(
     network = copy.deepcopy(model) if model is not None else build_run_model(config, data, weights)
     if config.trained is not None and config.weights is not None:
         build_untrained(config, data)
-    # Only now: an error in the data or the weights must leave no folder behind.
+    # Only now, because an error in the data or the weights must leave no folder behind.
     if folder is not None:
         folder.open(config, force=force)
         write_skipped(folder, data)

@@ -1,4 +1,4 @@
-"""What every run starts with: the ERM network, trained or given, and its pseudo-attribute."""
+"""The first stages of every run: the ERM network, trained or given, and the pseudo-attribute."""
 
 import copy
 from collections.abc import Mapping
@@ -33,10 +33,10 @@ class Start:
     """What every remedy starts from.
 
     Attributes:
-        erm: The trained network before anything, on the runtime's device.
+        erm: The ERM network, on the runtime's device.
         head_name: Module name of its head.
-        clustered: The network whose representations were clustered: ERM itself, one of its epochs, or a network of the
-            same architecture that was trained for a short time.
+        clustered: The network whose representations were clustered: the ERM network, one of its epochs, or an early
+            network of the same architecture.
         attribute: The pseudo-attribute of the training and the validation split.
     """
 
@@ -48,7 +48,7 @@ class Start:
 
 @dataclass(frozen=True)
 class _Clustered:
-    """The network whose representations are clustered."""
+    """The network whose representations are clustered, and its title in the log."""
 
     network: nn.Module
     title: str
@@ -56,7 +56,7 @@ class _Clustered:
 
 
 def start_run(session: Session) -> Start:
-    """Go through the first stages: train the network or take the trained one, and infer the pseudo-attribute."""
+    """Train the ERM network, or take the given one, and infer the pseudo-attribute."""
     with session.stages.timed("erm"):
         erm, checkpoints = _train_or_load(session)
     head_name = find_head(erm, session.feed.take(torch.arange(2)), session.data.num_classes)
@@ -71,10 +71,10 @@ def start_run(session: Session) -> Start:
 
 
 def make_untrained(session: Session) -> nn.Module | None:
-    """Return a network of the run's architecture as training begins with it; `start_run` trains the run's own.
+    """Return a network of the run's architecture as it is before training.
 
     Returns:
-        The network; ``None`` if a trained one was given in Python whose weights cannot be drawn anew.
+        The network; ``None`` if a trained network was given in Python and its weights cannot be initialised again.
     """
     if not session.is_trained:
         return copy.deepcopy(session.network)
@@ -84,31 +84,31 @@ def make_untrained(session: Session) -> nn.Module | None:
 
 
 def begin_from(original: RunFolder, folder: RunFolder, config: RunConfig) -> None:
-    """Begin a run with the network and the pseudo-attribute of another one, which went as far as `start_run`.
+    """Begin a run with the ERM network and the pseudo-attribute of another run.
 
     Args:
-        original: The folder of that run, whose settings differ from this one's after the clusters only.
-        folder: Of the run to begin; what it holds already stays.
+        original: The folder of the other run, whose settings differ only for stages after the clustering.
+        folder: The folder of the run to begin; existing files stay.
         config: The settings of the run to begin.
 
     Raises:
-        RunFolderError: If the original is not there, or the folder cannot be begun.
+        RunFolderError: If the other run lacks these stages, or the folder cannot be opened.
     """
     if not has_start(original):
         raise RunFolderError(f"run folder {original.path} holds no trained and clustered network to begin with")
     folder.open(config, force=False)
-    # The network comes last: with it, a run takes the rest for given.
+    # The network comes last, because a resumed run with a network expects the other files.
     for name in (SKIPPED, "checkpoints", "clusters.csv", "stages", ERM_WEIGHTS):
         folder.take_over(original, name)
 
 
 def has_start(folder: RunFolder) -> bool:
-    """Whether the stages of `start_run` have come to their end in a run folder."""
+    """Whether a run folder holds the results of `start_run`."""
     return folder.has(ERM_WEIGHTS) and read_attribute(folder) is not None
 
 
 def _train_or_load(session: Session) -> tuple[nn.Module, dict[int, State]]:
-    """Return the ERM network, and of its epochs the one that the clusters need."""
+    """Return the ERM network, and the state of the epoch that is clustered, if it was trained now."""
     model = session.runtime.place(session.network)
     given = copy_state(model) if session.is_trained else None
     checkpoints: dict[int, State] = {}
@@ -118,7 +118,7 @@ def _train_or_load(session: Session) -> tuple[nn.Module, dict[int, State]]:
         nonlocal is_stored
         is_stored = False
         if session.is_trained:
-            session.log("erm: a trained network was given")
+            session.log("erm: using the given trained network")
         else:
             _train(session, model, checkpoints)
         return session.runtime.broadcast(model.state_dict())
@@ -133,12 +133,12 @@ def _train_or_load(session: Session) -> tuple[nn.Module, dict[int, State]]:
         raise RunFolderError(f"run folder{where} was begun with another network; name another folder or use force")
     model.load_state_dict(state)
     if is_stored:
-        session.log("erm: trained before, loaded")
+        session.log("erm: loaded from the run folder")
     return model, checkpoints
 
 
 def _train(session: Session, model: nn.Module, checkpoints: dict[int, State], num_epochs: int | None = None) -> None:
-    """Train by ERM. Each epoch is kept on disk, and the one that the clusters need in memory too."""
+    """Train by ERM; write each epoch to disk, and keep the one to cluster in memory."""
 
     def keep(epoch: int) -> None:
         session.stages.write(model.state_dict(), partial(_write_checkpoint, epoch=epoch))
@@ -162,19 +162,19 @@ def _choose_clustered(session: Session, erm: nn.Module, checkpoints: Mapping[int
     """Return the network whose representations are clustered."""
     epoch = session.config.clustering.checkpoint
     if epoch is None:
-        return _Clustered(erm, "the final network", is_untrained=False)
+        return _Clustered(erm, "the ERM network", is_untrained=False)
     if not session.is_trained:
         network = copy.deepcopy(erm)
         network.load_state_dict(checkpoints.get(epoch) or _read_checkpoint(session, epoch))
-        title = f"the network of epoch {epoch}" if epoch else "the untrained network"
+        title = f"the network after epoch {epoch}" if epoch else "the untrained network"
         return _Clustered(network, title, is_untrained=epoch == 0)
     if session.config.clustering.from_csv is None:
         with session.stages.timed("early_network"):
             early = _train_early(session, epoch)
         if early is not None:
-            title = f"a network of its kind after {epoch} epoch{'s' * (epoch != 1)} of training"
+            title = f"your architecture after {_count_epochs(epoch)} of training"
             return _Clustered(early, title, is_untrained=epoch == 0)
-    return _Clustered(erm, "the final network", is_untrained=False)
+    return _Clustered(erm, "the ERM network", is_untrained=False)
 
 
 def _train_early(session: Session, epoch: int) -> nn.Module | None:
@@ -184,13 +184,16 @@ def _train_early(session: Session, epoch: int) -> nn.Module | None:
     """
     network = make_untrained(session)
     if network is None:
-        session.log("early network: none, the weights of the given network cannot be drawn anew (no reset_parameters)")
+        session.log(
+            "early network: none, because most weights of the given network have no reset_parameters that initialises "
+            "them; clustering the ERM network instead"
+        )
         return None
     network = session.runtime.place(network)
 
     def make() -> dict[str, Tensor]:
-        how = "trained for a short time" if epoch else "made"
-        session.log(f"early network: no epochs of the given network are known; one of its kind is {how}")
+        how = f"training your architecture for {_count_epochs(epoch)}" if epoch else "your architecture, untrained"
+        session.log(f"early network: {how}, because a fully trained network hides the evidence")
         _train(session, network, {}, num_epochs=epoch)
         return session.runtime.broadcast(network.state_dict())
 
@@ -199,11 +202,11 @@ def _train_early(session: Session, epoch: int) -> nn.Module | None:
 
 
 def _read_checkpoint(session: Session, epoch: int) -> State:
-    """Read an epoch that a resumed run has trained."""
+    """Read the state of an epoch that an earlier part of the run has trained."""
 
     def fail() -> dict[str, Tensor]:
         where = "" if session.folder is None else f"{session.folder.path}: "
-        raise RunFolderError(f"{where}{_checkpoint_name(epoch)} is missing; train anew with --force")
+        raise RunFolderError(f"{where}{_checkpoint_name(epoch)} is missing; start the run again with --force")
 
     return session.stages.make_or_read(fail, partial(_read_if_there, name=_checkpoint_name(epoch)))
 
@@ -214,7 +217,7 @@ def _infer(session: Session, erm: nn.Module, head_name: str, clustered: _Cluster
     seen = _represent(session, clustered.network, head_name)
     if config.clustering.from_csv is not None:
         attribute = take_given_attribute(seen, read_cluster_csv(config.clustering.from_csv, data.train.labels))
-        how = "given"
+        how = f"from {config.clustering.from_csv}"
     else:
         attribute = infer_attribute(
             seen,
@@ -223,7 +226,7 @@ def _infer(session: Session, erm: nn.Module, head_name: str, clustered: _Cluster
             generator=stage_generator(seed, "clustering"),
             is_untrained=clustered.is_untrained,
         )
-        how = f"of the representations of {clustered.title}"
+        how = f"from the representations of {clustered.title}"
     if config.debiasing_set.final_clusters:
         attribute = add_finer_ids(
             attribute,
@@ -235,13 +238,18 @@ def _infer(session: Session, erm: nn.Module, head_name: str, clustered: _Cluster
         )
     sizes = torch.bincount(attribute.splits["train"].ids, minlength=attribute.num_values).tolist()
     structure = f"; {attribute.clustering.structure} structure" if attribute.mirrors_network else ""
-    session.log(f"clusters: {attribute.num_values} {how}, of {', '.join(map(str, sizes))} training samples{structure}")
+    counts = ", ".join(map(str, sizes))
+    session.log(f"clusters: {attribute.num_values} {how}, with {counts} training samples{structure}")
     return attribute
 
 
 def _represent(session: Session, network: nn.Module, head_name: str) -> dict[str, Tensor]:
     feeds: dict[str, Feed] = {name: session.feed.of(session.data.splits[name]) for name in ("train", "val")}
     return {name: extract_representations(network, feed, head_name=head_name).values for name, feed in feeds.items()}
+
+
+def _count_epochs(number: int) -> str:
+    return f"{number} epoch{'s' * (number != 1)}"
 
 
 def _checkpoint_name(epoch: int) -> str:

@@ -1,4 +1,4 @@
-"""Stage 8: make the networks that are compared: what may follow a mask, and the same without one."""
+"""Stage 8: make the candidates: a network with or without a mask, as it is, with a new head, or fine-tuned."""
 
 import copy
 from collections.abc import Mapping
@@ -24,26 +24,26 @@ from prusc.stages.representations import Representations, extract_representation
 from prusc.stages.subnetwork import draw_statistics_batches, extract_subnetwork
 
 DENSE = "dense"
-"""What the network without a mask is called."""
+"""Base name of candidates without a mask."""
 
 DENSE_FAMILIES = {"as-is": "erm", "head": "last_layer", "weights": "finetune_all"}
-"""What the candidates of the dense network are called, by what was fitted."""
+"""Family of the candidates without a mask, by their kind."""
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One network that could be the result. It is a recipe: `CandidateContext.make_again` makes the network.
+    """A network that may be chosen, as a recipe: `CandidateContext.make_again` returns the network.
 
     Attributes:
-        name: Where it comes from, such as ``mask@300/head(l2=0.01)``.
-        kind: ``as-is``, ``head`` or ``weights``: what was fitted after the mask.
-        mask: Which weights it keeps.
-        val_logits: Its logits on the validation split. Those of a head that was fitted there are of heads that were
-            fitted without the sample's fold.
-        test: Figures on the test split, where they were asked for.
-        head: Its head, where that was fitted.
-        learning_rate: Of the training of its weights, where they were trained.
-        state: Its state dict, where it is at hand. Without it, trained weights are trained again if they are chosen.
+        name: How it was made, such as ``mask@300/head(l2=0.01)``.
+        kind: What was fitted after the mask: nothing (``as-is``), the ``head``, or all ``weights``.
+        mask: The weights it keeps.
+        val_logits: Logits on the validation split. If its head was fitted there, they are cross-fitted: the head behind
+            a sample's logits has not seen the sample's fold.
+        test: Evaluation on the test split, if the run asks for it.
+        head: Its head, if one was fitted.
+        learning_rate: Learning rate of its fine-tuning, if its weights were trained.
+        state: Its state dict, if stored. Without it, a chosen candidate of kind ``weights`` is trained again.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Candidate:
 
     @property
     def base_name(self) -> str:
-        """What the base network is called: ``dense``, or by the step of its mask."""
+        """Name of the base network: ``dense``, or ``mask@`` and the step of its mask."""
         return self.name.partition("/")[0]
 
     @property
@@ -68,16 +68,16 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class CandidateContext:
-    """What every candidate is made with.
+    """What all candidates are made from.
 
     Attributes:
         model: The ERM network, on the runtime's device; not changed.
         head_name: Module name of its head.
-        data: Whose splits are used.
-        feed: The data as networks are evaluated on them: without augmentation.
+        data: The data of the run.
+        feed: A feed without augmentation, for evaluation.
         draws: The split that the de-biasing set draws from, with the augmentation of its draws.
-        debiasing_set: How it draws.
-        folds: How validation samples are drawn for heads; ``None`` if these are fitted on the de-biasing set.
+        debiasing_set: Sampling probabilities of that split.
+        folds: Cross-fitting folds of the validation split; ``None`` if heads are fitted on the de-biasing set.
         config: Every setting.
         progress: Where progress is reported.
     """
@@ -107,7 +107,7 @@ class CandidateContext:
         return extract_representations(model, feed, head_name=self.head_name, generator=generator)
 
     def make_base(self, name: str, mask: BinaryMask) -> nn.Module:
-        """Return the network that candidates are made of: the ERM network, or what a mask keeps of it."""
+        """Return the base network of candidates: the ERM network, or its subnetwork under a mask."""
         if name == DENSE:
             return self.model
         config = self.config.masks
@@ -117,7 +117,7 @@ class CandidateContext:
         return extract_subnetwork(self.model, mask, source, batches if config.reestimate_batch_norm else ())
 
     def train(self, base: nn.Module, name: str, mask: BinaryMask, learning_rate: float) -> nn.Module:
-        """Return a copy of a network, all of its surviving weights trained on the de-biasing set."""
+        """Return a copy of a network with all surviving weights fine-tuned on the de-biasing set."""
         config = self.config.finetune
         generator = stage_generator(self.config.seed, name)
         batches = (self.debiasing_set.draw(config.batch_size, generator) for _ in range(config.steps))
@@ -134,9 +134,9 @@ class CandidateContext:
         return model
 
     def make_again(self, candidate: Candidate) -> nn.Module:
-        """Return the network of a candidate, a copy.
+        """Return the network of a candidate, as a copy.
 
-        Weights that are not at hand are trained again. The same machine and number of threads give the same weights.
+        Weights that are not stored are trained again; the same machine and number of threads give the same weights.
         """
         if candidate.state:
             network = copy.deepcopy(self.model)
@@ -151,21 +151,21 @@ class CandidateContext:
         return network
 
     def test_logits(self, model: nn.Module) -> Representations | None:
-        """Run a network over the test split, where candidates are to be evaluated on it; never to choose one."""
+        """Run a network over the test split if candidates are evaluated on it; no choice depends on the result."""
         return self.represent(model, self.test) if self.config.evaluate_candidates else None
 
     def evaluate(self, logits: Tensor | None) -> GroupEvaluation | None:
-        """Evaluate logits of the test split, where there are any."""
+        """Evaluate logits of the test split, if there are any."""
         return None if logits is None else evaluate_groups(logits.argmax(dim=1), self.data.test, self.data)
 
 
 def try_heads(name: str, mask: BinaryMask, context: CandidateContext) -> list[Candidate]:
-    """Make candidates of a network as it is and with refitted heads.
+    """Make candidates of a base network: the network as it is, and with refitted heads.
 
     Args:
-        name: ``dense``, or what to call the network with a mask.
-        mask: Which weights it keeps.
-        context: What every candidate is made with.
+        name: Base name: ``dense``, or ``mask@`` and the step of the mask.
+        mask: The weights it keeps.
+        context: What all candidates are made from.
 
     Returns:
         The network as it is, then the heads, the most strongly regularised first.
@@ -177,7 +177,7 @@ def try_heads(name: str, mask: BinaryMask, context: CandidateContext) -> list[Ca
     if not l2s:
         return found
     fit = _HeadFitter(base, name, val.values, context)
-    # The head is fitted anew, so none of its weights is pruned any more.
+    # A refitted head has no pruned weights.
     head_weight = f"{context.head_name}.weight"
     whole_head = BinaryMask(
         {key: torch.ones_like(kept) if key == head_weight else kept for key, kept in mask.tensors.items()}
@@ -198,13 +198,13 @@ def try_heads(name: str, mask: BinaryMask, context: CandidateContext) -> list[Ca
 
 
 class _HeadFitter:
-    """Fits heads of any strength of regularisation to one network, and gives their logits on validation.
+    """Fits heads of any l2 to one network, and returns them with their logits on the validation split.
 
     Args:
         base: The network.
-        name: Names it.
+        name: Base name of its candidates.
         val: Its representations of the validation split.
-        context: What every candidate is made with.
+        context: What all candidates are made from.
     """
 
     def __init__(self, base: nn.Module, name: str, val: Tensor, context: CandidateContext) -> None:
@@ -227,7 +227,7 @@ class _HeadFitter:
 
 
 def _represent_views(base: nn.Module, name: str, context: CandidateContext) -> list[Tensor]:
-    """Return the representations that heads are fitted on: of random views of the images, or of these as they are."""
+    """Return the representations that heads are fitted on: of random views, or of the images without augmentation."""
     num_views = context.config.finetune.head_views
     if not num_views:
         return [context.represent(base, context.feed.of(context.draws.split)).values]
@@ -238,15 +238,15 @@ def _represent_views(base: nn.Module, name: str, context: CandidateContext) -> l
 
 
 def try_training(name: str, mask: BinaryMask, context: CandidateContext) -> list[Candidate]:
-    """Make candidates of a network by training its surviving weights, one for every learning rate.
+    """Make candidates of a base network by fine-tuning its surviving weights, one for each learning rate.
 
     Args:
         name: As in `try_heads`.
-        mask: Which weights it keeps.
-        context: What every candidate is made with.
+        mask: The weights it keeps.
+        context: What all candidates are made from.
 
     Returns:
-        All of them. The last one's state is at hand; the others are trained again if they are chosen.
+        One candidate per learning rate. Only the last one stores its state; a chosen other one is trained again.
     """
     base = context.make_base(name, mask)
     found: list[Candidate] = []

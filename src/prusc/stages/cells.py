@@ -1,4 +1,4 @@
-"""Stage 3: the cells, class x pseudo-attribute, of the samples of one split."""
+"""Stage 3: cells (class x pseudo-attribute) of the samples of one split."""
 
 from dataclasses import dataclass, replace
 
@@ -12,15 +12,15 @@ from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Cells:
-    """Class and pseudo-attribute of each sample. A *cell*, class x pseudo-attribute, stands in for a group.
+    """Class and pseudo-attribute of each sample; a *cell* (class x pseudo-attribute) stands in for a group.
 
     Attributes:
         labels: Class of each sample, in ``[0, num_classes)``.
         attribute_ids: Value of the pseudo-attribute of each sample, such as its cluster, in ``[0, num_values)``.
-        num_classes: Number of classes; the highest label + 1 if 0 is given.
-        num_values: Number of values of the pseudo-attribute; the highest id + 1 if 0 is given.
-        margins: How far each sample is from the border between two values, see `Clustering.measure_margins`.
-        finer_ids: Cluster of each sample in the ERM network, where these clusters split the cells further.
+        num_classes: Number of classes; if 0, the highest label + 1.
+        num_values: Number of values of the pseudo-attribute; if 0, the highest id + 1.
+        margins: Distance of each sample from the border between two values; see `Clustering.measure_margins`.
+        finer_ids: Cluster of each sample in the ERM network, if these clusters split the cells further.
     """
 
     labels: Int[Tensor, " samples"]
@@ -45,8 +45,8 @@ class Cells:
                 )
         if len(self.labels) != len(self.attribute_ids):
             raise DataError(
-                f"cells need a class and a value of the pseudo-attribute of each sample; found {len(self.labels)} "
-                f"labels and {len(self.attribute_ids)} values"
+                f"cells need one label and one pseudo-attribute value per sample; found {len(self.labels)} labels and "
+                f"{len(self.attribute_ids)} values"
             )
 
     def __len__(self) -> int:
@@ -57,11 +57,11 @@ class Cells:
 
     @property
     def ids(self) -> Int[Tensor, " samples"]:
-        """Cell of each sample; the cells (class, value) are numbered row by row."""
+        """Cell of each sample: ``label * num_values + value``."""
         return self.labels * self.num_values + self.attribute_ids
 
     def subset(self, indices: Int[Tensor, " chosen"]) -> "Cells":
-        """Return the cells of some samples."""
+        """Return the cells of a subset of the samples."""
         return replace(
             self,
             labels=self.labels[indices],
@@ -72,11 +72,11 @@ class Cells:
 
 
 def make_cells(attribute: PseudoAttribute, data: Data, split: str) -> Cells:
-    """Cross the classes of a split with the pseudo-attribute.
+    """Cross the classes of one split with the pseudo-attribute.
 
     Args:
-        attribute: Inferred for the training and the validation split.
-        data: Its labels.
+        attribute: The pseudo-attribute of the training and the validation split.
+        data: Labels of the splits.
         split: ``train`` or ``val``.
     """
     found = attribute.splits[split]

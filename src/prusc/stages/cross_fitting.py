@@ -1,4 +1,4 @@
-"""Cross-fitting: heads on held-out samples, each sample judged by a head that was fitted without it."""
+"""Cross-fitting of heads: each held-out sample is predicted by a head that was fitted without it."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,13 @@ from prusc.stages.heads import Head, fit_head
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """How held-out samples are drawn for heads.
+    """Folds of held-out samples, and how samples are drawn for the head of each fold.
 
     Attributes:
         labels: Class of each sample.
         fold_ids: Fold of each sample, in ``[0, num_folds)``.
-        weights: Of each fold, the probability of each sample in one draw for the head that judges the fold, 0 for its
-            own samples. The last row is for the head that is kept.
+        weights: One row per fold: the probability of each sample in one draw for the head that predicts this fold, 0
+            for the fold's own samples. The last row is for the head that is kept, which sees all folds.
     """
 
     labels: Int[Tensor, " samples"]
@@ -29,13 +29,13 @@ class Folds:
 
     @property
     def num_drawn(self) -> int:
-        """Samples that the head that is kept is fitted on."""
+        """Number of samples that the kept head is fitted on."""
         return int((self.weights[-1] > 0).sum())
 
     def fit(
         self, representations: Float[Tensor, "samples dim"], *, num_classes: int, l2: float, has_bias: bool = True
     ) -> tuple[Head, Float[Tensor, "samples classes"]]:
-        """Fit a head to all samples, and one for each fold to the others.
+        """Fit the kept head on all samples, and one head per fold on the other folds.
 
         Args:
             representations: Of the samples.
@@ -44,10 +44,10 @@ class Folds:
             has_bias: See `fit_head`.
 
         Returns:
-            The head, and for each sample the logits of the head that was fitted without its fold.
+            The kept head, and for each sample the logits of the head that was fitted without its fold.
 
         Raises:
-            DataError: If what is drawn has fewer than two classes.
+            DataError: If the drawn samples have fewer than two classes.
         """
         logits = torch.empty(len(self.labels), num_classes)
         for fold, draw in enumerate(self.weights):
@@ -58,11 +58,11 @@ class Folds:
 
 
 def make_folds(cells: Cells, config: DebiasingSetConfig, *, num_folds: int, generator: torch.Generator) -> Folds:
-    """Divide held-out samples into folds, each with an equal share of every cell, and say how they are drawn.
+    """Divide held-out samples into folds, each with an equal share of every cell.
 
     Args:
         cells: Class and pseudo-attribute of each sample.
-        config: How samples are drawn; the draws for a fold do not look at its samples.
+        config: How samples are drawn; the draws for a fold ignore its own samples.
         num_folds: At least 2.
         generator: Decides the folds.
 
@@ -74,7 +74,7 @@ def make_folds(cells: Cells, config: DebiasingSetConfig, *, num_folds: int, gene
     fold_ids = torch.empty_like(order)
     fold_ids[order] = torch.arange(len(order)) % num_folds
     weights = torch.zeros(num_folds + 1, len(cells), dtype=torch.float64)
-    # No sample is of the fold after the last.
+    # No sample is in fold num_folds, so its head sees all samples.
     for fold in range(num_folds + 1):
         others = (fold_ids != fold).nonzero()[:, 0]
         weights[fold, others] = build_debiasing_set(cells.subset(others), config).weights

@@ -1,4 +1,4 @@
-"""Stage 4: draw samples so that the pseudo-attribute says little about the class."""
+"""Stage 4: the de-biasing set, drawn so that the pseudo-attribute says little about the class."""
 
 from dataclasses import dataclass, replace
 
@@ -13,12 +13,12 @@ from prusc.stages.cells import Cells
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DebiasingSet:
-    """Which samples are drawn, and how often.
+    """Sampling probabilities of the samples of one split.
 
     Attributes:
         cells: Class and pseudo-attribute of each sample.
-        weights: Probability of each sample in one draw, 0 for one that is left out. They sum to 1, and each class that
-            has a sample to draw gets the same share.
+        weights: Probability of each sample in one draw, 0 if it is left out. They sum to 1; each class with a sample to
+            draw gets the same share.
     """
 
     cells: Cells
@@ -38,33 +38,33 @@ def draw_indices(
     """Draw sample indices with replacement.
 
     Args:
-        weights: Of each sample, at least 0; their scale does not matter.
-        num_samples: How many to draw.
-        generator: Decides which.
+        weights: One per sample, at least 0, on any scale.
+        num_samples: Number of draws.
+        generator: Source of the draws.
     """
-    # multinomial is limited to 2**24 categories and float32 sums; the inverse of the distribution has no limit.
+    # torch.multinomial allows 2**24 categories and sums in float32; inverse transform sampling has no such limit.
     cumulative = weights.double().cumsum(0)
     uniform = torch.rand(num_samples, generator=generator, dtype=torch.float64) * cumulative[-1]
     return torch.searchsorted(cumulative, uniform, right=True).clamp_(max=len(weights) - 1)
 
 
 def build_debiasing_set(cells: Cells, config: DebiasingSetConfig | None = None) -> DebiasingSet:
-    """Give each class the same share, and each cell within its class a share by its size to ``cell_exponent``.
+    """Give each class the same share, and each cell a share of its class by ``size ** cell_exponent``.
 
-    The pseudo-attribute is least certain for samples at the border between two of its values. ``border_share`` leaves
-    them out, so that the cells are purer.
+    The pseudo-attribute is least certain for samples near the border between two values. ``border_share`` leaves them
+    out, so that the cells are purer.
 
     Args:
-        cells: Class and pseudo-attribute of each sample. Their margins are needed for ``border_share``, their finer ids
-            for ``final_clusters``.
+        cells: Class and pseudo-attribute of each sample. ``border_share`` needs their margins, ``final_clusters`` their
+            finer ids.
         config: How samples are drawn; the defaults if ``None``.
 
     Returns:
         The probability of each sample.
 
     Raises:
-        ConfigError: If a setting needs margins or finer ids that the cells do not have.
-        DataError: If every cell is below the smallest size, or all samples of a class lie at the border.
+        ConfigError: If a setting needs margins or finer ids, and the cells have none.
+        DataError: If every cell is smaller than ``min_cell_size``, or a whole class lies at the border.
 
     Example:
         >>> import torch, prusc
@@ -93,13 +93,13 @@ def build_debiasing_set(cells: Cells, config: DebiasingSetConfig | None = None) 
 
 
 def _split_further(cells: Cells, config: DebiasingSetConfig) -> Cells:
-    """Return the cells as they are drawn from: split by the clusters of the ERM network, where that is asked for."""
+    """Return the cells to draw from, split by the clusters of the ERM network if ``final_clusters`` is set."""
     if not config.final_clusters:
         return cells
     if cells.finer_ids is None:
         raise ConfigError(
             f"debiasing_set.final_clusters {config.final_clusters} needs the cluster of each sample in the ERM "
-            "network; give the cells finer_ids, or set it to 0"
+            "network; pass finer_ids to Cells, or set it to 0"
         )
     return replace(
         cells,
@@ -111,20 +111,20 @@ def _split_further(cells: Cells, config: DebiasingSetConfig) -> Cells:
 def _find_core(
     labels: Int[Tensor, " samples"], margins: Float[Tensor, " samples"] | None, config: DebiasingSetConfig
 ) -> Bool[Tensor, " samples"]:
-    """Return which samples do not lie at the border."""
+    """Return True for each sample that ``border_share`` does not leave out."""
     num_left_out = int(config.border_share * len(labels))
     if not num_left_out:
         return torch.ones_like(labels, dtype=torch.bool)
     if margins is None:
         raise ConfigError(
-            f"debiasing_set.border_share {config.border_share:g} needs the margin of each sample; give margins, or set "
-            "it to 0"
+            f"debiasing_set.border_share {config.border_share:g} needs the margin of each sample; pass margins to "
+            "Cells, or set it to 0"
         )
     core = margins >= margins.sort().values[num_left_out]
     lost = sorted(set(labels.tolist()) - set(labels[core].tolist()))
     if lost:
         raise DataError(
-            f"all samples of class {lost[0]} are among the {num_left_out} that lie nearest to a border between "
+            f"all samples of class {lost[0]} are among the {num_left_out} samples nearest to a border between "
             f"clusters, so none can be drawn; lower debiasing_set.border_share ({config.border_share:g})"
         )
     return core

@@ -25,11 +25,11 @@ def train_erm(
 
     Args:
         model: On the feed's device.
-        feed: The training split with its augmentation.
-        config: Length, batch size and learning rate.
-        seed: Decides the batches and the augmentation.
-        num_epochs: Ends the training early, in the midst of the schedule; ``None`` for all epochs.
-        after_epoch: Called with the number of epochs done.
+        feed: The training split, with its augmentation.
+        config: Epochs, batch size, learning rate and weight decay.
+        seed: Seed of the batches and the augmentation.
+        num_epochs: Stop after this number of epochs, in the middle of the schedule; all epochs if ``None``.
+        after_epoch: Called after each epoch with the number of epochs done.
         progress: Where progress is reported.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Stage 7: accuracy on average, per group and on the worst group. Group attributes are read here alone."""
+"""Stage 10: average, per-group and worst-group accuracy. PruSC reads group attributes only here."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,13 +17,13 @@ from prusc.engine.display import describe_with_table
 
 @dataclass(frozen=True)
 class GroupAccuracy:
-    """One group's figures.
+    """Accuracy of one group.
 
     Attributes:
         label: Name of the class.
         attributes: Value of each attribute by its name; empty if the data have none.
-        num_samples: How many samples the group has in this split.
-        accuracy: Share of right predictions in [0, 1]; ``None`` for an empty group.
+        num_samples: Samples of the group in this split.
+        accuracy: In [0, 1]; ``None`` for an empty group.
         ci95: 95 % Wilson interval of the accuracy; ``None`` for an empty group.
     """
 
@@ -36,12 +36,12 @@ class GroupAccuracy:
 
 @dataclass(frozen=True)
 class AttributeWorstGroup:
-    """The worst group where one attribute alone makes the groups, the others being left out.
+    """The worst group if one attribute alone defines the groups.
 
     Attributes:
-        name: The attribute.
-        worst_group_accuracy: Lowest accuracy over class and value of this attribute, where there are samples.
-        worst_group_ci95: 95 % Wilson interval of it.
+        name: Name of the attribute.
+        worst_group_accuracy: Lowest accuracy over the non-empty groups (class x value of this attribute).
+        worst_group_ci95: 95 % Wilson interval of that accuracy.
         worst_group: The group.
     """
 
@@ -57,13 +57,13 @@ class GroupEvaluation:
 
     Attributes:
         average_accuracy: Over the samples.
-        balanced_accuracy: Mean over the groups that are not empty.
-        reweighted_accuracy: Mean over the groups, weighted by their share of the training split.
-        worst_group_accuracy: Lowest over the groups that are not empty.
+        balanced_accuracy: Mean over the non-empty groups.
+        reweighted_accuracy: Mean over the non-empty groups, weighted by their share of the training split.
+        worst_group_accuracy: Lowest over the non-empty groups.
         worst_group_ci95: 95 % Wilson interval of that group's accuracy.
         num_samples: Samples of the split.
-        groups: Every combination of class and attribute values, the empty ones too.
-        attributes: For each attribute that makes the groups, its own worst group.
+        groups: Every combination of class and attribute values, including empty ones.
+        attributes: The worst group of each attribute alone.
     """
 
     average_accuracy: float
@@ -88,11 +88,11 @@ class GroupEvaluation:
 
     @property
     def worst_group(self) -> GroupAccuracy:
-        """The group of the lowest accuracy; the first of several."""
+        """The group with the lowest accuracy; the first one of a tie."""
         return _worst_group(self.groups)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row per group: class, attributes, number of samples, accuracy and its 95 % interval."""
+        """Return one row per group: class, attributes, number of samples, accuracy and its 95 % interval."""
         rows = []
         for group in self.groups:
             low, high = group.ci95 or (math.nan, math.nan)
@@ -106,8 +106,8 @@ def wilson_interval(num_right: float, num_samples: float, *, confidence: float =
     """Return the Wilson score interval of a proportion.
 
     Args:
-        num_right: Successes.
-        num_samples: Trials, at least 1.
+        num_right: Number of successes.
+        num_samples: Number of trials, at least 1.
         confidence: Coverage in (0, 1).
 
     Returns:
@@ -127,16 +127,16 @@ def wilson_interval(num_right: float, num_samples: float, *, confidence: float =
 def evaluate_groups(
     predictions: Int[Tensor, " samples"], split: Split, data: Data, *, combined: Sequence[int] | None = None
 ) -> GroupEvaluation:
-    """Compare predictions with labels, group by group.
+    """Evaluate predictions on average, per group and on the worst group.
 
     Args:
         predictions: Predicted class of each sample of the split, in its order.
-        split: Labels and, where known, attributes; without attributes the groups are the classes.
-        data: Names of classes and attributes; its training split gives the shares for the re-weighted average.
-        combined: Which attributes make the groups; all of them if ``None``.
+        split: Labels and, if known, attributes; without attributes the groups are the classes.
+        data: Names of classes and attributes; its training split gives the weights of the re-weighted accuracy.
+        combined: Positions of the attributes that define the groups; all of them if ``None``.
 
     Returns:
-        The figures.
+        All accuracies, in [0, 1].
 
     Example:
         >>> import prusc
@@ -178,10 +178,10 @@ def group_ids(split: Split, data: Data) -> Int[Tensor, " samples"] | None:
 
     Args:
         split: Labels and attributes.
-        data: The data set that the split is of.
+        data: The data of the split.
 
     Returns:
-        Group of each sample; ``None`` if the split has no attributes.
+        Group of each sample, or ``None`` if the split has no attributes.
     """
     if split.attributes is None:
         return None
@@ -192,7 +192,7 @@ def group_ids(split: Split, data: Data) -> Int[Tensor, " samples"] | None:
 
 
 def _combinations(data: Data, attributes: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Yield every label with every combination of values of these attributes."""
+    """Yield each label with each combination of values of these attributes."""
     return product(range(data.num_classes), *(range(len(data.attribute_values[a])) for a in attributes))
 
 

@@ -18,33 +18,33 @@ class Head(NamedTuple):
     """A linear classifier on representations.
 
     Attributes:
-        weight: One row a class.
-        bias: One number a class.
+        weight: One row per class.
+        bias: One value per class.
     """
 
     weight: Float[Tensor, "classes dim"]
     bias: Float[Tensor, " classes"]
 
     def logits(self, representations: Float[Tensor, "samples dim"]) -> Float[Tensor, "samples classes"]:
-        """Classify representations."""
+        """Return the logits of representations."""
         return representations @ self.weight.T + self.bias
 
     def write(self, layer: nn.Linear) -> None:
-        """Write the head into a linear layer; without a bias parameter only the weight is written."""
+        """Copy the head into a linear layer; only the weight if the layer has no bias."""
         with torch.no_grad():
             layer.weight.copy_(self.weight)
             if layer.bias is not None:
                 layer.bias.copy_(self.bias)
 
     def apply(self, model: nn.Module, head_name: str | None = None) -> None:
-        """Write the head into a network.
+        """Copy the head into a network.
 
         Args:
             model: Changed in place.
-            head_name: Module name of its head; the only linear layer of this shape if ``None``.
+            head_name: Module name of its head. If ``None``, the only linear layer of this shape.
 
         Raises:
-            ModelError: If there is no linear layer of that name or shape, or more than one of this shape.
+            ModelError: If no linear layer has that name or shape, or more than one has this shape.
         """
         self.write(get_head(model, self._find_layer(model) if head_name is None else head_name))
 
@@ -70,25 +70,25 @@ def fit_head(
     num_classes: int | None = None,
     has_bias: bool = True,
 ) -> Head:
-    """Fit a linear classifier to fixed representations: standardised, regularised logistic regression.
+    """Fit a linear classifier on fixed representations by l2-regularised logistic regression.
 
-    Minimises the weighted mean cross-entropy plus ``l2 / 2`` times the squared norm of the weights of the standardised
-    representations (the bias is free), then folds the standardisation into the result. With two classes the norm is
-    that of the difference of their weights.
+    Representations are standardised first. The loss is the weighted mean cross-entropy plus ``l2 / 2`` times the
+    squared norm of the weights; the bias is not regularised. With two classes the norm is that of the difference of
+    their weights. The result includes the standardisation, so it applies to raw representations.
 
     Args:
-        representations: Any scale; a dimension that is constant, up to the last digits, gets weight 0.
+        representations: Any scale; a dimension that is constant up to rounding gets weight 0.
         labels: Class of each sample.
-        weights: Of each sample, at least 0; their scale does not matter. All alike if ``None``.
+        weights: One per sample, at least 0, on any scale; equal if ``None``.
         l2: Strength of the regularisation, greater than 0.
         num_classes: Rows of the result; the highest label + 1 if ``None``.
-        has_bias: Whether the layer that the head is for has a bias; otherwise the bias is set to 0 after the fit.
+        has_bias: Whether the head has a bias; if not, it is set to 0 after the fit.
 
     Returns:
         The head.
 
     Raises:
-        DataError: If the samples with a weight are of fewer than two classes.
+        DataError: If the samples of positive weight have fewer than two classes.
 
     Example:
         >>> import torch, prusc
@@ -108,19 +108,19 @@ def fit_head(
     values = representations[used].double()
     mean = share @ values
     std = (share @ (values - mean).square()).sqrt()
-    # Where a unit never moves, as after pruning, its weight would be noise divided by nothing.
+    # A unit that is constant, as after pruning, has no scale to divide by.
     alive = std > 1e-8 + 1e-6 * mean.abs()
     scale = torch.where(alive, 1 / std.clamp(min=1e-8), torch.zeros_like(std))
     standardised = ((values - mean) * scale).float().numpy()
     num_used = len(values)
     regression = LogisticRegression(C=1 / (l2 * num_used), max_iter=500, tol=1e-4)
     with warnings.catch_warnings():
-        # An unfinished fit is still a head; which one is best is decided on held-out cells.
+        # A fit that did not converge is still a head; the choice among heads uses held-out samples.
         warnings.simplefilter("ignore", ConvergenceWarning)
         regression.fit(standardised, labels[used].numpy(), sample_weight=(share * num_used).numpy())
     coefficients, intercepts = regression.coef_, regression.intercept_
     if len(classes) == 2:
-        # One logit for two classes: give each class half of it.
+        # scikit-learn has one logit for two classes: each class gets half of it.
         coefficients = np.concatenate([-coefficients, coefficients]) / 2
         intercepts = np.concatenate([-intercepts, intercepts]) / 2
     weight = torch.zeros(num_classes, values.shape[1], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Stage 5: learn which weights to keep, with the weights themselves frozen."""
+"""Stage 5: learn masks, with the weights frozen."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,11 +34,11 @@ class MaskHistoryEntry:
     """The state of mask learning at one step.
 
     Attributes:
-        step: Steps done.
-        cross_entropy: Mean since the entry before, in nats.
-        contrastive: Likewise; 0 if the loss is not used.
-        sparsity: The sparsity term without its weight, at this step.
-        density: Share of the masked weights that the threshold keeps.
+        step: Number of steps done.
+        cross_entropy: Mean since the previous entry, in nats.
+        contrastive: Mean contrastive loss since the previous entry, in nats; 0 if ``beta`` is 0.
+        sparsity: The sparsity term at this step, without its weight.
+        density: Share of the masked weights that are kept.
         anchors_without_positives: Mean share of the batch that the contrastive loss left out.
         density_per_layer: Density of each masked parameter.
     """
@@ -57,8 +57,8 @@ class LearnedMasks:
     """The masks along one path of mask learning, from dense to sparse.
 
     Attributes:
-        masks: The thresholded mask at each snapshot, by step; the last one is the final mask.
-        history: One entry per snapshot and some between.
+        masks: The thresholded mask of each snapshot, by step; the last one is the final mask.
+        history: One entry per snapshot, and further ones in between.
     """
 
     masks: dict[int, BinaryMask]
@@ -79,13 +79,13 @@ class LearnedMasks:
 
 
 class MaskStepTerms(NamedTuple):
-    """What one step of mask learning minimised, over the global batch and without gradients.
+    """Loss terms of one step of mask learning, over the global batch and without gradients.
 
     Attributes:
         loss: Cross-entropy plus the weighted contrastive loss.
         cross_entropy: In nats.
-        contrastive: In nats; 0 if the loss is not used.
-        num_without_positives: Anchors that the contrastive loss left out.
+        contrastive: In nats; 0 if ``beta`` is 0.
+        num_without_positives: Number of anchors that the contrastive loss left out.
     """
 
     loss: Float[Tensor, ""]
@@ -100,7 +100,7 @@ def cluster_contrast(
     cluster_ids: Int[Tensor, " batch"],
     config: MaskConfig,
 ) -> ContrastiveTerms:
-    """Compute PruSC's contrastive loss as the settings say."""
+    """Compute PruSC's contrastive loss with the temperature and negatives of the config."""
     return cluster_contrastive_terms(
         representations,
         labels,
@@ -127,21 +127,21 @@ def learn_masks(
     """Learn masks with cross-entropy, the contrastive loss over all pairs of the global batch, and the sparsity term.
 
     Args:
-        model: Its weights, buffers, hooks and modes are as before afterwards.
+        model: Not changed: afterwards its weights, buffers, hooks and modes are as before.
         data: The split that the de-biasing set draws from, with its augmentation. Processes share each batch and learn
             the same masks.
-        debiasing_set: How samples are drawn.
-        config: Every setting of mask learning; the defaults if ``None``.
+        debiasing_set: Sampling probabilities of that split.
+        config: Settings of mask learning; the defaults if ``None``.
         head_name: Module name of the head; found if ``None``.
-        generator: Decides the draws and the sampled masks; that of seed 0 if ``None``.
-        contrast: The contrastive loss, given representations, labels and cluster ids of the global batch.
+        generator: Source of the draws and the sampled masks; seed 0 if ``None``.
+        contrast: The contrastive loss: a function of representations, labels and cluster ids of the global batch.
         progress: Where progress is reported.
 
     Returns:
-        The masks and how they came about.
+        The masks and the history of their learning.
 
     Raises:
-        ConfigError: If the batch cannot be shared evenly among the processes.
+        ConfigError: If the batch size is not a multiple of the number of processes.
         TrainingError: If the loss is not finite.
 
     References:
@@ -163,11 +163,12 @@ def learn_masks(
     runtime = feed.runtime
     if config.batch_size % runtime.num_processes:
         raise ConfigError(
-            f"masks.batch_size {config.batch_size} cannot be shared evenly among {runtime.num_processes} processes"
+            f"masks.batch_size {config.batch_size} cannot be shared evenly among {runtime.num_processes} processes; "
+            "set it to a multiple of that number"
         )
     if head_name is None:
         head_name = find_head(model, feed.take(torch.arange(min(2, len(feed)))))
-    # All processes sample the same masks; the noise has to come from a generator on the weights' device.
+    # All processes sample the same masks. The noise needs a generator on the device of the weights.
     noise = torch.Generator(device=runtime.device)
     noise.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
     masked = MaskedModel(
@@ -205,7 +206,7 @@ def learn_masks(
 
 
 class _Record:
-    """Keeps the history of mask learning and the masks of its snapshots."""
+    """Records the history of mask learning and the masks of its snapshots."""
 
     def __init__(self, masked: MaskedModel, config: MaskConfig) -> None:
         self.masked, self.config = masked, config
@@ -216,7 +217,7 @@ class _Record:
         self.sums, self.num_summed = torch.zeros(3), 0
 
     def add(self, step: int, terms: MaskStepTerms) -> None:
-        """Add a step; at some steps, write an entry of the means since the one before."""
+        """Add a step; at logged steps, append an entry with the means since the previous entry."""
         means = (terms.cross_entropy, terms.contrastive, terms.num_without_positives / self.config.batch_size)
         self.sums += torch.stack(means).cpu()
         self.num_summed += 1
@@ -251,7 +252,7 @@ def mask_optimizer(masked: MaskedModel, config: MaskConfig) -> torch.optim.Optim
         masked: Its parameters are the mask logits.
         config: Gives the learning rate.
     """
-    # Fused, it makes no temporaries: unfused ones cost as much memory as the masks, and several times the time.
+    # Unfused Adam allocates temporaries as large as the masks and takes several times as long.
     fused = all(logits.device.type in ("cpu", "cuda") for logits in masked.mask_logits)
     return torch.optim.Adam(masked.parameters(), lr=config.learning_rate, fused=fused)
 
@@ -275,12 +276,12 @@ def mask_step(
         masked: In training mode; its mask logits are changed.
         optimizer: Of the mask logits.
         tap: On the head of the wrapped network.
-        inputs: This process's part of the batch, as the network takes it.
+        inputs: This process's part of the batch, transformed and on the device.
         labels: Class of each sample.
         cluster_ids: Cluster of each sample.
-        config: Every setting of the method.
-        runtime: Where to compute; the contrastive loss spans the batches of all processes.
-        step: Number of the step, for an error.
+        config: Settings of mask learning.
+        runtime: Device and processes; the contrastive loss spans the parts of all processes.
+        step: Number of the step, for error messages.
         contrast: As in `learn_masks`.
 
     Returns:
@@ -289,7 +290,7 @@ def mask_step(
     Raises:
         TrainingError: If the loss is not finite.
     """
-    # Here, and not before the backward pass: the forward pass, where most memory is in use, need not hold them.
+    # Before the forward pass, which uses the most memory: the old gradients are freed by then.
     optimizer.zero_grad(set_to_none=True)
     with runtime.autocast():
         logits = call_model(masked, inputs)
@@ -307,14 +308,14 @@ def mask_step(
 
 
 def sparsity_term(masked: MaskedModel, config: MaskConfig) -> Tensor:
-    """Return what is pushed down: the mean keep-probability, or the sum of the logits.
+    """Return the sparsity term: the mean keep-probability, or the sum of the mask logits.
 
     Args:
-        masked: Its mask logits count.
-        config: Names the term.
+        masked: The masked network.
+        config: ``sparsity_term`` names the term.
 
     Returns:
-        The term without its weight, without a gradient.
+        The term, without its weight and without a gradient.
     """
     logits = [value.detach() for value in masked.mask_logits]
     if config.sparsity_term == "sum-of-logits":
@@ -324,13 +325,13 @@ def sparsity_term(masked: MaskedModel, config: MaskConfig) -> Tensor:
 
 @contextmanager
 def sparsity_gradient(masked: MaskedModel, config: MaskConfig) -> Iterator[None]:
-    """While it is open, a backward pass adds the gradient of ``sparsity * sparsity_term`` to that of each mask logit.
+    """Inside the ``with`` block, ``backward`` adds the gradient of ``sparsity * sparsity_term`` to the mask logits.
 
-    In closed form: through autograd it would hold several copies of all masks at once. And right after the logit's own
-    gradient, which is then still in the cache: in a pass of its own it would take three times as long.
+    The gradient has a closed form; through autograd it would need several copies of all masks. It is added right after
+    each logit's own gradient, while that is in the cache; a separate pass would take three times as long.
 
     Args:
-        masked: Its gradients are changed, those of mask logits that the loss depends on.
+        masked: The gradients of its mask logits are changed, of those that the loss depends on.
         config: Names the term and its weight.
 
     Yields:
@@ -346,13 +347,13 @@ def sparsity_gradient(masked: MaskedModel, config: MaskConfig) -> Iterator[None]
 
 
 def _add_sparsity_gradient(logits: Tensor, num_masked: int, config: MaskConfig) -> None:
-    assert logits.grad is not None, "called once the gradient is there"
+    assert logits.grad is not None, "the hook runs after the gradient is accumulated"
     if config.sparsity_term == "sum-of-logits":
         logits.grad.add_(config.sparsity)
         return
     for rows in row_chunks(logits):
         probability = logits.detach()[rows].sigmoid()
-        # p - p * p, the slope of the sigmoid.
+        # p - p * p is the derivative of the sigmoid.
         slope = probability.addcmul_(probability, probability, value=-1)
         logits.grad[rows].add_(slope, alpha=config.sparsity / num_masked)
 
@@ -365,7 +366,7 @@ def _contrastive(
     config: MaskConfig,
     runtime: Runtime,
 ) -> tuple[Tensor, Tensor]:
-    """Return the loss over the pairs of the global batch and the number of anchors left out."""
+    """Return the contrastive loss over the pairs of the global batch, and the number of anchors left out."""
     if config.beta == 0:
         return representations.new_zeros((), dtype=torch.float32), torch.zeros((), device=runtime.device)
     terms = contrast(

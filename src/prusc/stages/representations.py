@@ -1,4 +1,4 @@
-"""Stage 2: the representations of a network, one vector per sample."""
+"""Stage 2: representations: for each sample, the vector that enters the head."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,11 @@ from prusc.models.head import RepresentationTap, find_head
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Representations:
-    """The representations of one split, in the data set's order, on the CPU.
+    """Representations and logits of one split, in its order, on the CPU.
 
     Attributes:
-        values: What enters the head.
-        logits: What leaves it.
+        values: Input of the head.
+        logits: Output of the network.
         labels: Class of each sample.
         sample_ids: Name of each sample.
     """
@@ -42,13 +42,13 @@ class Representations:
 
 
 def predict(model: nn.Module, data: Split | Feed) -> Float[Tensor, "samples classes"]:
-    """Return the logits of any network over a split, in evaluation mode, in the split's order.
+    """Return the logits of a network over a split, in evaluation mode and in the split's order.
 
-    It needs no head, so it also serves networks that are no chain of encoder and head.
+    The network needs no head, so any classifier works.
 
     Args:
         model: On the feed's device.
-        data: What to run over; each process runs over the whole.
+        data: The split; each process runs over all of it.
     """
     feed = as_feed(data, model)
     logits = []
@@ -67,13 +67,13 @@ def extract_representations(
     generator: torch.Generator | None = None,
     progress: ProgressOption = None,
 ) -> Representations:
-    """Run a network over a split in evaluation mode, and keep what enters and leaves its head.
+    """Run a network over a split in evaluation mode, and keep the input of its head and its logits.
 
     Args:
-        model: Its modes and hooks are as before afterwards.
-        data: What to run over. With several processes each one takes a part and all get the whole.
+        model: Not changed: afterwards its modes and hooks are as before.
+        data: The split. With several processes each one runs over a part, and all get the whole result.
         head_name: Module name of the head; found if ``None``.
-        generator: Source of the augmentation; ``None`` leaves the images whole.
+        generator: Source of the augmentation; no augmentation if ``None``.
         progress: Where progress is reported.
 
     Returns:
@@ -116,7 +116,7 @@ def extract_representations(
     if runtime.num_processes > 1:
         values = runtime.gather_uneven(values.to(runtime.device), num_samples).cpu()
         logits = runtime.gather_uneven(logits.to(runtime.device), num_samples).cpu()
-    # Tensors made in inference mode must not be saved for a later backward pass.
+    # A tensor from inference mode cannot take part in a later backward pass; its clone can.
     values, logits = values.clone(), logits.clone()
     bad = ~(values.isfinite().all(dim=1) & logits.isfinite().all(dim=1))
     if bool(bad.any()):

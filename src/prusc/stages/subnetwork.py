@@ -1,4 +1,4 @@
-"""Stage 6: turn a mask into an ordinary network."""
+"""Stage 6: extract the subnetwork of a mask as an ordinary network."""
 
 import copy
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from prusc.masks import BinaryMask, apply_mask
 from prusc.stages.debiasing_set import DebiasingSet
 
 NUM_STATISTICS_BATCHES = 20
-"""Batches that the statistics of BatchNorm are estimated on."""
+"""Number of batches for the statistics of BatchNorm."""
 
 
 def extract_subnetwork(
@@ -26,18 +26,18 @@ def extract_subnetwork(
     batch_size: int = 256,
     generator: torch.Generator | None = None,
 ) -> nn.Module:
-    """Copy a network, set its pruned weights to zero and estimate the statistics of BatchNorm anew.
+    """Copy a network, set its pruned weights to zero and re-estimate the statistics of BatchNorm.
 
     Args:
         model: On the feed's device; not changed.
-        mask: What to keep.
-        data: The split that the statistics are estimated on, without augmentation.
-        draws: How its samples are drawn, or batches of their indices. No batch leaves the statistics as they are.
-        batch_size: Samples per draw.
-        generator: Decides the draws; that of seed 0 if ``None``.
+        mask: The weights to keep.
+        data: The split for the statistics, without augmentation.
+        draws: The de-biasing set of that split, or index batches. Without a batch the statistics stay as they are.
+        batch_size: Samples per drawn batch.
+        generator: Source of the draws; seed 0 if ``None``.
 
     Returns:
-        A network of the same class with the same state-dict keys.
+        A network of the same class, with the same state-dict keys.
 
     Example:
         >>> import torch, prusc
@@ -57,5 +57,5 @@ def extract_subnetwork(
 
 
 def draw_statistics_batches(draws: DebiasingSet, batch_size: int, generator: torch.Generator) -> list[Tensor]:
-    """Draw the batches that the statistics of BatchNorm are estimated on."""
+    """Draw the index batches for the statistics of BatchNorm."""
     return [draws.draw(batch_size, generator) for _ in range(NUM_STATISTICS_BATCHES)]

@@ -1,1 +1,1 @@
-"""Is there a shortcut: tests of the clusters on held-out samples."""
+"""The audit for shortcuts: tests of the clusters on held-out samples."""

@@ -1,4 +1,4 @@
-"""Is there a shortcut: which clusters stand apart, hold samples of another class, and fail on them."""
+"""The audit of clusters: which ones are well separated, hold other classes, and fail on these."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,40 +20,43 @@ AuditVerdict = Literal["suspected", "unclear", "not-found"]
 
 AUDIT_TEXTS: dict[AuditVerdict, str] = {
     "suspected": (
-        "clusters that its errors do not explain (they stand far apart, or were there before it learned the classes) "
-        "cut across the classes, and the network fails on the classes that are few in them: look at the images of the "
-        "first suspects"
+        "some clusters cut across the classes, and the network fails on the minority classes in them; its errors do "
+        "not explain these clusters, which are well separated or existed before it learned the classes; look at the "
+        "images of the first suspects"
     ),
     "unclear": (
-        "the network fails on the classes that are few in some clusters, but the clusters do not stand far apart: hard "
-        "images, or a shortcut that is not the main thing the network sees"
+        "the network fails on the minority classes of some clusters, but the clusters are not well separated: these "
+        "may be hard images, or a shortcut that is not the main feature of the representations"
     ),
-    "not-found": "no shortcut found: what the network fails on is not set apart by its clusters",
+    "not-found": (
+        "no shortcut found: the network fails on the minority classes of no cluster, or the clusters are too poorly "
+        "separated to tell; this does not prove that there is none"
+    ),
 }
 
 
 @dataclass(frozen=True)
 class ClusterAudit:
-    """One cluster: whose it is, who else lies in it, and how the network serves them.
+    """One cluster: its main class, the other classes in it, and the accuracies on them.
 
     Attributes:
         cluster: Its number.
-        main_label: The class that most of its samples have; of a network that had yet to learn the classes, the one of
-            which the cluster holds the largest share.
+        main_label: The most frequent class in it. If the clustered network had not learned the classes yet, the class
+            of which it holds the largest share.
         class_counts: Samples of each class.
-        accuracy: Share of right predictions in [0, 1], over all its samples.
+        accuracy: Accuracy in [0, 1] over all its samples.
         ci95: Its 95 % Wilson interval.
-        silhouette: Mean cosine silhouette of its samples in [-1, 1]: how far it stands apart. ``None`` if it was not
-            computed.
-        num_others: Samples of the other classes.
-        others_accuracy: Theirs; ``None`` if there are none.
+        silhouette: Mean cosine silhouette of its samples in [-1, 1]: how well it is separated. ``None`` if it is not
+            defined.
+        num_others: Number of samples of other classes.
+        others_accuracy: Accuracy on them; ``None`` if there are none.
         others_ci95: Its 95 % Wilson interval.
-        loss: By how much their accuracy is lower than that of the same classes where they are the main class; ``None``
-            if they are the main class nowhere.
+        loss: How much lower that is than the accuracy of the same classes in clusters where they are the main class.
+            ``None`` if one of them is the main class of no cluster, or there are no others.
         loss_ci95: Its 95 % interval.
-        p_value: Chance of a loss as striking, in any cluster, if within each class accuracy had nothing to do with the
+        p_value: Probability of a loss this extreme in any cluster, if accuracy within each class did not depend on the
             cluster.
-        is_suspect: Whether it has enough others and its p-value is significant.
+        is_suspect: Whether it has enough samples of other classes and a significant p-value.
     """
 
     cluster: int
@@ -72,18 +75,18 @@ class ClusterAudit:
 
     @property
     def rank(self) -> float:
-        """How good a shortcut it makes: the share of its main class, times the loss of those it is wrong for."""
+        """Rank among suspects: the share of its main class times the loss."""
         return self.class_counts[self.main_label] / sum(self.class_counts) * (self.loss or 0.0)
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the clusters follow something.
+    """Agreement of the clusters with the classes or an attribute.
 
     Attributes:
-        name: What: ``class``, or the name of an attribute.
-        adjusted_mutual_information: 0 if no more than by chance, 1 if the clusters are the same as its values.
-        purity: Share of the samples that have their cluster's most frequent value.
+        name: ``class``, or the name of an attribute.
+        adjusted_mutual_information: 0 if the agreement is chance, 1 if clusters and values are the same.
+        purity: Share of samples that have the most frequent value of their cluster.
     """
 
     name: str
@@ -93,16 +96,15 @@ class Agreement:
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """What the clusters of a network say about shortcuts.
+    """Result of the audit of a network's clusters.
 
     Attributes:
-        verdict: With a suspect it goes by the structure: ``suspected`` if that is strong, ``unclear`` if reasonable;
-            ``not-found`` if it is weak or there is no suspect. Clusters of a network that had yet to learn the classes
-            need no structure: with a suspect it is ``suspected``.
-        structure: How far clusters stand apart that are more than the classes.
-        clusters: All of them that have samples, suspects first; see `ClusterAudit.rank`.
+        verdict: Without a suspect ``not-found``. With one it follows the structure: ``suspected`` if strong or
+            ``untrained``, ``unclear`` if reasonable, ``not-found`` if weak.
+        structure: How well the clusters are separated when there are more of them than classes.
+        clusters: All non-empty clusters, suspects first; see `ClusterAudit.rank`.
         cluster_ids: Cluster of each sample.
-        similarities: Of each sample to the centre of its cluster: how typical it is.
+        similarities: Cosine similarity of each sample to the centre of its cluster: how typical it is.
     """
 
     verdict: AuditVerdict
@@ -121,20 +123,20 @@ def audit_clusters(
     *,
     generator: torch.Generator,
 ) -> Audit:
-    """Look for clusters that cut across the classes and on whose smaller classes the network fails.
+    """Find clusters that cut across the classes and on whose minority classes the network fails.
 
-    A test alone cannot tell a shortcut from a sample that is hard: clusters and predictions come from the same
-    representation, so a sample among another class is mostly wrong in any network. The structure tells them apart:
-    hard samples lie where the clusters run into each other, a shortcut makes clusters that stand apart. Clusters of a
-    network that had yet to learn the classes are no mirror of the predictions, and the test alone decides.
+    A test alone cannot tell a shortcut from hard samples. Clusters and predictions come from the same representations,
+    so a sample in a cluster of another class is mostly wrong in any network. The structure distinguishes the two: hard
+    samples lie where clusters overlap, and a shortcut makes clusters that are well separated. Clusters of a network
+    that had not learned the classes yet do not follow its predictions, so there the test alone decides.
 
     Args:
-        representations: Of the validation split, by the network that was clustered.
-        predictions: Of the ERM network.
+        representations: Representations of the validation split by the clustered network.
+        predictions: Predictions of the ERM network.
         cells: Class and cluster of each sample.
-        attribute: The clusters and how far they stand apart.
-        config: Every setting.
-        generator: Decides permutations and the samples of the silhouette.
+        attribute: The clusters and their structure.
+        config: Settings of the audit.
+        generator: Source of the permutations and of the subset for the silhouette.
 
     Returns:
         The audit.
@@ -164,18 +166,18 @@ def judge_clusters(
     mirrors_network: bool = True,
     generator: torch.Generator,
 ) -> tuple[ClusterAudit, ...]:
-    """Say of each cluster whether it is a suspect.
+    """Decide for each cluster whether it is a suspect.
 
     Args:
-        predictions: Of samples that the network was not trained on.
+        predictions: Predictions for samples that the network was not trained on.
         cells: Class and cluster of each sample.
-        config: Every setting.
-        mirrors_network: Whether the clusters come from a network that has learned the classes. If not, they cut across
-            the classes, and a rare class would be the main one of none.
-        generator: Decides the permutations.
+        config: Settings of the audit.
+        mirrors_network: Whether the clustered network had learned the classes. If not, clusters cut across the classes,
+            and a rare class would be the most frequent one in no cluster.
+        generator: Source of the permutations.
 
     Returns:
-        All clusters that have samples, suspects first, see `ClusterAudit.rank`; without silhouettes.
+        All non-empty clusters, suspects first (see `ClusterAudit.rank`), without silhouettes.
     """
     labels, cluster_ids = cells.labels, cells.attribute_ids
     num_clusters, num_classes = cells.num_values, cells.num_classes
@@ -222,26 +224,26 @@ def permutation_p_values(
     num_permutations: int,
     generator: torch.Generator,
 ) -> Float[Tensor, " clusters"]:
-    """Test whether the others of a cluster fail more than their classes do as a whole.
+    """Test whether a network fails more on the other classes of a cluster than on these classes as a whole.
 
-    What is right and what is wrong is shuffled within each class. The statistic is the number of others that are right,
-    standardised; each cluster's is compared with the lowest of all clusters, so that the p-values hold for all of them
-    together.
+    The permutations shuffle right and wrong within each class. The statistic of a cluster is the standardised number of
+    right predictions for its samples of other classes. It is compared with the lowest statistic over all clusters of
+    each permutation, so the p-values are corrected for the number of clusters.
 
     Args:
         right: Whether each prediction is right.
         labels: Class of each sample.
         cluster_ids: Cluster of each sample.
-        is_other: Whether the cluster is another class's.
+        is_other: Whether the class of a sample is not the main class of its cluster.
         num_clusters: Number of clusters.
-        num_permutations: How often to shuffle, at least 1.
-        generator: Decides the shuffles.
+        num_permutations: Number of permutations, at least 1.
+        generator: Source of the permutations.
 
     Returns:
-        One p-value per cluster, at least 1 / (permutations + 1); 1 for a cluster without others.
+        One p-value per cluster, at least 1 / (permutations + 1); 1 for a cluster without other classes.
 
     References:
-        Westfall and Young 1993, "Resampling-Based Multiple Testing", for the lowest of all.
+        Westfall and Young 1993, "Resampling-Based Multiple Testing": the correction for many clusters.
     """
     mean, variance = torch.zeros(2, num_clusters, dtype=torch.float64)
     others = {}
@@ -250,7 +252,7 @@ def permutation_p_values(
         share, size = right[members].double().mean(), int(members.sum())
         others[label] = cluster_ids[members & is_other], members
         num = torch.bincount(others[label][0], minlength=num_clusters).double()
-        # Drawing without replacement: the hypergeometric distribution.
+        # Draws without replacement have the hypergeometric distribution.
         mean += num * share
         variance += num * share * (1 - share) * (size - num) / max(size - 1, 1)
 
@@ -270,11 +272,11 @@ def permutation_p_values(
 
 
 def measure_agreement(name: str, values: Int[Tensor, " samples"], cluster_ids: Int[Tensor, " samples"]) -> Agreement:
-    """Say how far the clusters follow the classes or an attribute.
+    """Measure the agreement of the clusters with the classes or an attribute.
 
     Args:
-        name: What the values are.
-        values: Class of each sample, or its value of the attribute.
+        name: ``class``, or the name of the attribute.
+        values: Class or attribute value of each sample.
         cluster_ids: Cluster of each sample.
     """
     pairs, counts = torch.stack([cluster_ids, values], dim=1).unique(dim=0, return_counts=True)
@@ -302,7 +304,7 @@ def _silhouettes(
 def _loss(
     right: Tensor, labels: Tensor, others: Tensor, is_other: Tensor, num_classes: int
 ) -> tuple[float | None, tuple[float, float] | None]:
-    """Return how much lower the accuracy of some samples is than that of their classes at home, with its interval."""
+    """Return how much lower the accuracy of ``others`` is than where their classes are the main class, and its CI."""
     num = torch.bincount(labels[others], minlength=num_classes).double()
     at_home = torch.bincount(labels[~is_other], minlength=num_classes).double()
     if not bool(others.any()) or bool((at_home[num > 0] == 0).any()):
@@ -310,13 +312,13 @@ def _loss(
     right_at_home = torch.bincount(labels[~is_other & right], minlength=num_classes).double()
     shares = num / num.sum()
     home = (shares * right_at_home / at_home.clamp(min=1)).sum().item()
-    # As many samples of one class would say as much.
+    # The effective number of samples behind the weighted mean.
     num_home = 1 / (shares.square() / at_home.clamp(min=1)).sum().item()
     num_others, num_right = int(others.sum()), int(right[others].sum())
     here = num_right / num_others
     low_here, high_here = wilson_interval(num_right, num_others)
     low_home, high_home = wilson_interval(home * num_home, num_home)
-    # Newcombe 1998, Statistics in Medicine 17, 873-890, method 10: from the intervals of the two.
+    # Newcombe 1998, Statistics in Medicine 17, 873-890, method 10: combines the two Wilson intervals.
     low = home - here - ((home - low_home) ** 2 + (high_here - here) ** 2) ** 0.5
     high = home - here + ((high_home - home) ** 2 + (here - low_here) ** 2) ** 0.5
     return home - here, (low, high)

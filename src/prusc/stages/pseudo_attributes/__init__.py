@@ -1,1 +1,1 @@
-"""What stands in for the spurious attribute that nobody labelled."""
+"""Pseudo-attributes: stand-ins for the spurious attribute, which has no labels."""

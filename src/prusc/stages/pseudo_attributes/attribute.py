@@ -1,4 +1,4 @@
-"""The pseudo-attribute: what stands in for the spurious attribute that nobody labelled."""
+"""The pseudo-attribute, a stand-in for the spurious attribute, which has no labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from prusc.stages.pseudo_attributes.clustering import Clustering
 
 @dataclass(frozen=True, eq=False)
 class AttributeValues:
-    """The pseudo-attribute of the samples of one split.
+    """Values of the pseudo-attribute for the samples of one split.
 
     Attributes:
-        ids: Its value for each sample.
-        margins: How far each sample is from the border between two values, see `Clustering.measure_margins`.
+        ids: Value of each sample.
+        margins: Distance of each sample from the border between two values; see `Clustering.measure_margins`.
         similarities: Cosine similarity of each sample to the centre of its cluster: how typical it is.
-        finer_ids: Cluster of each sample in the ERM network, where ``debiasing_set.final_clusters`` asks for it.
+        finer_ids: Cluster of each sample in the ERM network, if ``debiasing_set.final_clusters`` is set.
     """
 
     ids: Int[Tensor, " samples"]
@@ -28,11 +28,11 @@ class AttributeValues:
 
 @dataclass(frozen=True, eq=False)
 class PseudoAttribute:
-    """A pseudo-attribute and the evidence for it. Everything after it (cells, draws, judges) sees only this.
+    """A pseudo-attribute and the clustering it comes from; the later stages see nothing else.
 
     Attributes:
-        clustering: Of the training split, with the figures of every number of clusters that was tried.
-        splits: Its values in the splits ``train`` and ``val``.
+        clustering: Clustering of the training split, with a trial for each number of clusters.
+        splits: Values in the splits ``train`` and ``val``.
     """
 
     clustering: Clustering
@@ -40,10 +40,10 @@ class PseudoAttribute:
 
     @property
     def num_values(self) -> int:
-        """How many values it has."""
+        """Number of values."""
         return self.clustering.num_clusters
 
     @property
     def mirrors_network(self) -> bool:
-        """Whether it comes from a network that has learned the classes; then its errors follow the predictions."""
+        """Whether the clustered network had learned the classes; then clusters follow its predictions."""
         return self.clustering.structure != "untrained"

@@ -1,4 +1,4 @@
-"""Clusters as pseudo-attribute: cosine k-means over the representations of all classes together."""
+"""Clusters as pseudo-attribute: cosine k-means on the representations of all classes together."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,11 +23,11 @@ Structure = Literal["strong", "reasonable", "weak", "untrained"]
 
 @dataclass(frozen=True)
 class ClusterCountTrial:
-    """What one number of clusters gave.
+    """Quality of the clusters for one value of K.
 
     Attributes:
         num_clusters: K.
-        silhouette: Mean cosine silhouette in [-1, 1], on a sample; ``None`` if it was not computed.
+        silhouette: Mean cosine silhouette in [-1, 1], on a random subset; ``None`` if it is not defined.
         inertia: Mean squared distance to the nearest centre on the unit sphere.
     """
 
@@ -38,16 +38,16 @@ class ClusterCountTrial:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Clustering:
-    """Clusters and their centres, which also assign samples that were not clustered.
+    """Clusters of samples and their centres, which can assign further samples.
 
     Attributes:
         cluster_ids: Cluster of each clustered sample, in ``[0, num_clusters)``.
         centres: Unit vectors.
-        trials: The figures of every number of clusters that was tried.
-        structure: How far clusters stand apart that are more than the classes, in the words of Kaufman and Rousseeuw;
-            ``untrained`` if the network whose representations these are had yet to learn the classes, for then the
-            clusters cut across these however far they stand apart.
-        margins: Of each clustered sample, see `measure_margins`.
+        trials: One entry per number of clusters that was tried.
+        structure: How well clusters are separated when there are more of them than classes, in the terms of Kaufman and
+            Rousseeuw. ``untrained`` if the clustered network had not learned the classes yet; then the clusters cut
+            across the classes at any separation.
+        margins: Margin of each clustered sample; see `measure_margins`.
     """
 
     cluster_ids: Int[Tensor, " samples"]
@@ -67,16 +67,16 @@ class Clustering:
 
     @property
     def num_clusters(self) -> int:
-        """How many clusters there are."""
+        """Number of clusters."""
         return len(self.centres)
 
     @property
     def untrained(self) -> bool:
-        """Whether the network that was clustered had yet to learn the classes."""
+        """Whether the clustered network had not learned the classes yet."""
         return self.structure == "untrained"
 
     def assign(self, representations: Float[Tensor, "others dim"]) -> Int[Tensor, " others"]:
-        """Return the nearest centre, by cosine similarity, of each representation."""
+        """Return the nearest centre of each representation, by cosine similarity."""
         return nearest_centres(representations, self.centres)
 
     def similarities(
@@ -88,10 +88,10 @@ class Clustering:
     def measure_margins(
         self, representations: Float[Tensor, "others dim"], cluster_ids: Int[Tensor, " others"]
     ) -> Float[Tensor, " others"]:
-        """Return by how much the centre of its cluster is more similar to each representation than any other centre.
+        """Return each sample's similarity to its own centre, minus the similarity to the nearest other centre.
 
-        Near 0 a sample is at the border between two clusters. It is negative where another centre is nearer, as
-        clusters that come from elsewhere allow, and 0 if there is one cluster alone.
+        A margin near 0 means that the sample lies at the border between two clusters. With given cluster ids a margin
+        can be negative: another centre is nearer. With a single cluster all margins are 0.
         """
         return measure_margins(representations, cluster_ids, self.centres)
 
@@ -104,24 +104,24 @@ def cluster_representations(
     generator: torch.Generator | None = None,
     option: str = "clustering.num_clusters",
 ) -> Clustering:
-    """Cluster representations by their direction.
+    """Cluster representations by cosine similarity.
 
     Args:
-        representations: Any scale; zero vectors have no direction and are refused if there are no others.
-        config: K, and the candidates for it; the defaults if ``None``.
-        num_classes: So many clusters, or fewer, may stand apart because the classes do. ``None``: as many as the
-            network has outputs, or 1 for a tensor.
-        generator: Decides the starts of k-means; that of seed 0 if ``None``.
-        option: Which setting to lower where there are fewer representations than clusters.
+        representations: Any scale, because only directions matter.
+        config: K, or the candidates for K; the defaults if ``None``.
+        num_classes: Number of classes. Up to this many clusters can be separated by class alone, so they are no
+            evidence of further structure. ``None``: the number of logits, or 1 for a tensor.
+        generator: Source of the starts of k-means; seed 0 if ``None``.
+        option: Setting that an error message recommends to lower.
 
     Returns:
-        The clustering of the given or chosen K.
+        The clustering for the given or chosen K.
 
     Raises:
         DataError: If there are fewer distinct directions than clusters.
 
     References:
-        Kaufman and Rousseeuw 1990, "Finding Groups in Data", for what a silhouette says about the structure.
+        Kaufman and Rousseeuw 1990, "Finding Groups in Data": thresholds of the silhouette.
 
     Example:
         >>> import torch, prusc
@@ -137,7 +137,7 @@ def cluster_representations(
         representations = representations.values
     num_classes = num_classes or 1
     unit = F.normalize(representations.double(), dim=1).numpy()
-    # Directions that differ in the last digits only would give k-means empty clusters.
+    # Directions that differ only by rounding would give k-means empty clusters.
     num_distinct = len(np.unique(unit.round(6), axis=0))
     given = config.num_clusters
     wanted = config.candidates if given is None else (given,)
@@ -145,10 +145,10 @@ def cluster_representations(
     if not possible:
         raise DataError(
             f"clustering into {min(wanted)} clusters needs as many distinct representations; {len(unit)} samples have "
-            f"{num_distinct}: lower {option}, or look for a network that maps all images to one point"
+            f"{num_distinct}: lower {option}, or check whether the network maps all images to one point"
         )
     if given is not None:
-        # Whether anything stands apart is a property of the representations, not of the K that somebody asks for.
+        # The structure belongs to the representations, so it must not depend on the given K.
         possible += [k for k in config.candidates if k <= num_distinct and k != given]
     seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
     order = torch.randperm(len(unit), generator=generator)[: config.silhouette_samples].numpy()
@@ -165,8 +165,8 @@ def cluster_representations(
         trials.append(ClusterCountTrial(k, silhouette, float(fitted.inertia_) / len(unit)))
     beyond_classes = [trial for trial in trials if trial.num_clusters > num_classes] or trials
     structure = _name_structure(max(map(_silhouette_or_less, beyond_classes)), config)
-    # Where nothing stands far apart, many small clusters are the safer way to find what differs.
-    # Fewer clusters than classes put classes together that have shortcuts of their own.
+    # Without strong structure, many small clusters are more likely to isolate a shortcut.
+    # Fewer clusters than classes would merge classes whose shortcuts differ.
     enough = [trial for trial in trials if trial.num_clusters >= num_classes] or trials
     best = max(enough, key=_silhouette_or_less).num_clusters if structure == "strong" else max(possible)
     chosen = given or best
@@ -177,7 +177,7 @@ def cluster_representations(
 
 
 def describe_structure(structure: str) -> str:
-    """Say in words what the structure of clusters is."""
+    """Return the structure of clusters in words."""
     return "clusters of the untrained network" if structure == "untrained" else f"{structure} structure"
 
 
@@ -203,7 +203,7 @@ def measure_margins(
     cluster_ids: Int[Tensor, " samples"],
     centres: Float[Tensor, "clusters dim"],
 ) -> Float[Tensor, " samples"]:
-    """Return how far each representation is from the border of its cluster; see `Clustering.measure_margins`."""
+    """Return the margin of each representation; see `Clustering.measure_margins`."""
     if len(centres) == 1:
         return torch.zeros(len(cluster_ids))
     similarities = F.normalize(representations, dim=1) @ centres.T

@@ -1,4 +1,4 @@
-"""A pseudo-attribute from elsewhere: cluster ids in a CSV file."""
+"""A given pseudo-attribute: cluster ids from a CSV file."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from prusc.stages.pseudo_attributes.clustering import Clustering, measure_margin
 
 
 def given_clustering(representations: Float[Tensor, "samples dim"], cluster_ids: Int[Tensor, " samples"]) -> Clustering:
-    """Make a clustering from cluster ids that come from elsewhere; a cluster's centre is its mean direction.
+    """Make a clustering from given cluster ids; the centre of a cluster is its mean direction.
 
     Args:
-        representations: Of the samples, any scale.
-        cluster_ids: Cluster of each sample, at least 0; ids that nobody has are closed up.
+        representations: One per sample, on any scale.
+        cluster_ids: Cluster of each sample, at least 0; unused ids are removed by renumbering.
 
     Returns:
-        The clustering, its structure taken as strong; its ids are those given, closed up.
+        The clustering, with the renumbered ids and the structure ``strong``.
     """
     distinct, closed = cluster_ids.unique(return_inverse=True)
     unit = F.normalize(representations, dim=1)
@@ -33,17 +33,17 @@ def read_cluster_csv(path: Path, labels: Tensor) -> Tensor:
     """Read the clusters of the training split from a CSV file with columns ``index``, ``label``, ``cluster_assign``.
 
     Args:
-        path: One row per sample, in any order; rows whose column ``split`` is not ``train`` are passed over.
-        labels: Class of each training sample, compared with the file's.
+        path: One row per sample, in any order; rows whose column ``split`` is not ``train`` are ignored.
+        labels: Class of each training sample, compared with the column ``label``.
 
     Returns:
         Cluster of each training sample.
 
     Raises:
-        DataError: If a column or row is missing, doubled or wrong.
+        DataError: If the file cannot be read, or a column or row is missing, repeated or wrong.
     """
     try:
-        # As text, so that an error shows a cell as the file has it.
+        # As text, so that an error message quotes a cell exactly.
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise DataError(f"cluster file {path} cannot be read as CSV: {str(error).splitlines()[0]}") from error
@@ -61,8 +61,8 @@ def read_cluster_csv(path: Path, labels: Tensor) -> Tensor:
         if bad.any():
             first = int(bad.to_numpy().argmax())
             raise DataError(
-                f"cluster file {path}, row {rows[first]}, column {name!r}: {table[name].iloc[first]!r} is no whole "
-                "number of at least 0"
+                f"cluster file {path}, row {rows[first]}, column {name!r}: {table[name].iloc[first]!r} is not a "
+                "whole number of at least 0"
             )
         columns[name] = torch.tensor(numbers.to_numpy(dtype="int64"))
     index, given = columns["index"], columns["label"]
@@ -76,7 +76,7 @@ def read_cluster_csv(path: Path, labels: Tensor) -> Tensor:
         first = int(differing.nonzero()[0, 0])
         raise DataError(
             f"cluster file {path}, row {rows[first]}: label {int(given[first])} for sample {int(index[first])}, whose "
-            f"class is {int(labels[index[first]])}; was the file made for other data?"
+            f"class is {int(labels[index[first]])}; use a file made for these data"
         )
     cluster_ids = torch.empty(len(labels), dtype=torch.long)
     cluster_ids[index] = columns["cluster_assign"]

@@ -1,4 +1,4 @@
-"""Infer the pseudo-attribute of the training and the validation split from representations."""
+"""Infer the pseudo-attribute of the training and validation samples from representations."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,15 +21,15 @@ def infer_attribute(
     generator: torch.Generator,
     is_untrained: bool = False,
 ) -> PseudoAttribute:
-    """Take the clusters of a network's representations for the pseudo-attribute.
+    """Use the clusters of a network's representations as pseudo-attribute.
 
     Args:
         seen: Representations of the splits ``train`` and ``val``.
         config: Number of clusters, or the candidates for it.
         num_classes: Number of classes.
-        generator: Decides the starts of k-means.
-        is_untrained: Whether the network had yet to learn the classes. Then its clusters cut across these, however far
-            they stand apart.
+        generator: Source of the starts of k-means.
+        is_untrained: Whether the network has not learned the classes yet. Then its clusters cut across the classes at
+            any separation.
 
     Raises:
         DataError: See `cluster_representations`.
@@ -41,7 +41,7 @@ def infer_attribute(
 def take_given_attribute(
     seen: Mapping[str, Float[Tensor, "samples dim"]], train_ids: Int[Tensor, " train"]
 ) -> PseudoAttribute:
-    """Take ids from elsewhere for the pseudo-attribute; validation samples belong to the nearest mean direction.
+    """Use given ids as pseudo-attribute; validation samples get the cluster with the nearest mean direction.
 
     Args:
         seen: Representations of the splits ``train`` and ``val``.
@@ -59,15 +59,15 @@ def add_finer_ids(
     num_classes: int,
     generator: torch.Generator,
 ) -> PseudoAttribute:
-    """Add the clusters of the ERM network, which split each cell further where samples are drawn.
+    """Add clusters of the ERM network, which split each cell of the de-biasing set further.
 
     Args:
-        attribute: Of another network, or of this one.
-        seen: Representations of the ERM network of the splits ``train`` and ``val``.
-        config: How clusters are made.
-        num_clusters: How many.
+        attribute: The pseudo-attribute, from this network or another one.
+        seen: Representations of the ERM network, of the splits ``train`` and ``val``.
+        config: Settings of the clustering.
+        num_clusters: Number of clusters.
         num_classes: Number of classes.
-        generator: Decides the starts of k-means.
+        generator: Source of the starts of k-means.
     """
     clustering = cluster_representations(
         seen["train"],

@@ -1,1 +1,1 @@
-"""Who judges candidates, and what is chosen."""
+"""Judges score the candidates, and the choice follows from their scores."""

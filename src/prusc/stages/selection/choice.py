@@ -1,4 +1,4 @@
-"""Stage 9: choose among what was tried, and say whether the choice is better than the ERM network."""
+"""Stage 9: choose among the candidates, and decide whether the choice is better than the ERM network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ JudgedT = TypeVar("JudgedT", bound=Judged)
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """The best of each family: ``erm``, the controls, and ``subnetwork``, which is what is handed back.
+    """The chosen candidate of each family: ``erm``, the controls, and ``subnetwork``, the chosen network.
 
     Attributes:
-        candidates: The chosen one of each family; of ``subnetwork`` the ERM network if nothing was gained.
-        networks: The same as networks.
-        predictions: Theirs for the validation and the test split; see `Candidate.val_logits`.
-        verdict: Whether anything was gained.
-        judged_by: Who decided: ``cells``, ``classes`` or ``groups``.
-        scores: What that judge thinks of every candidate, by name.
-        cells: Accuracy of the ERM network and of what is handed back, on the validation samples that judge.
+        candidates: By family; ``subnetwork`` holds the ERM network if no candidate is better.
+        networks: Their networks, by family.
+        predictions: Their predictions on the validation and test splits; see `Candidate.val_logits`.
+        verdict: Whether a candidate is better than the ERM network; if not, why.
+        judged_by: Kind of the judge that decided: ``cells``, ``classes`` or ``groups``.
+        scores: Scores of all candidates by that judge, by name.
+        cells: Accuracy of the ERM network and of the chosen network per cell, on the validation samples that judge.
     """
 
     candidates: Mapping[str, Candidate]
@@ -37,15 +37,18 @@ class Choice:
 
 
 def order_judges(judges: Sequence[Judge], dense: Sequence[Candidate]) -> tuple[Judge, ...]:
-    """Let the classes judge first where a new head of the whole network serves them better than the ERM network.
+    """Let the classes judge first if a new head of the whole network is better for them than the ERM network.
 
-    Then the threshold of the ERM network is wrong for the classes, as an imbalance makes it, and the network knows more
-    than it uses. Otherwise whatever serves the classes as well as the ERM network does so by the same shortcut, and the
-    cells must judge.
+    Then the decision boundary of the ERM network is wrong for the classes, for example because they are imbalanced, and
+    its representations hold more than it uses. Otherwise a candidate that equals the ERM network on the classes uses
+    the same shortcut, so the cells must judge.
 
     Args:
-        judges: The cells first, if there are any.
+        judges: The cells first, if they judge.
         dense: Candidates without a mask, the ERM network first.
+
+    Returns:
+        The judges in the order in which they are asked.
     """
     heads = [candidate for candidate in dense if candidate.kind == "head"]
     first, *others = judges
@@ -59,24 +62,24 @@ def order_judges(judges: Sequence[Judge], dense: Sequence[Candidate]) -> tuple[J
 def choose_networks(
     context: CandidateContext, judges: Sequence[Judge], dense: Sequence[Candidate], masked: Sequence[Candidate]
 ) -> Choice:
-    """Choose by the first judge that finds something better than the ERM network; if none does, by the first one.
+    """Choose by the first judge that finds a candidate better than the ERM network; if none does, by the first judge.
 
-    A judge looks at everything first, then at the heads of the whole network alone.
+    Each judge considers all candidates, then only the heads of the whole network.
 
     Args:
-        context: What the candidates were made with; makes the chosen ones again.
-        judges: In their order.
+        context: What the candidates were made from; it makes the networks of the chosen ones.
+        judges: In the order in which they are asked.
         dense: Candidates without a mask, the ERM network first.
-        masked: Those with one.
+        masked: Candidates with a mask.
 
     Returns:
-        The choice; without controls only that of ``erm`` and ``subnetwork``.
+        The choice; without controls only the families ``erm`` and ``subnetwork``.
     """
     erm = dense[0]
     families: dict[str, Sequence[Candidate]] = {
         name: [c for c in dense if c.kind == kind] for kind, name in DENSE_FAMILIES.items()
     }
-    # The plainest first: what needed no training before what did.
+    # The plainest first: candidates without training before those with training.
     heads = families["last_layer"]
     tried = [*heads, *sorted(masked, key=lambda candidate: candidate.kind == "weights")]
     families["subnetwork"] = tried
@@ -110,9 +113,9 @@ def choose_networks(
 def _find_better(
     erm: Candidate, tried: Sequence[Candidate], heads: Sequence[Candidate], judges: Sequence[Judge]
 ) -> tuple[Judge, Sequence[Candidate], Verdict]:
-    """Return who decides, among which candidates, and the verdict."""
+    """Return the judge that decides, the candidates it decides among, and the verdict."""
     for judge in judges:
-        # Cells may prefer a mask that is as good as a new head and no better than ERM: then the heads are left.
+        # Cells may prefer a mask that ties with a new head but is no better than ERM; then try the heads alone.
         for members in (tried, heads):
             if members and judge.is_better(erm, judge.choose(members), tried):
                 return judge, members, "improved"
@@ -120,19 +123,18 @@ def _find_better(
 
 
 def choose_setting(judges: Sequence[Judge], before: Judged, tried: Sequence[JudgedT]) -> tuple[Judge, JudgedT]:
-    """Choose among the settings of a remedy: by the first judge whose choice is better than the ERM network.
+    """Choose among the settings of a remedy, by the first judge whose choice is better than the ERM network.
 
-    If there is none, the classes choose: a gain in the cells that nobody can tell from chance must not be paid for with
-    the accuracy of everybody.
+    If there is none, the classes choose. A gain in the cells that may be chance must not cost average accuracy.
 
     Args:
         judges: The cells before the classes.
         before: The ERM network.
-        tried: The settings of the remedy. They are in no order of plainness; of equals the first, the published one, is
-            chosen.
+        tried: The settings of the remedy, in no order of plainness. Of equal ones the first is chosen, which is the
+            published one.
 
     Returns:
-        Who chose, and what.
+        The judge that chose, and the chosen setting.
     """
     ordered = judges if judges[0].is_always_first else judges[::-1]
     for judge in ordered:

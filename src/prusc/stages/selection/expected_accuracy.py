@@ -1,4 +1,4 @@
-"""How often a network should be right in a cell, by what the cell's cluster does to the other classes."""
+"""The accuracy expected in a cell, from how the cell's cluster shifts the logits of other classes."""
 
 import torch
 from jaxtyping import Float, Int
@@ -8,23 +8,22 @@ from torch import Tensor
 def expected_accuracies(
     logits: Float[Tensor, "samples classes"], labels: Int[Tensor, " samples"], cluster_ids: Int[Tensor, " samples"]
 ) -> Float[Tensor, " samples"]:
-    """Say how often a network should be right in each sample's cell (class x cluster), without looking at the cell.
+    """Estimate the accuracy in each sample's cell (class x cluster) without using the samples of that cell.
 
-    The cell that contradicts a shortcut is small, and its accuracy says more about the handful of samples in it than
-    about the network. But what its cluster does to a network shows on the other classes, which have many samples there:
-    it moves their logits by so much, in the mean, against samples of the same class in other clusters. The samples of
-    the cell's class that lie in other clusters, moved by as much, stand in for the cell. A network without the shortcut
-    is not moved. Where the shift differs between the classes, as for samples that were learned by heart, the
-    expectation is wrong; it is a prior, which the cell's own samples overrule once there are enough of them.
+    A cell that contradicts a shortcut is small, so its measured accuracy is noisy. But the other classes have many
+    samples in its cluster. The mean shift of their logits, against samples of the same class in other clusters, shows
+    the effect of the cluster. We add this shift to the logits of the cell's class in other clusters, and take their
+    accuracy. A network without the shortcut shows no shift. The estimate is wrong if the shift differs between classes,
+    as for memorised samples. So it serves as a prior, which the cell's own samples outweigh once there are enough.
 
     Args:
-        logits: Of the network.
+        logits: Logits of the network.
         labels: Class of each sample.
         cluster_ids: Cluster of each sample.
 
     Returns:
-        For each sample the expected accuracy of its cell, in [0, 1]. Where a class lies in one cluster alone, or no
-        other class lies both in the cluster and outside, it is the accuracy of the class.
+        The expected accuracy of each sample's cell, in [0, 1]. It is the accuracy of the class if the class lies in a
+        single cluster, or if no other class lies both inside and outside the cluster.
     """
     values = logits.double()
     right = (logits.argmax(dim=1) == labels).double()

@@ -1,6 +1,6 @@
-"""Who judges candidates: the cells, the classes or (to compare) the true groups of a validation split.
+"""Judges score candidates: by cells, by classes or (for comparison) by the true groups of the validation split.
 
-One interface, `Judge`; PruSC's candidates and the settings of every other remedy are judged by the same objects.
+All implement `Judge`. The same judges choose among PruSC's candidates and among the settings of other remedies.
 docs/concepts/who-judges.md explains them.
 """
 
@@ -32,20 +32,20 @@ from prusc.stages.selection.scores import (
 Verdict = Literal["improved", "no-shortcut", "shortcut-only"]
 
 DENSE = "dense"
-"""Base name of the network without a mask."""
+"""Base name of candidates without a mask."""
 
 
 @runtime_checkable
 class Judged(Protocol):
-    """What a judge looks at: one candidate network."""
+    """What a judge needs to know of a candidate."""
 
     @property
     def base_name(self) -> str:
-        """Name of the network that it was made of: ``dense``, or that of its mask."""
+        """Name of its base network: ``dense``, or ``mask@`` and a step."""
 
     @property
     def val_logits(self) -> Float[Tensor, "val classes"]:
-        """Its logits on the whole validation split; of samples that it was fitted on, those of fits without them."""
+        """Its logits on the whole validation split; cross-fitted if its head was fitted there."""
 
 
 JudgedT = TypeVar("JudgedT", bound=Judged)
@@ -53,13 +53,13 @@ JudgedT = TypeVar("JudgedT", bound=Judged)
 
 @dataclass(frozen=True, eq=False)
 class Judge(ABC):
-    """One way to compare networks on the validation samples that judge.
+    """Compares networks on the validation samples that judge.
 
     Attributes:
-        indices: Which samples of the validation split judge.
+        indices: Positions of these samples in the validation split.
         cells: Class and pseudo-attribute of these samples.
         groups: Pseudo-groups of these samples.
-        config: How much chance is allowed.
+        config: Tolerance, significance level and strength of the prior.
     """
 
     indices: Int[Tensor, " samples"]
@@ -68,9 +68,9 @@ class Judge(ABC):
     config: SelectionConfig
 
     kind: ClassVar[str]
-    """What judges: ``cells``, ``classes`` or ``groups``."""
+    """``cells``, ``classes`` or ``groups``."""
     is_always_first: ClassVar[bool] = False
-    """Whether no other judge may be asked before this one."""
+    """Whether this judge is always asked first."""
 
     @abstractmethod
     def score(self, candidate: Judged) -> SelectionScore:
@@ -78,12 +78,12 @@ class Judge(ABC):
 
     @abstractmethod
     def is_better(self, before: Judged, chosen: Judged, tried: Sequence[Judged]) -> bool:
-        """Decide whether the network that this judge chose is better than the ERM network.
+        """Decide whether the chosen candidate is better than the ERM network.
 
         Args:
             before: The ERM network.
-            chosen: One of those that were tried.
-            tried: All of them: the more were tried, the more luck the best one has had.
+            chosen: The candidate that this judge chose.
+            tried: All candidates; the best of many is better by chance, so their number matters.
         """
 
     @abstractmethod
@@ -91,22 +91,22 @@ class Judge(ABC):
         """Choose the plainest candidate that is as good as the best one.
 
         Args:
-            candidates: At least one; of each base network the plainest first.
-            by_plainness: Whether the order of the candidates means anything; if not, the best one is chosen.
+            candidates: At least one; within each base network the plainest first.
+            by_plainness: Whether the candidates are ordered by plainness. If not, the best one is chosen.
         """
 
     def explain_no_gain(self, before: Judged) -> Verdict:
-        """Say why nothing was better than the ERM network.
+        """Return the verdict if no candidate is better than the ERM network.
 
         Returns:
-            ``shortcut-only`` if it does worse than guessing on some pseudo-group, else ``no-shortcut``.
+            ``shortcut-only`` if the ERM network is worse than guessing on some pseudo-group, else ``no-shortcut``.
         """
         worst = self.groups.mean(self.right(before)).min().item()
         return "shortcut-only" if worst < 1 / len(self.labels.unique()) else "no-shortcut"
 
     @property
     def tolerance(self) -> float:
-        """How many standard errors below the best score count as no difference."""
+        """Number of standard errors below the best score that count as no difference."""
         return self.config.tolerance
 
     @property
@@ -119,7 +119,7 @@ class Judge(ABC):
         return candidate.val_logits[self.indices]
 
     def right(self, candidate: Judged) -> Bool[Tensor, " samples"]:
-        """Return which samples that judge a candidate classifies right."""
+        """Return True for each judging sample that a candidate predicts correctly."""
         return self.logits(candidate).argmax(dim=1) == self.labels
 
 
@@ -135,17 +135,17 @@ class ClassJudge(Judge):
         return SelectionScore(accuracies.mean().item(), variances.sum().sqrt().item() / len(accuracies))
 
     def is_better(self, before: Judged, chosen: Judged, tried: Sequence[Judged]) -> bool:
-        """Ask that the mean rose, and that of the best candidate by more than its standard error.
+        """Require a higher mean, and that the best candidate exceeds the ERM network by its standard error.
 
-        The chosen one was not picked for its luck, so no bound for the luckiest of all is asked of it.
+        The plainest candidate is chosen, not the best one, so no correction for the number of candidates is needed.
         """
         best = max((self.score(candidate) for candidate in tried), key=lambda score: score.score)
         return self.score(before).score < min(self.score(chosen).score, best.score - best.error)
 
     def choose(self, candidates: Sequence[JudgedT], *, by_plainness: bool = True) -> JudgedT:
-        """Choose the plainest base network first, and then the plainest network that was made of it.
+        """Choose the plainest base network, then its plainest candidate.
 
-        A heavily pruned network must not decide how strongly the head of the whole one is regularised.
+        So candidates of a heavily pruned network do not affect the choice of ``l2`` for the whole network.
         """
         tolerance = self.tolerance if by_plainness else 0.0
         of_base: dict[str, list[JudgedT]] = {}
@@ -159,12 +159,12 @@ class ClassJudge(Judge):
 class WorstGroupJudge(Judge):
     """Judges by the lowest smoothed accuracy over the pseudo-groups.
 
-    Clusters that mirror what the network learned miss part of the shortcut. A new head of the whole network can serve
-    the cells that were found and keep the shortcut for the rest. So masked networks go first.
+    Clusters of a network that has learned the classes miss part of the shortcut. A new head of the whole network can
+    improve the cells that were found and keep the shortcut elsewhere. So masked networks are preferred.
     """
 
     whole_network_first: ClassVar[bool] = False
-    """Whether the whole network goes before masked ones that are as good."""
+    """Whether the whole network is preferred to masked ones within the tolerance."""
 
     def score(self, candidate: Judged) -> SelectionScore:
         """Return the lowest smoothed accuracy."""
@@ -173,10 +173,9 @@ class WorstGroupJudge(Judge):
         return SelectionScore(smoothed[worst].item(), errors[worst].item())
 
     def is_better(self, before: Judged, chosen: Judged, tried: Sequence[Judged]) -> bool:
-        """Ask that the lowest smoothed accuracy rose, and so did the mean over the cells.
+        """Require a higher lowest smoothed accuracy, and a significantly higher mean over the cells.
 
-        The mean has to rise by more than the luckiest of so many candidates would by chance (Bonferroni's bound,
-        one-sided).
+        The test of the mean is one-sided, with Bonferroni's correction for the number of candidates.
         """
         lowest = [self.smooth(candidate)[0].min().item() for candidate in (before, chosen)]
         rise, error = mean_rise(self.right(before), self.right(chosen), self.groups)
@@ -184,8 +183,8 @@ class WorstGroupJudge(Judge):
         return lowest[1] > lowest[0] and rise > num_errors * error
 
     def choose(self, candidates: Sequence[JudgedT], *, by_plainness: bool = True) -> JudgedT:
-        """Choose the best of the bases that go first, if it is as good as the best of all."""
-        # Of equal scores the order is that of the bases.
+        """Choose the best candidate of the preferred bases, if it is within the tolerance of the best of all."""
+        # Ties keep the order of the bases.
         bases = dict.fromkeys(candidate.base_name for candidate in candidates)
         scored = [(c, self.score(c)) for base in bases for c in candidates if c.base_name == base]
         scored.sort(key=lambda one: (self._goes_last(one[0]), -one[1].score))
@@ -198,35 +197,35 @@ class WorstGroupJudge(Judge):
     def smooth(self, candidate: Judged) -> tuple[Float[Tensor, " groups"], Float[Tensor, " groups"]]:
         """Return the smoothed accuracy of each pseudo-group and its standard error.
 
-        An accuracy is shrunk towards the mean over the pseudo-groups that conflict, or over those that do not.
+        Each is shrunk towards the mean over the conflicting pseudo-groups, or over the others.
         """
         right = self.right(candidate)
         return smooth_accuracies(right, mean_of_sides(right, self.groups), self.groups, self.config.prior_strength)
 
 
 class CellJudge(WorstGroupJudge):
-    """Judges by the cells (class x pseudo-attribute), put together in two for each class."""
+    """Judges by the cells (class x pseudo-attribute), merged to two pseudo-groups per class."""
 
     kind = "cells"
 
 
 class GroupJudge(WorstGroupJudge):
-    """Judges by the true groups, to compare with what cannot be known."""
+    """Judges by the true groups, for comparison with judges that know no group labels."""
 
     kind = "groups"
 
     @property
     def tolerance(self) -> float:
-        """None: who knows the groups takes the best."""
+        """0: with true groups the best candidate is chosen."""
         return 0.0
 
 
 class UntrainedCellJudge(WorstGroupJudge):
-    """Judges by cells of a network that had yet to learn the classes.
+    """Judges by cells of a network that had not learned the classes yet.
 
-    Such cells are no mirror of what the ERM network learned: they hide no shortcut. So this judge is always asked
-    first, and a mask has to be worth what it costs. A small cell is shrunk towards the accuracy that the cluster's
-    effect on the other classes predicts, see `expected_accuracies`.
+    Such cells do not depend on what the ERM network learned, so they do not hide its shortcut. So this judge is always
+    asked first, and the whole network is preferred to a mask within the tolerance. The accuracy of a cell is shrunk
+    towards the accuracy expected from how its cluster shifts the logits of other classes; see `expected_accuracies`.
     """
 
     kind = "cells"
@@ -234,9 +233,9 @@ class UntrainedCellJudge(WorstGroupJudge):
     whole_network_first = True
 
     def score(self, candidate: Judged) -> SelectionScore:
-        """Return the lowest lower bound: the smoothed accuracy less ``tolerance`` standard errors.
+        """Return the lowest lower bound: the smoothed accuracy minus ``tolerance`` standard errors.
 
-        Of two networks, the one that is known to serve every pseudo-group is better than one that is only predicted to.
+        So a measured accuracy counts more than an expected one.
         """
         smoothed, errors = self.smooth(candidate)
         bounds = smoothed - self.config.tolerance * errors
@@ -244,9 +243,9 @@ class UntrainedCellJudge(WorstGroupJudge):
         return SelectionScore(bounds[worst].item(), errors[worst].item())
 
     def is_better(self, before: Judged, chosen: Judged, tried: Sequence[Judged]) -> bool:
-        """Ask that the lowest smoothed accuracy rose by more than ``tolerance`` standard errors of the difference.
+        """Require that the lowest smoothed accuracy rose by over ``tolerance`` standard errors of the difference.
 
-        How many were tried is of no account: the accuracies rest on more than a handful of samples.
+        The number of candidates does not matter, because the expected accuracies rest on many samples.
         """
         del tried
         (old, old_error), (new, new_error) = (
@@ -256,7 +255,7 @@ class UntrainedCellJudge(WorstGroupJudge):
         return new - old > self.config.tolerance * hypot(old_error, new_error)
 
     def smooth(self, candidate: Judged) -> tuple[Float[Tensor, " groups"], Float[Tensor, " groups"]]:
-        """Return the accuracy of each pseudo-group, shrunk towards the predicted one, and its standard error."""
+        """Return the accuracy of each pseudo-group, shrunk towards the expected one, and its standard error."""
         expected = expected_accuracies(self.logits(candidate), self.labels, self.cells.attribute_ids)
         means = self.groups.mean(expected)
         return smooth_accuracies(self.right(candidate), means, self.groups, self.config.prior_strength)
@@ -270,14 +269,14 @@ def make_judges(
     indices: Int[Tensor, " samples"],
     group_ids: Int[Tensor, " val"] | None = None,
 ) -> tuple[Judge, ...]:
-    """Return who judges: the cells and the classes, or one of them, or the true groups.
+    """Return the judges of a rule: cells and classes, classes only, or the true groups.
 
     Args:
-        cells: Of the whole validation split.
-        attribute: Where its structure is weak, the cells are no judge.
-        config: The rule.
-        indices: The validation samples that judge.
-        group_ids: Group of each validation sample; read by the rule ``validation-groups`` alone.
+        cells: Cells of the whole validation split.
+        attribute: With weak structure the cells do not judge.
+        config: The rule, and the settings of the judges.
+        indices: Positions of the validation samples that judge.
+        group_ids: Group of each validation sample; only the rule ``validation-groups`` reads it.
 
     Returns:
         At least one judge; the cells before the classes.

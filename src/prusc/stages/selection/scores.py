@@ -1,4 +1,4 @@
-"""Pseudo-groups of a validation split, and the scores of a network on them."""
+"""Pseudo-groups of validation samples, and the scores of a network on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from prusc.stages.cells import Cells
 
 @dataclass(frozen=True, eq=False)
 class PseudoGroups:
-    """Groups of validation samples that stand in for the true groups: pairs of cells, the classes, or the groups.
+    """Groups of validation samples that judge: merged cells, the classes, or the true groups.
 
     Attributes:
         ids: Pseudo-group of each sample.
-        sizes: Samples per pseudo-group.
-        num_cells: Cells that each of them puts together.
-        conflicting: Which of them hold samples whose class is rarer in their cluster than among all samples.
+        sizes: Number of samples of each pseudo-group.
+        num_cells: Number of cells that each of them merges.
+        conflicting: Whether its samples conflict: their class is rarer in their cluster than among all samples.
     """
 
     ids: Int[Tensor, " samples"]
@@ -37,10 +37,10 @@ class PseudoGroups:
 
 @dataclass(frozen=True)
 class SelectionScore:
-    """What a judge thinks of one network.
+    """Score of one network by one judge.
 
     Attributes:
-        score: In [0, 1]; what it is depends on the judge.
+        score: An accuracy; which one depends on the judge. Higher is better.
         error: Its standard error.
     """
 
@@ -50,14 +50,14 @@ class SelectionScore:
 
 @dataclass(frozen=True)
 class CellAccuracy:
-    """A cell (class x cluster) of the validation split, before and after.
+    """Accuracy in a cell (class x cluster) of the validation split, before and after.
 
     Attributes:
         label: Class.
         cluster: Cluster.
-        num_samples: Validation samples that judge; at least 1.
+        num_samples: Number of validation samples that judge, at least 1.
         before: Accuracy of the ERM network in [0, 1].
-        after: Accuracy of the chosen network.
+        after: Accuracy of the chosen network in [0, 1].
     """
 
     label: int
@@ -68,16 +68,16 @@ class CellAccuracy:
 
 
 def pair_cells(cells: Cells) -> PseudoGroups:
-    """Put the cells of each class together in two: those that conflict with their cluster, and those that do not.
+    """Merge the cells of each class to two pseudo-groups: cells that conflict with their cluster, and the others.
 
-    A cell conflicts if its class is rarer in its cluster than among all samples. One by one such cells are small: the
-    accuracy of a handful of samples says more about these samples than about the network.
+    A cell conflicts if its class is rarer in its cluster than among all samples. Single conflicting cells are small, so
+    their accuracies are noisy.
     """
     labels, cluster_ids = cells.labels, cells.attribute_ids
     counts = torch.zeros(int(labels.max()) + 1, int(cluster_ids.max()) + 1, dtype=torch.float64)
     counts.index_put_((labels, cluster_ids), torch.ones(len(labels), dtype=torch.float64), accumulate=True)
     expected = counts.sum(dim=1, keepdim=True) * counts.sum(dim=0) / len(labels)
-    # Sums of products: a cell that is just as frequent as expected must not fall on this side or that by rounding.
+    # Rounding must not decide for a cell that is exactly as frequent as expected.
     conflicting = counts < expected - 1e-9
     keys = 2 * labels + conflicting[labels, cluster_ids]
     distinct, ids, sizes = keys.unique(return_inverse=True, return_counts=True)
@@ -86,7 +86,7 @@ def pair_cells(cells: Cells) -> PseudoGroups:
 
 
 def number_groups(group_ids: Int[Tensor, " samples"]) -> PseudoGroups:
-    """Take the classes, or the true groups, for pseudo-groups."""
+    """Use the classes, or the true groups, as pseudo-groups."""
     _, ids, sizes = group_ids.unique(return_inverse=True, return_counts=True)
     return PseudoGroups(ids, sizes, torch.ones_like(sizes), torch.zeros_like(sizes, dtype=torch.bool))
 
@@ -94,15 +94,15 @@ def number_groups(group_ids: Int[Tensor, " samples"]) -> PseudoGroups:
 def measure_cells(
     before: Int[Tensor, " samples"], after: Int[Tensor, " samples"], cells: Cells
 ) -> tuple[CellAccuracy, ...]:
-    """Compare two networks cell by cell.
+    """Return the accuracies of two networks in each cell.
 
     Args:
         before: Predictions of the ERM network.
         after: Predictions of the chosen network.
-        cells: Of the same samples.
+        cells: Cells of the same samples.
 
     Returns:
-        The cells that have samples, cluster by cluster, the largest of each cluster first.
+        The non-empty cells, ordered by cluster, within a cluster the largest first.
     """
     found = []
     for cluster, label in torch.stack([cells.attribute_ids, cells.labels], dim=1).unique(dim=0).tolist():
@@ -118,18 +118,18 @@ def smooth_accuracies(
     pseudo_groups: PseudoGroups,
     prior_strength: float,
 ) -> tuple[Float[Tensor, " groups"], Float[Tensor, " groups"]]:
-    """Shrink the accuracy of each pseudo-group towards a mean: the smaller the group, the more.
+    """Shrink the accuracy of each pseudo-group towards a prior mean; small groups are shrunk more.
 
-    The result is the mean of a beta distribution that began with ``prior_strength`` samples at that mean.
+    The result is the mean of a beta posterior, whose prior counts as ``prior_strength`` samples.
 
     Args:
         right: Whether each prediction is right.
-        means: What each pseudo-group is shrunk towards.
-        pseudo_groups: Of the same samples.
-        prior_strength: Number of samples that the mean counts for.
+        means: Prior mean of each pseudo-group.
+        pseudo_groups: Pseudo-groups of the same samples.
+        prior_strength: Number of samples that the prior counts as.
 
     Returns:
-        The accuracies, and their standard errors: the deviations of these distributions.
+        The accuracies, and their standard errors: the standard deviations of the posteriors.
     """
     strengths = pseudo_groups.sizes + prior_strength
     smoothed = (pseudo_groups.sum(right) + prior_strength * means) / strengths
@@ -137,7 +137,7 @@ def smooth_accuracies(
 
 
 def mean_of_sides(right: Bool[Tensor, " samples"], pseudo_groups: PseudoGroups) -> Float[Tensor, " groups"]:
-    """Return for each pseudo-group the mean accuracy over those that conflict, or over those that do not."""
+    """Return for each pseudo-group the mean accuracy over the conflicting ones, or over the others."""
     accuracies = pseudo_groups.mean(right)
     means = torch.empty_like(accuracies)
     for side in (pseudo_groups.conflicting, ~pseudo_groups.conflicting):
@@ -148,36 +148,36 @@ def mean_of_sides(right: Bool[Tensor, " samples"], pseudo_groups: PseudoGroups) 
 def mean_rise(
     before: Bool[Tensor, " samples"], after: Bool[Tensor, " samples"], pseudo_groups: PseudoGroups
 ) -> tuple[float, float]:
-    """Return by how much the mean accuracy over the cells rises, and its standard error.
+    """Return the rise of the mean accuracy over the cells, and its standard error.
 
-    Pseudo-groups count as often as they hold cells: otherwise many clusters would hide a gain in small cells behind the
-    cost in large ones.
+    Pseudo-groups are weighted by their number of cells. Otherwise, with many clusters, the cost in large cells would
+    hide a gain in small ones.
 
     Args:
         before: Whether each prediction of the ERM network is right.
-        after: Likewise of the other network.
-        pseudo_groups: Of the same samples.
+        after: Whether each prediction of the other network is right.
+        pseudo_groups: Pseudo-groups of the same samples.
     """
     difference = after.double() - before.double()
     mean, squares = pseudo_groups.mean(difference), pseudo_groups.mean(difference.square())
     shares = pseudo_groups.num_cells / pseudo_groups.num_cells.sum()
-    # Each group's mean has the variance of its samples; the groups are independent.
+    # Variance of a group's mean: that of its samples divided by their number; groups are independent.
     variances = (squares - mean.square()) / pseudo_groups.sizes.double()
     return (shares * mean).sum().item(), (shares.square() * variances).sum().sqrt().item()
 
 
 def find_plainest(scores: Sequence[SelectionScore], tolerance: float) -> int:
-    """Find the plainest network that is as good as the best one.
+    """Find the plainest network within the tolerance of the best one.
 
     Args:
-        scores: Of at least one network, the plainest first.
-        tolerance: How many standard errors of the best score count as no difference; with 0 the best one is chosen.
+        scores: Scores of at least one network, the plainest first.
+        tolerance: Number of standard errors of the best score that count as no difference; 0 finds the best one.
 
     Returns:
         Its index.
 
     References:
-        Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3, for the rule of one standard error.
+        Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3: the one-standard-error rule.
     """
     best = max(scores, key=lambda score: score.score)
     lowest = best.score - tolerance * best.error
