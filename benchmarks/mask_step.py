@@ -3,7 +3,7 @@ r"""What a step of mask learning costs: in plain training steps, in the public c
 Three variants of one step, on the same network, data, batch size and kind of optimiser (Adam, fused):
 
 * plain: an ordinary training step. Draw a batch, forward, cross-entropy, backward, Adam on all weights.
-* mask: `prusc.stages.mask_learning.mask_step`, the code that `learn_masks` runs. Draw the same way, sample a mask for
+* mask: `prusc.stages.mask_step.mask_step`, the code that `learn_masks` runs. Draw the same way, sample a mask for
   every weight, forward, cross-entropy and contrastive loss over all pairs, backward, sparsity gradient, Adam on all
   logits.
 * per anchor: the public code's scheme as it should have been. After the forward pass of the batch, two more for every
@@ -53,7 +53,7 @@ from prusc.models.build import build_model
 from prusc.models.calls import call_model, to_device
 from prusc.models.head import RepresentationTap, find_head
 from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set
-from prusc.stages.mask_learning import mask_optimizer, mask_step, sparsity_gradient
+from prusc.stages.mask_step import mask_optimizer, mask_step, sparsity_gradient
 
 NUM_CLASSES, NUM_CLUSTERS, NUM_IMAGES = 2, 8, 512
 TRANSFORM = InputTransform(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

@@ -16,7 +16,8 @@ from prusc.masks import BinaryMask, MaskedModel
 from prusc.masks.gumbel_sigmoid import _uniform_like
 from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set
-from prusc.stages.mask_learning import LearnedMasks, learn_masks, mask_step, sparsity_gradient, sparsity_term
+from prusc.stages.mask_learning import LearnedMasks, learn_masks
+from prusc.stages.mask_step import mask_step
 from tests.networks import (
     NUM_CLASSES,
     TRANSFORM,
@@ -147,36 +148,6 @@ def test_every_setting_has_a_say(settings: dict[str, Any]) -> None:
         learn(randomise(ConvNet()), convolution_split(), **settings),
     )
     assert not same_masks(base.final, other.final)
-
-
-@pytest.mark.parametrize("term", ["mean-probability", "sum-of-logits"])
-@pytest.mark.parametrize("weight", [0.0, 0.7])
-def test_the_gradient_of_the_sparsity_term_equals_that_of_autograd(weight: float, term: str) -> None:
-    masked = MaskedModel(randomise(ConvNet()))
-    chosen = config(sparsity=weight, sparsity_term=term)
-    source = generator(1)
-    for logits in masked.mask_logits:
-        logits.data = 3 * torch.randn(logits.shape, generator=source)
-    slopes = [torch.randn(logits.shape, generator=source) for logits in masked.mask_logits]
-
-    def backward() -> None:
-        for logits in masked.mask_logits:
-            logits.grad = None
-        sum((logits * slope).sum() for logits, slope in zip(masked.mask_logits, slopes, strict=True)).backward()
-
-    with sparsity_gradient(masked, chosen):
-        backward()
-    twins = {str(i): logits.detach().clone().requires_grad_() for i, logits in enumerate(masked.mask_logits)}
-    expected = reference.sparsity_term(twins, chosen)
-    assert sparsity_term(masked, chosen).item() == pytest.approx(expected.item(), rel=1e-5)
-    (weight * expected).backward()
-    for logits, slope, twin in zip(masked.mask_logits, slopes, twins.values(), strict=True):
-        assert twin.grad is not None
-        torch.testing.assert_close(logits.grad, slope + twin.grad)
-    # Once it is closed, a backward pass is an ordinary one again.
-    backward()
-    for logits, slope in zip(masked.mask_logits, slopes, strict=True):
-        torch.testing.assert_close(logits.grad, slope)
 
 
 def test_more_sparsity_prunes_more() -> None:

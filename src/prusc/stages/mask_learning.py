@@ -1,16 +1,10 @@
 """Stage 5: learn masks, with the weights frozen."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from prusc.config import MaskConfig
 from prusc.data.table import Split
@@ -18,15 +12,12 @@ from prusc.engine.batch_norm import synchronized_batch_norm
 from prusc.engine.display import describe_with_table
 from prusc.engine.feed import Feed, as_feed
 from prusc.engine.progress import ProgressOption, resolve_progress
-from prusc.engine.runtime import Runtime, global_randomness, stage_generator
-from prusc.engine.training import check_finite
+from prusc.engine.runtime import global_randomness, stage_generator
 from prusc.errors import ConfigError
-from prusc.losses import ContrastiveTerms, cluster_contrastive_terms
 from prusc.masks import BinaryMask, MaskedModel
-from prusc.masks.gumbel_sigmoid import row_chunks
-from prusc.models.calls import call_model
 from prusc.models.head import RepresentationTap, find_head
 from prusc.stages.debiasing_set import DebiasingSet
+from prusc.stages.mask_step import Contrast, MaskStepTerms, cluster_contrast, mask_optimizer, mask_step, sparsity_term
 
 
 @dataclass(frozen=True)
@@ -76,41 +67,6 @@ class LearnedMasks:
     def final(self) -> BinaryMask:
         """The mask of the last step."""
         return self.masks[max(self.masks)]
-
-
-class MaskStepTerms(NamedTuple):
-    """Loss terms of one step of mask learning, over the global batch and without gradients.
-
-    Attributes:
-        loss: Cross-entropy plus the weighted contrastive loss.
-        cross_entropy: In nats.
-        contrastive: In nats; 0 if ``beta`` is 0.
-        num_without_positives: Number of anchors that the contrastive loss left out.
-    """
-
-    loss: Float[Tensor, ""]
-    cross_entropy: Float[Tensor, ""]
-    contrastive: Float[Tensor, ""]
-    num_without_positives: Shaped[Tensor, ""]
-
-
-def cluster_contrast(
-    representations: Float[Tensor, "batch dim"],
-    labels: Int[Tensor, " batch"],
-    cluster_ids: Int[Tensor, " batch"],
-    config: MaskConfig,
-) -> ContrastiveTerms:
-    """Compute PruSC's contrastive loss with the temperature and negatives of the config."""
-    return cluster_contrastive_terms(
-        representations,
-        labels,
-        cluster_ids,
-        temperature=config.contrastive_temperature,
-        negatives=config.negatives,
-    )
-
-
-Contrast = Callable[[Tensor, Tensor, Tensor, MaskConfig], ContrastiveTerms]
 
 
 def learn_masks(
@@ -243,133 +199,3 @@ class _Record:
 
 def _even_steps(num_steps: int, count: int) -> set[int]:
     return {round(num_steps * (i + 1) / count) for i in range(count)}
-
-
-def mask_optimizer(masked: MaskedModel, config: MaskConfig) -> torch.optim.Optimizer:
-    """Return Adam on the mask logits.
-
-    Args:
-        masked: Its parameters are the mask logits.
-        config: Gives the learning rate.
-    """
-    # Unfused Adam allocates temporaries as large as the masks and takes several times as long.
-    fused = all(logits.device.type in ("cpu", "cuda") for logits in masked.mask_logits)
-    return torch.optim.Adam(masked.parameters(), lr=config.learning_rate, fused=fused)
-
-
-def mask_step(
-    masked: MaskedModel,
-    optimizer: torch.optim.Optimizer,
-    tap: RepresentationTap,
-    inputs: Any,
-    labels: Int[Tensor, " batch"],
-    cluster_ids: Int[Tensor, " batch"],
-    *,
-    config: MaskConfig,
-    runtime: Runtime,
-    step: int,
-    contrast: Contrast = cluster_contrast,
-) -> MaskStepTerms:
-    """Sample masks, run one batch forward and backward, and update the mask logits.
-
-    Args:
-        masked: In training mode; its mask logits are changed.
-        optimizer: Of the mask logits.
-        tap: On the head of the wrapped network.
-        inputs: This process's part of the batch, transformed and on the device.
-        labels: Class of each sample.
-        cluster_ids: Cluster of each sample.
-        config: Settings of mask learning.
-        runtime: Device and processes; the contrastive loss spans the parts of all processes.
-        step: Number of the step, for error messages.
-        contrast: As in `learn_masks`.
-
-    Returns:
-        The terms of the loss.
-
-    Raises:
-        TrainingError: If the loss is not finite.
-    """
-    # Before the forward pass, which uses the most memory: the old gradients are freed by then.
-    optimizer.zero_grad(set_to_none=True)
-    with runtime.autocast():
-        logits = call_model(masked, inputs)
-        cross_entropy = F.cross_entropy(logits.float(), labels)
-    contrastive, num_without = _contrastive(tap.take(), labels, cluster_ids, contrast, config, runtime)
-    loss = cross_entropy + config.beta * contrastive
-    mean_cross_entropy = runtime.average(cross_entropy)
-    mean_loss = mean_cross_entropy + config.beta * contrastive.detach()
-    check_finite(mean_loss, step - 1, "mask learning")
-    with sparsity_gradient(masked, config):
-        loss.backward()
-    runtime.average_gradients(masked.mask_logits)
-    optimizer.step()
-    return MaskStepTerms(mean_loss, mean_cross_entropy, contrastive.detach(), num_without)
-
-
-def sparsity_term(masked: MaskedModel, config: MaskConfig) -> Tensor:
-    """Return the sparsity term: the mean keep-probability, or the sum of the mask logits.
-
-    Args:
-        masked: The masked network.
-        config: ``sparsity_term`` names the term.
-
-    Returns:
-        The term, without its weight and without a gradient.
-    """
-    logits = [value.detach() for value in masked.mask_logits]
-    if config.sparsity_term == "sum-of-logits":
-        return torch.stack([value.sum() for value in logits]).sum()
-    return torch.stack([value.sigmoid().sum() for value in logits]).sum() / masked.num_masked
-
-
-@contextmanager
-def sparsity_gradient(masked: MaskedModel, config: MaskConfig) -> Iterator[None]:
-    """Inside the ``with`` block, ``backward`` adds the gradient of ``sparsity * sparsity_term`` to the mask logits.
-
-    The gradient has a closed form; through autograd it would need several copies of all masks. It is added right after
-    each logit's own gradient, while that is in the cache; a separate pass would take three times as long.
-
-    Args:
-        masked: The gradients of its mask logits are changed, of those that the loss depends on.
-        config: Names the term and its weight.
-
-    Yields:
-        Nothing.
-    """
-    add = partial(_add_sparsity_gradient, num_masked=masked.num_masked, config=config)
-    hooks = [logits.register_post_accumulate_grad_hook(add) for logits in masked.mask_logits if config.sparsity]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _add_sparsity_gradient(logits: Tensor, num_masked: int, config: MaskConfig) -> None:
-    assert logits.grad is not None, "the hook runs after the gradient is accumulated"
-    if config.sparsity_term == "sum-of-logits":
-        logits.grad.add_(config.sparsity)
-        return
-    for rows in row_chunks(logits):
-        probability = logits.detach()[rows].sigmoid()
-        # p - p * p is the derivative of the sigmoid.
-        slope = probability.addcmul_(probability, probability, value=-1)
-        logits.grad[rows].add_(slope, alpha=config.sparsity / num_masked)
-
-
-def _contrastive(
-    representations: Tensor,
-    labels: Tensor,
-    cluster_ids: Tensor,
-    contrast: Contrast,
-    config: MaskConfig,
-    runtime: Runtime,
-) -> tuple[Tensor, Tensor]:
-    """Return the contrastive loss over the pairs of the global batch, and the number of anchors left out."""
-    if config.beta == 0:
-        return representations.new_zeros((), dtype=torch.float32), torch.zeros((), device=runtime.device)
-    terms = contrast(
-        runtime.gather(representations.float()), runtime.gather(labels), runtime.gather(cluster_ids), config
-    )
-    return terms.loss, terms.num_without_positives
