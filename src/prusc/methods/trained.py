@@ -208,11 +208,14 @@ def _finish(
         evaluations=evaluations,
         seconds=stages.seconds,
     )
-    if session.folder is not None:
-        session.folder.write_csv("candidates.csv", _candidates_table(tried, judge, session))
-        session.folder.write_tensors("model.safetensors", chosen.state)
+
+    def write(folder: RunFolder, result: MethodResult) -> None:
+        folder.write_csv("candidates.csv", _candidates_table(tried, judge, session))
+        folder.write_tensors("model.safetensors", chosen.state)
         # Last of all: a folder that holds it is a finished run.
-        session.folder.write_json(METRICS, _to_dict(method, result, chosen, start, session))
+        folder.write_json(METRICS, _to_dict(method, result, chosen, start, session))
+
+    stages.write(result, write)
     return result
 
 

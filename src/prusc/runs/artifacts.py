@@ -252,7 +252,7 @@ def told_versions() -> dict[str, Any]:
 
 
 def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circumstances: Mapping[str, Any]) -> None:
-    """Write ``candidates.csv`` and, last of all files, ``metrics.json``.
+    """Write the chosen network, its mask, ``candidates.csv`` and, last of all files, ``metrics.json``.
 
     Args:
         folder: The run folder.
@@ -260,6 +260,8 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circ
         data: The data of the run.
         circumstances: Further entries of ``metrics.json`` about how the run was made.
     """
+    folder.write_tensors("mask.safetensors", result.mask.tensors)
+    folder.write_tensors("model.safetensors", result.model.state_dict())
     rows = []
     for candidate in result.candidates:
         row = {key: value for key, value in dataclasses.asdict(candidate).items() if key != "test"}

@@ -14,7 +14,7 @@ from prusc.engine.display import describe_with_table
 from prusc.engine.progress import ProgressOption
 from prusc.engine.runtime import stage_generator
 from prusc.runs.artifacts import data_to_dict, told_versions
-from prusc.runs.folder import FORMAT
+from prusc.runs.folder import FORMAT, RunFolder
 from prusc.runs.samples.exhibit import Exhibit
 from prusc.runs.samples.write import write_samples
 from prusc.runs.session import Session, open_session
@@ -102,13 +102,11 @@ def audit(
     start = start_run(session)
     with session.stages.timed("audit"):
         result, predictions = _look(session, start)
-        if session.runtime.broadcast(session.folder is not None):
-            write_samples(session.folder, _make_exhibit(result, predictions, start, session))
+        if session.stages.has_folder:
+            write_samples(session.stages.folder, _make_exhibit(result, predictions, start, session))
     num_suspects = sum(cluster.is_suspect for cluster in result.audit.clusters)
     session.log(f"audit: {result.audit.verdict}, {num_suspects} of {len(result.audit.clusters)} clusters are suspects")
-    if session.folder is not None:
-        session.folder.write_csv(IMAGES_FILE, result.images)
-        session.folder.write_json(AUDIT_FILE, _to_dict(result, session))
+    session.stages.write(result, partial(_write, session=session))
     session.runtime.barrier()
     return result
 
@@ -186,6 +184,11 @@ def _list_images(found: Audit, predictions: Tensor, data: Data) -> pd.DataFrame:
             ).sort_values(["is_right", "similarity"], ascending=[True, False], kind="stable")
         )
     return pd.concat(parts, ignore_index=True).drop(columns="is_right")
+
+
+def _write(folder: RunFolder, result: AuditResult, session: Session) -> None:
+    folder.write_csv(IMAGES_FILE, result.images)
+    folder.write_json(AUDIT_FILE, _to_dict(result, session))
 
 
 def _to_dict(result: AuditResult, session: Session) -> dict[str, Any]:

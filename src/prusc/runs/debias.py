@@ -221,11 +221,11 @@ def _finish(
     session: Session, start: Start, context: CandidateContext, judges: tuple[Judge, ...], tried: _Tried
 ) -> DebiasingResult:
     """Choose a network, evaluate it and write the results."""
-    data, folder = session.data, session.folder
+    data = session.data
     choice = choose_networks(context, judges, tried.dense, tried.masked)
     clusters = _audit(session, start, choice)
-    if session.runtime.broadcast(folder is not None):
-        write_samples(folder, _exhibit(session, start, choice, clusters))
+    if session.stages.has_folder:
+        write_samples(session.stages.folder, _exhibit(session, start, choice, clusters))
     chosen = choice.candidates["subnetwork"]
     session.log(f"chosen by {choice.judged_by}: {chosen.name}, density {chosen.mask.density:.2f}")
     session.log(f"verdict: {choice.verdict}: {VERDICT_TEXTS[choice.verdict]}")
@@ -251,13 +251,8 @@ def _finish(
         seconds=session.stages.seconds,
         config=session.config,
     )
-    if folder is not None:
-        folder.write_tensors("mask.safetensors", result.mask.tensors)
-        folder.write_tensors("model.safetensors", result.model.state_dict())
-        # Last of all, because metrics.json marks a finished run.
-        write_result(
-            folder, result, data, circumstances={**session.stages.circumstances, "given_in_python": session.given}
-        )
+    circumstances = {**session.stages.circumstances, "given_in_python": session.given}
+    session.stages.write(result, partial(write_result, data=data, circumstances=circumstances))
     return result
 
 

@@ -39,6 +39,16 @@ class Stages:
             self.peak_memory_mib = folder.read_json("stages/memory.json")
 
     @property
+    def has_folder(self) -> bool:
+        """Whether the run has a folder, asked in every process."""
+        return self.runtime.broadcast(self.folder is not None)
+
+    @property
+    def title(self) -> str:
+        """What errors call the run."""
+        return "this run" if self.folder is None else f"run folder {self.folder.path}"
+
+    @property
     def circumstances(self) -> dict[str, Any]:
         """How the run was made, beside its settings."""
         return {"num_processes": self.runtime.num_processes, "peak_memory_mib": self.peak_memory_mib}

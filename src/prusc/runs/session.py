@@ -46,11 +46,6 @@ class Session:
         return self.stages.runtime
 
     @property
-    def folder(self) -> RunFolder | None:
-        """The run folder. ``None`` if the run has none, and in all processes but the main one."""
-        return self.stages.folder
-
-    @property
     def feed(self) -> Feed:
         """The training split without augmentation; ``feed.of(split)`` returns the feed of another split."""
         crop_size = self.config.data_options.crop_size

@@ -129,8 +129,7 @@ def _train_or_load(session: Session) -> tuple[nn.Module, dict[int, State]]:
         and given is not None
         and any(not torch.equal(value, state[key].cpu()) for key, value in given.items())
     ):
-        where = "" if session.folder is None else f" {session.folder.path}"
-        raise RunFolderError(f"run folder{where} was begun with another network; name another folder or use force")
+        raise RunFolderError(f"{session.stages.title} was begun with another network; name another folder or use force")
     model.load_state_dict(state)
     if is_stored:
         session.log("erm: loaded from the run folder")
@@ -205,8 +204,9 @@ def _read_checkpoint(session: Session, epoch: int) -> State:
     """Read the state of an epoch that an earlier part of the run has trained."""
 
     def fail() -> dict[str, Tensor]:
-        where = "" if session.folder is None else f"{session.folder.path}: "
-        raise RunFolderError(f"{where}{_checkpoint_name(epoch)} is missing; start the run again with --force")
+        raise RunFolderError(
+            f"{session.stages.title} lacks {_checkpoint_name(epoch)}; start the run again with --force"
+        )
 
     return session.stages.make_or_read(fail, partial(_read_if_there, name=_checkpoint_name(epoch)))
 
