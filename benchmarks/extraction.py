@@ -30,6 +30,7 @@ from prusc.config import RuntimeConfig
 from prusc.data.images import ImageFiles
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
+from prusc.engine.feed import Feed
 from prusc.engine.runtime import Runtime
 from prusc.masks import module_modes
 from prusc.models.build import build_model
@@ -81,10 +82,11 @@ def measure(case: Case, arguments: argparse.Namespace, folder: Path) -> float:
     split = Split(inputs, torch.zeros(len(images), dtype=torch.long), None, tuple(map(str, range(len(images)))))
     model = runtime.place(build_model(case.model, NUM_CLASSES, generator=generator))
     head_name = find_head(model, TRANSFORM(images[:2]).to(runtime.device), NUM_CLASSES)
+    feed = Feed(split, TRANSFORM, runtime)
 
     variants = {
         "bare": bare_variant(model, images, runtime),
-        "extraction": lambda: extract_representations(model, head_name, split, TRANSFORM, runtime),
+        "extraction": lambda: extract_representations(model, feed, head_name=head_name),
     }
     seconds = interleave(variants, arguments.repeats, warmup=2)
     ratio = median_ratio(seconds, "bare", "extraction")

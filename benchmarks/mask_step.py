@@ -41,17 +41,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from prusc.config import DebiasingSetConfig, MaskConfig, RuntimeConfig
-from prusc.data.batches import take_inputs
+from prusc.config import MaskConfig, RuntimeConfig
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
+from prusc.engine.feed import Feed
 from prusc.engine.process import keep_freed_memory
 from prusc.engine.runtime import Runtime
 from prusc.engine.training import check_finite
 from prusc.masks import MaskedModel, module_modes
 from prusc.models.build import build_model
-from prusc.models.calls import call_model, to_device
+from prusc.models.calls import call_model
 from prusc.models.head import RepresentationTap, find_head
+from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set
 from prusc.stages.mask_learning import mask_optimizer, mask_step, sparsity_gradient
 
@@ -65,19 +66,21 @@ class Setting:
 
     model: nn.Module
     head_name: str
-    split: Split
+    feed: Feed
     debiasing_set: DebiasingSet
     config: MaskConfig
-    runtime: Runtime
     generator: torch.Generator
+
+    @property
+    def runtime(self) -> Runtime:
+        """Where everything is computed."""
+        return self.feed.runtime
 
     def draw_batch(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return inputs, labels and cluster ids: a batch, loaded as `learn_masks` loads it."""
-        device = self.runtime.device
         indices = self.debiasing_set.draw(self.config.batch_size, self.generator)
-        stored = take_inputs(self.split.inputs, indices)
-        inputs = TRANSFORM(to_device(stored, device, channels_last=self.runtime.config.channels_last))
-        return inputs, self.split.labels[indices].to(device), self.debiasing_set.cluster_ids[indices].to(device)
+        cluster_ids = self.debiasing_set.cells.attribute_ids[indices].to(self.runtime.device)
+        return self.feed.take(indices), self.feed.take_labels(indices), cluster_ids
 
     def mask_everything(self) -> tuple[MaskedModel, torch.optim.Optimizer]:
         """Return the masked network and the optimiser of its logits."""
@@ -97,18 +100,16 @@ def make_setting(arguments: argparse.Namespace, image_size: int) -> Setting:
     images = torch.randint(256, (NUM_IMAGES, 3, image_size, image_size), dtype=torch.uint8, generator=generator)
     labels = torch.arange(NUM_IMAGES) % NUM_CLASSES
     cluster_ids = torch.arange(NUM_IMAGES) // NUM_CLASSES % NUM_CLUSTERS
-    debiasing_set = build_debiasing_set(
-        labels, cluster_ids, num_classes=NUM_CLASSES, num_clusters=NUM_CLUSTERS, config=DebiasingSetConfig()
-    )
+    cells = Cells(labels, cluster_ids, num_classes=NUM_CLASSES, num_values=NUM_CLUSTERS)
+    split = Split(images, labels, None, tuple(map(str, range(NUM_IMAGES))))
     model = runtime.place(build_model(arguments.model, NUM_CLASSES, generator=generator))
     sample = TRANSFORM(images[:2]).to(runtime.device)
     return Setting(
         model=model,
         head_name=find_head(model, sample, NUM_CLASSES),
-        split=Split(images, labels, None, tuple(map(str, range(NUM_IMAGES)))),
-        debiasing_set=debiasing_set,
+        feed=Feed(split, TRANSFORM, runtime),
+        debiasing_set=build_debiasing_set(cells),
         config=MaskConfig(batch_size=arguments.batch_size, initial_logit=1.0, learning_rate=1e-2),
-        runtime=runtime,
         generator=generator,
     )
 

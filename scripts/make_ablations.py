@@ -11,7 +11,7 @@ can be trusted. All arms of a seed start from the same trained network, unless t
 import argparse
 import statistics
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,19 @@ import pandas as pd
 import torch
 from experiments import ROOT, Experiment, insert, mean_and_deviation, read_rows, run_all, table
 from safetensors.torch import load_file
+from torch import Tensor
 
 from prusc.config import RunConfig
 from prusc.data import Data, InputTransform
-from prusc.data.batches import take_inputs
+from prusc.engine.feed import Feed
 from prusc.engine.progress import SilentProgress
 from prusc.engine.runtime import Runtime
-from prusc.models.head import find_head
 from prusc.runs.folder import RunFolder
 from prusc.runs.inputs import build_run_model, load_run_data
-from prusc.stages.representations import extract_representations
-from prusc.stages.selection.judges import Answers, make_pseudo_groups, score_answers
+from prusc.stages.cells import Cells
+from prusc.stages.representations import predict
+from prusc.stages.selection.judges import CellJudge
+from prusc.stages.selection.scores import pair_cells
 
 ABLATIONS = ROOT / "docs" / "data" / "ablations.csv"
 SEEDS = (20, 21, 22)
@@ -91,6 +93,14 @@ def share_training(arm: Experiment, base: Experiment, out: Path) -> None:
         (folder.path / source.relative_to(base.folder(out))).hardlink_to(source)
 
 
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What an arm handed back, as a judge looks at it."""
+
+    base_name: str
+    val_logits: Tensor
+
+
 @cache
 def data_of(seed: int) -> Data:
     """Return the data that every arm of a seed has."""
@@ -109,13 +119,12 @@ def score_on_cells(arm: Experiment, base: Experiment, out: Path) -> float | None
     data = data_of(config.seed)
     model = build_run_model(config, data, None)
     model.load_state_dict(load_file(arm.folder(out) / "model.safetensors"))
-    transform = InputTransform(data.mean, data.std)
-    head_name = find_head(model, transform(take_inputs(data.train.inputs, torch.arange(2))), data.num_classes)
-    found = extract_representations(model, head_name, data.val, transform, Runtime(config.runtime))
+    feed = Feed(data.val, InputTransform(data.mean, data.std), Runtime(config.runtime))
     clusters = pd.read_csv(base.folder(out) / "clusters.csv")
     cluster_ids = torch.from_numpy(clusters[clusters.split == "val"].cluster_assign.to_numpy(copy=True))
-    groups = make_pseudo_groups(data.val.labels, cluster_ids)
-    return score_answers(Answers(found.predictions), data.val.labels, groups, config.selection).score
+    cells = Cells(data.val.labels, cluster_ids, num_classes=data.num_classes)
+    judge = CellJudge(torch.arange(len(cells)), cells, pair_cells(cells), config.selection)
+    return judge.score(Chosen("dense", predict(model, feed))).score
 
 
 def make_table(rows: pd.DataFrame) -> str:
