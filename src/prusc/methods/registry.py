@@ -40,6 +40,10 @@ class _Methods(Mapping[str, "Method"]):
         method: Method = getattr(import_module(f"prusc.methods.{module}"), attribute)
         return method
 
+    def __contains__(self, name: object) -> bool:
+        # Mapping would look the name up, and so import the remedy.
+        return name in _PLACES
+
     def __iter__(self) -> Iterator[str]:
         return iter(_PLACES)
 
