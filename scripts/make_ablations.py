@@ -3,9 +3,9 @@
     python scripts/make_ablations.py                # everything, in runs/ablations; finished runs are kept
     python scripts/make_ablations.py --tables-only  # the table alone, from docs/data/ablations.csv
 
-The seeds are none of those of docs/results.md. What a change is worth is judged by validation cells, as the choice
-within a run is, and for all arms by those of the defaults' clusters; the test figures stand beside, to see how far that
-can be trusted. All arms of a seed start from the same trained network, unless they change the training itself.
+The seeds differ from those of docs/results.md. Arms are compared by validation cells, like the candidates of a run; the
+clusters are those of the defaults for all arms. The test figures beside them show how reliable this comparison is. All
+arms of a seed start from the same ERM network, unless they change its training.
 """
 
 import argparse
@@ -82,20 +82,20 @@ def make_config(arm: str, seed: int) -> RunConfig:
 
 
 def share_training(arm: Experiment, base: Experiment, out: Path) -> None:
-    """Let an arm that does not change the training resume from the trained network of the base."""
+    """Let an arm resume from the ERM network of the base, unless the arm changes its training."""
     if arm.config.erm != base.config.erm or arm.folder(out).exists():
         return
     folder = RunFolder(arm.folder(out))
     folder.open(arm.config, force=False)
     (folder.path / "checkpoints").mkdir()
-    # The trained network comes last: with it the stage counts as finished.
+    # The ERM network comes last, because the stage counts as finished with it.
     for source in [*sorted(base.folder(out).glob("checkpoints/*")), base.folder(out) / "erm.safetensors"]:
         (folder.path / source.relative_to(base.folder(out))).hardlink_to(source)
 
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """What an arm handed back, as a judge looks at it."""
+    """The chosen network of an arm, in the form that a judge takes."""
 
     base_name: str
     val_logits: Tensor
@@ -103,15 +103,15 @@ class Chosen:
 
 @cache
 def data_of(seed: int) -> Data:
-    """Return the data that every arm of a seed has."""
+    """Return the data that all arms of a seed share."""
     return load_run_data(make_config(BASE, seed), SilentProgress())
 
 
 def score_on_cells(arm: Experiment, base: Experiment, out: Path) -> float | None:
-    """Judge what an arm chose by the cells of the defaults' clusters, those of the arm may be others.
+    """Score the chosen network of an arm on the cells of the defaults' clusters, which may differ from the arm's.
 
     Returns:
-        The score; ``None`` if the arm has learned from validation samples.
+        The score; ``None`` if the arm learned from validation samples.
     """
     config = arm.config
     if config.debiasing_set.split == "val":
@@ -128,7 +128,7 @@ def score_on_cells(arm: Experiment, base: Experiment, out: Path) -> float | None
 
 
 def make_table(rows: pd.DataFrame) -> str:
-    """Return one row per arm: score on validation cells, and test figures of what was chosen."""
+    """Return one row per arm: score on validation cells, and test figures of the chosen network."""
     of_arm = {arm: rows[rows.experiment == arm].sort_values("seed") for arm in ARMS}
     lines = []
     for arm, own in of_arm.items():
