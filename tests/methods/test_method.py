@@ -73,7 +73,10 @@ def test_missing_group_labels_are_refused_where_they_are_needed(needs: str, refu
         if name not in refused:
             method.check_groups(unknown)
             continue
-        with pytest.raises(ConfigError, match=rf"^method idle needs group labels of the {name} split, and 'stripes'"):
+        with pytest.raises(
+            ConfigError,
+            match=rf"^method idle needs group labels of the {name} split, but 'stripes' has no attributes there; name",
+        ):
             method.check_groups(unknown)
 
 
