@@ -1,12 +1,12 @@
-"""What a cell of a benchmark costs beyond the bare training loop of the same network.
+"""Overhead of a benchmark cell over a bare training loop of the same network.
 
-* bare: a training loop written out by hand, on images that lie ready in memory: batches drawn, normalised, forward,
-  cross-entropy, backward, AdamW, schedule; nothing else.
-* cell: `prusc.benchmark.work.run_task` on a cell of `prusc bench` that trains anew as long (class-balanced ERM): load
-  the data, take over the shared ERM and its clusters, train, predict both splits by both networks, choose, write.
+* bare: a hand-written training loop on images that are ready in memory: it draws and normalises batches, then forward,
+  cross-entropy, backward, AdamW and schedule.
+* cell: `prusc.benchmark.work.run_task` on a cell of `prusc bench` with an equally long training (class-balanced ERM).
+  It loads the data, takes over the shared ERM network and its clusters, trains, predicts, chooses and writes.
 
-Both in turn, in CPU seconds of one thread, so that what else runs on the machine counts little; `ratio_to_bare_loop` is
-the median over the rounds of the quotient cell over bare.
+Both run in turn and are measured in CPU seconds of one thread, on which other load has little influence.
+`ratio_to_bare_loop` is the median over the rounds of cell / bare.
 
     python benchmarks/bench_overhead.py
 """
@@ -31,7 +31,7 @@ from prusc.models.build import build_model
 
 
 def run_bare(data: Data, config: RunConfig) -> None:
-    """Train as the cell does, and do nothing else."""
+    """Train as long as the cell, without anything else."""
     erm = config.erm
     generator = torch.Generator().manual_seed(config.seed)
     model = build_model(config.model, data.num_classes, generator=generator)
@@ -54,7 +54,7 @@ def run_bare(data: Data, config: RunConfig) -> None:
 
 
 def run_cell(cell: Cell, out: Path, original: Path) -> None:
-    """Run the cell in a folder of its own, on the network that is there already."""
+    """Run the cell in a folder of its own, on the ERM network that exists already."""
     (out / cell.original_path.parent).mkdir(parents=True)
     (out / cell.original_path).symlink_to(original / cell.original_path)
     error = run_task(cell_task(cell, out), 1)

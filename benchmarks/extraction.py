@@ -1,14 +1,15 @@
-"""How fast representations are extracted, against the bare forward pass of the same network.
+"""Speed of extracting representations, against the bare forward pass of the same network.
 
-* bare: the network in evaluation and inference mode, called on float batches that lie ready in memory, results dropped.
-* extraction: `prusc.stages.representations.extract_representations` on the stored images: taking the batches (uint8, in
-  memory), moving and normalising them, the network, the tap at the head, representations and logits of the whole split.
+* bare: the network in evaluation and inference mode, on float batches that are ready in memory; results are dropped.
+* extraction: `prusc.stages.representations.extract_representations` on the stored images. It takes, moves and
+  normalises uint8 batches, runs the network, and keeps representations and logits of the whole split.
 
-Both see the same number of images in batches of the same size, in turn, round by round; `ratio_to_bare_forward` is the
-median over the rounds of the quotient of their rates (images per second), extraction over bare. It is that of the first
-case; the others are printed only. In the last one the images are JPEG files, decoded as they are needed by two loader
-processes: with as many cores as loader processes and threads together decoding takes its share of the same cores, so
-that case says what it costs, not what the loader adds.
+Both process the same number of images in batches of the same size, in turn, round by round. `ratio_to_bare_forward` is
+the rate of extraction divided by that of the bare pass (images per second), as median over the rounds. It is that of
+the first case; the others are only printed.
+
+In the last case the images are JPEG files, which two loader processes decode on demand. Decoding shares the cores with
+the network. So this case shows the cost of decoding, not that of the loader.
 
     python benchmarks/extraction.py
 """
@@ -30,6 +31,7 @@ from prusc.config import RuntimeConfig
 from prusc.data.images import ImageFiles
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
+from prusc.engine.feed import Feed
 from prusc.engine.runtime import Runtime
 from prusc.masks import module_modes
 from prusc.models.build import build_model
@@ -81,10 +83,11 @@ def measure(case: Case, arguments: argparse.Namespace, folder: Path) -> float:
     split = Split(inputs, torch.zeros(len(images), dtype=torch.long), None, tuple(map(str, range(len(images)))))
     model = runtime.place(build_model(case.model, NUM_CLASSES, generator=generator))
     head_name = find_head(model, TRANSFORM(images[:2]).to(runtime.device), NUM_CLASSES)
+    feed = Feed(split, TRANSFORM, runtime)
 
     variants = {
         "bare": bare_variant(model, images, runtime),
-        "extraction": lambda: extract_representations(model, head_name, split, TRANSFORM, runtime),
+        "extraction": lambda: extract_representations(model, feed, head_name=head_name),
     }
     seconds = interleave(variants, arguments.repeats, warmup=2)
     ratio = median_ratio(seconds, "bare", "extraction")
@@ -113,7 +116,7 @@ def bare_variant(model: nn.Module, images: Tensor, runtime: Runtime) -> Callable
 
 
 def write_jpegs(images: Tensor, folder: Path) -> tuple[Path, ...]:
-    """Write smooth images of four times the area, as photographs are larger than what a network takes."""
+    """Write smooth images of four times the area, because photographs are larger than the inputs of a network."""
     paths = []
     for index, image in enumerate(images):
         small = Image.fromarray(image[:, ::8, ::8].permute(1, 2, 0).contiguous().numpy())

@@ -1,18 +1,22 @@
-"""What the presets of full size need, estimated from steps measured here; no such run is made, and nothing on a GPU.
+"""Estimate time and memory of the full-size presets, from steps that are measured here on one CPU core.
 
-Measured: the seconds that one CPU core works (not those that pass, so that other work on the machine does not count) in
-a training step, a step of mask learning and an evaluation pass, and the most memory that PyTorch's allocator holds in
-each, at two small batch sizes (mask_step.py says how). Counted: the floating-point operations of a forward pass and of
-a forward and backward pass (a multiplication and an addition are two), and the images that each preset sends through
-the network, stage by stage. Estimated:
+No full-size run is made, and nothing runs on a GPU.
 
-* memory at another batch size: on the straight line through the two that were measured, since what a pass keeps grows
-  with the batch, and weights, gradients and optimiser do not. On a GPU cuDNN's workspaces, the CUDA context (some
-  hundred MiB) and the allocator's rounding come on top;
+Measured, at two small batch sizes: a training step, a step of mask learning and an evaluation pass. The time is CPU
+time, on which other load has little influence; the memory is the peak of PyTorch's allocator (see mask_step.py).
+
+Counted: the images that each stage of a preset sends through the network, and the floating-point operations of a
+forward pass and of a forward and backward pass. A multiplication and an addition count as two operations.
+
+Estimated:
+
+* memory at another batch size, on the straight line through the two measured sizes: activations grow with the batch,
+  weights, gradients and optimiser do not. A GPU needs more, for cuDNN's workspaces, the CUDA context (some hundred MiB)
+  and the allocator's rounding;
 * hours of one core: images times seconds per image at the larger of the two batch sizes;
-* hours elsewhere: operations divided by a rate that is assumed, not measured. A mask step is taken for a training step.
+* hours elsewhere: operations divided by an assumed rate. A mask step counts as a training step.
 
-Decoding is not counted: it runs beside the network, see loading.py.
+Decoding is not counted, because it runs beside the network; see loading.py.
 
     python benchmarks/full_size.py
 """
@@ -51,18 +55,18 @@ class Images:
 
 
 def count_images(config: RunConfig, num_train: int, num_val: int, num_test: int) -> Images:
-    """Count what the stages of a run do with a preset of the published kind: no head is refitted, one rate is tried."""
+    """Count the images of a run with a published preset, which refits no head and tries one learning rate."""
     finetune = config.finetune
     assert not finetune.head_l2
     assert config.masks.snapshots == 1
     trained = len(finetune.learning_rates) * finetune.steps * finetune.batch_size
-    # Networks that are judged: the original, the control and the masked one, before and after fine-tuning.
+    # Networks that are judged: the ERM network, the control and the masked one, before and after fine-tuning.
     judged = 2 + 2 * len(finetune.learning_rates)
     return Images(
         training=config.erm.epochs * num_train + 2 * trained,
         masks=config.masks.steps * config.masks.batch_size,
-        # For clusters and judges, then val and test of the original, the control and the chosen network. The 40 batches
-        # for the statistics of BatchNorm are left out.
+        # For clusters and judges, then val and test of the ERM network, the control and the chosen network. The 40
+        # batches for the statistics of BatchNorm are left out.
         evaluation=num_train + num_val + judged * num_val + 3 * (num_val + num_test),
     )
 
@@ -102,8 +106,8 @@ def measure(arguments: argparse.Namespace, batch_size: int) -> dict[str, tuple[f
             return step
 
         work()
-        # In the peak is what the variant makes of its own: a copy of the network, or mask logits, and the optimiser.
-        # Where there is no copy the network itself comes on top.
+        # The peak includes what the variant makes itself: a copy of the network or mask logits, and the optimiser.
+        # Without a copy, the network itself is added.
         weights = sum(tensor.nbytes for tensor in setting.model.state_dict().values())
         peak = peak_bytes(setting, work) + (0 if name == "training" else weights)
         step, seconds = make(setting), []

@@ -1,4 +1,4 @@
-"""Time several variants of one job against each other on a machine that is not quiet."""
+"""Time several variants of one job against each other on a busy machine."""
 
 import gc
 import statistics
@@ -9,18 +9,18 @@ from collections.abc import Callable, Mapping
 def interleave(variants: Mapping[str, Callable[[], object]], rounds: int, *, warmup: int = 3) -> dict[str, list[float]]:
     """Run every variant once per round, in turn, and return the seconds of each run by variant.
 
-    Whatever slows the machine for longer than a round slows all variants of that round alike, so the quotients of one
-    round can be trusted where the seconds cannot. Every second round goes backwards: nobody always follows the same
-    variant, with the caches as that one left them. The first runs, in which the allocator asks the system for memory
-    and oneDNN chooses its kernels, are not counted.
+    Other load that lasts longer than a round slows all variants of that round alike. So the ratios within a round are
+    reliable, even if the seconds are not. Every second round runs in reverse order, so that no variant always finds the
+    caches as the same other one left them. The first rounds are not counted, because the allocator then asks the system
+    for memory and oneDNN chooses its kernels.
 
     Args:
-        variants: What to run, by name; a run on a GPU has to wait for the end of its work.
-        rounds: How many runs of each are counted.
-        warmup: How many are not.
+        variants: Functions to run, by name. One that uses a GPU must wait for the end of its work.
+        rounds: Number of counted runs of each variant.
+        warmup: Number of runs before those.
 
     Returns:
-        ``rounds`` times for each variant.
+        Seconds of the ``rounds`` runs of each variant.
     """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(warmup + rounds):
@@ -35,7 +35,7 @@ def interleave(variants: Mapping[str, Callable[[], object]], rounds: int, *, war
 
 
 def median_ratio(seconds: Mapping[str, list[float]], numerator: str, denominator: str) -> float:
-    """Return the median of the quotients of the rounds."""
+    """Return the median over the rounds of the ratio of two variants."""
     return statistics.median(a / b for a, b in zip(seconds[numerator], seconds[denominator], strict=True))
 
 

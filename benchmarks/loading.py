@@ -1,16 +1,16 @@
-"""How fast images come, against how fast MobileNetV2 trains on them.
+"""Speed of loading images, against the speed of training MobileNetV2 on them.
 
-The images are ISIC's, in the folder that the environment variable PRUSC_DATA names (or `--data`), as files of
-200 x 150 pixels for networks of 96 px. Five variants, round by round:
+The images are those of ISIC, files of 200 x 150 pixels for networks of 96 px. They are in the folder that the
+environment variable PRUSC_DATA names, or in `--data`. Five variants run in turn, round by round:
 
-* training: forward, backward and AdamW on batches that lie ready in memory;
+* training: forward, backward and AdamW on batches that are ready in memory;
 * decoding: `prusc.data.images.load_images`, the threads that fill the memory before a run;
 * one by one: `prusc.data.batches.take_inputs` on files, as training takes data beyond the memory limit;
 * loader: `prusc.data.batches.iterate_batches` on files, with loader processes, as extraction takes such data;
 * memory: `prusc.data.batches.take_inputs` and the transform, in random order, as for decoded data that are kept.
 
-Nothing else runs while a variant does, so a ratio says how much faster than the training the images come where they
-have the cores for themselves; a loader that shares the cores with the training takes its share of them.
+Variants do not overlap. So a ratio tells how much faster than training the images arrive if loading has the cores to
+itself. A loader that shares the cores with the training slows it.
 
     PRUSC_DATA=... python benchmarks/loading.py
 """
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--num-workers", type=int, default=RuntimeConfig().num_workers)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--stickers", action="store_true", help="a sticker on every image, kept off the lesion")
+    parser.add_argument("--stickers", action="store_true", help="put a sticker on every image, off the lesion")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
 

@@ -1,4 +1,4 @@
-r"""What a step of mask learning costs: in plain training steps, in the public code's scheme, and in memory.
+r"""Time and memory of a mask learning step, against a plain training step and the public code's scheme.
 
 Three variants of one step, on the same network, data, batch size and kind of optimiser (Adam, fused):
 
@@ -6,19 +6,19 @@ Three variants of one step, on the same network, data, batch size and kind of op
 * mask: `prusc.stages.mask_step.mask_step`, the code that `learn_masks` runs. Draw the same way, sample a mask for
   every weight, forward, cross-entropy and contrastive loss over all pairs, backward, sparsity gradient, Adam on all
   logits.
-* per anchor: the public code's scheme as it should have been. After the forward pass of the batch, two more for every
-  anchor, one of its positives (its class, another cluster) and one of its negatives (its cluster, another class), with
-  the gradient. Each forward pass samples masks anew, as any call of a masked network does. Every anchor's graph is
-  freed before the next anchor's is built; all at once would need several gigabytes.
+* per anchor: the public code's scheme, with the gradient that it lacks. After the forward pass of the batch come two
+  more for every anchor: one of its positives (its class, another cluster), one of its negatives (its cluster, another
+  class). Each forward pass samples new masks, as any call of a masked network does. The graph of each anchor is freed
+  before the next one is built, because all graphs together would need several gigabytes.
 
-The variants run in turn, round by round, and a ratio is the median of the ratios of the rounds.
+The variants run in turn, round by round. A ratio is the median over the rounds.
 
-Memory: `extra_bytes_per_weight_byte` is the peak of what PyTorch's allocator holds during mask learning (making the
-masks and the optimiser, then steps), minus the peak during forward and backward passes of the frozen network, with no
-weight gradients and no optimiser, on the same batch; divided by the bytes of the masked weights. Both start with
-network and data in place. On a CPU every allocation and every release is taken from PyTorch's profiler, so the figure
-is exact and repeatable, which resident memory is not; on a GPU it is `torch.cuda.max_memory_allocated`. Not counted are
-oneDNN's own scratch pads, which do not depend on who holds the weights.
+Memory: `extra_bytes_per_weight_byte` is a difference of two peaks of PyTorch's allocator, divided by the bytes of the
+masked weights. The first peak is that of mask learning: making the masks and the optimiser, then steps. The second one
+is that of forward and backward passes of the frozen network on the same batch, without weight gradients or an
+optimiser. Both start with network and data in place. On a CPU, PyTorch's profiler reports every allocation and release,
+so the figure is exact and repeatable, unlike resident memory. On a GPU it is `torch.cuda.max_memory_allocated`. The
+scratch memory of oneDNN is not counted; it is equal in both.
 
     python benchmarks/mask_step.py
     python benchmarks/mask_step.py --device cuda --precision bf16-mixed --channels-last --scheme-repeats 0 \
@@ -33,7 +33,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler talks otherwise
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # keeps the profiler silent
 
 import torch
 from interleaved import describe, interleave, median_ratio
@@ -41,17 +41,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from prusc.config import DebiasingSetConfig, MaskConfig, RuntimeConfig
-from prusc.data.batches import take_inputs
+from prusc.config import MaskConfig, RuntimeConfig
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
+from prusc.engine.feed import Feed
 from prusc.engine.process import keep_freed_memory
 from prusc.engine.runtime import Runtime
 from prusc.engine.training import check_finite
 from prusc.masks import MaskedModel, module_modes
 from prusc.models.build import build_model
-from prusc.models.calls import call_model, to_device
+from prusc.models.calls import call_model
 from prusc.models.head import RepresentationTap, find_head
+from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set
 from prusc.stages.mask_step import mask_optimizer, mask_step, sparsity_gradient
 
@@ -61,23 +62,25 @@ TRANSFORM = InputTransform(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 @dataclass(frozen=True)
 class Setting:
-    """What all variants share."""
+    """Network, data and settings that all variants share."""
 
     model: nn.Module
     head_name: str
-    split: Split
+    feed: Feed
     debiasing_set: DebiasingSet
     config: MaskConfig
-    runtime: Runtime
     generator: torch.Generator
+
+    @property
+    def runtime(self) -> Runtime:
+        """Where everything is computed."""
+        return self.feed.runtime
 
     def draw_batch(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return inputs, labels and cluster ids: a batch, loaded as `learn_masks` loads it."""
-        device = self.runtime.device
         indices = self.debiasing_set.draw(self.config.batch_size, self.generator)
-        stored = take_inputs(self.split.inputs, indices)
-        inputs = TRANSFORM(to_device(stored, device, channels_last=self.runtime.config.channels_last))
-        return inputs, self.split.labels[indices].to(device), self.debiasing_set.cluster_ids[indices].to(device)
+        cluster_ids = self.debiasing_set.cells.attribute_ids[indices].to(self.runtime.device)
+        return self.feed.take(indices), self.feed.take_labels(indices), cluster_ids
 
     def mask_everything(self) -> tuple[MaskedModel, torch.optim.Optimizer]:
         """Return the masked network and the optimiser of its logits."""
@@ -97,18 +100,16 @@ def make_setting(arguments: argparse.Namespace, image_size: int) -> Setting:
     images = torch.randint(256, (NUM_IMAGES, 3, image_size, image_size), dtype=torch.uint8, generator=generator)
     labels = torch.arange(NUM_IMAGES) % NUM_CLASSES
     cluster_ids = torch.arange(NUM_IMAGES) // NUM_CLASSES % NUM_CLUSTERS
-    debiasing_set = build_debiasing_set(
-        labels, cluster_ids, num_classes=NUM_CLASSES, num_clusters=NUM_CLUSTERS, config=DebiasingSetConfig()
-    )
+    cells = Cells(labels, cluster_ids, num_classes=NUM_CLASSES, num_values=NUM_CLUSTERS)
+    split = Split(images, labels, None, tuple(map(str, range(NUM_IMAGES))))
     model = runtime.place(build_model(arguments.model, NUM_CLASSES, generator=generator))
     sample = TRANSFORM(images[:2]).to(runtime.device)
     return Setting(
         model=model,
         head_name=find_head(model, sample, NUM_CLASSES),
-        split=Split(images, labels, None, tuple(map(str, range(NUM_IMAGES)))),
-        debiasing_set=debiasing_set,
+        feed=Feed(split, TRANSFORM, runtime),
+        debiasing_set=build_debiasing_set(cells),
         config=MaskConfig(batch_size=arguments.batch_size, initial_logit=1.0, learning_rate=1e-2),
-        runtime=runtime,
         generator=generator,
     )
 
@@ -203,13 +204,13 @@ def anchor_losses(
 
 
 def synchronize(setting: Setting) -> None:
-    """Wait until a GPU has done what it was asked to do."""
+    """Wait until a GPU has finished its work."""
     if setting.runtime.device.type == "cuda":
         torch.cuda.synchronize()
 
 
 def peak_bytes(setting: Setting, work: Callable[[], object]) -> int:
-    """Return the most that PyTorch's allocator holds at once on behalf of some work, on top of what it holds before."""
+    """Return the peak bytes that PyTorch's allocator holds during some work, beyond those that it held before."""
     if setting.runtime.device.type == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -236,7 +237,7 @@ def measure_memory(setting: Setting, num_steps: int = 3) -> tuple[int, int, int]
     def frozen() -> None:
         for _ in range(num_steps):
             inputs, labels, _ = setting.draw_batch()
-            # Something has to want a gradient, or nothing would be kept for the backward pass.
+            # Without any gradient to compute, nothing would be kept for the backward pass.
             inputs.requires_grad_()
             with setting.runtime.autocast():
                 loss = F.cross_entropy(call_model(setting.model, inputs).float(), labels)
@@ -253,7 +254,7 @@ def measure_memory(setting: Setting, num_steps: int = 3) -> tuple[int, int, int]
     wanted = [parameter.requires_grad for parameter in setting.model.parameters()]
     setting.model.requires_grad_(False)
     try:
-        # The first run of a kernel may allocate what stays for all later ones.
+        # The first run of a kernel may allocate memory that it keeps.
         frozen(), mask_learning()
         with module_modes(setting.model, True):
             frozen_peak = peak_bytes(setting, frozen)

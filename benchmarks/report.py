@@ -1,8 +1,8 @@
 """Time and memory of the report: of the demo's run, and of a run with 160,000 samples made from arrays.
 
-Each report is made by the command, in a process of its own: the time is that of the whole command, the imports too, the
-memory the most that the process held. The page of the large run, whose map has 5,000 points, is then opened in
-chromium: how long until all is drawn, until the map answers to being pointed at, and until it is coloured anew.
+Each report is written by the command, in a process of its own. The time is that of the whole command with its imports;
+the memory is the peak of the process. Then chromium opens the page of the large run, whose map has 5,000 points. We
+measure the time until everything is drawn, until the map answers to the mouse, and until it is coloured again.
 
     python benchmarks/report.py
 """
@@ -123,14 +123,16 @@ def measure_page(page_path: Path, num_hovers: int) -> dict[str, float]:
         f"a map of {len(places)} points: open and drawn in {opened:.0f} ms; pointed at {num_hovers} times, on the "
         f"screen after {found['hover_median_ms']} ms (median; worst {found['hover_worst_ms']}, "
         f"{100 * found['hover_within_100_ms']:.1f} % within 100), of which the script {found['answer_median_ms']}; "
-        f"coloured anew in {found['recolour_median_ms']} ms (median of {len(colours)})"
+        f"coloured again in {found['recolour_median_ms']} ms (median of {len(colours)})"
     )
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--demo", type=Path, default=ROOT / "runs" / "demo", help="left out if there is none")
+    parser.add_argument(
+        "--demo", type=Path, default=ROOT / "runs" / "demo", help="run folder of the demo; skipped if it does not exist"
+    )
     parser.add_argument("--num-samples", type=int, default=160_000)
     parser.add_argument("--num-hovers", type=int, default=200)
     arguments = parser.parse_args()

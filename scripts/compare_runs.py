@@ -1,4 +1,4 @@
-"""Whether two versions of prusc leave the same run folders: every file byte for byte, but for times and versions.
+"""Check that two versions of prusc write the same run folders, byte for byte except for times and versions.
 
     python scripts/compare_runs.py before/runs after/runs
 
@@ -18,14 +18,14 @@ from typing import Any
 
 _VOLATILE_KEYS = {"seconds", "peak_memory_mib", "versions", "prusc"}
 _VOLATILE_COLUMNS = {"seconds", "cost"}
-# What pages and cards say of times, memory and versions.
+# Times, memory and versions in the text of pages and cards.
 _VOLATILE_TEXT = re.compile(
     r"\d[\d.,]* (s|min|h|MiB|GiB)\b|\d+ min \d+ s|[\d.]+(\+cpu|\+cu\d+)|\d{4}-\d\d-\d\d[T ][\d:+Z-]*"
 )
 
 
 def main() -> None:
-    """Compare and print what differs."""
+    """Compare the folders and print the differences."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def compare(before: Path, after: Path) -> str:
-    """Return how a file differs; empty if it does not."""
+    """Return how a file differs; an empty text if it does not."""
     for path in (before, after):
         if not path.is_file():
             return f"missing in {path.parent}"
@@ -61,7 +61,7 @@ def compare(before: Path, after: Path) -> str:
 
 
 def steady_content(path: Path) -> str | bytes:
-    """Return what has to be the same in two runs."""
+    """Return the content of a file that must be equal in two runs."""
     if path.suffix == ".json":
         return json.dumps(without_volatile(json.loads(path.read_text("utf-8"))), indent=1)
     if path.suffix == ".csv":

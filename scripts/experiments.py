@@ -28,25 +28,25 @@ class Experiment:
     """One setting with one seed.
 
     Attributes:
-        name: What the rows are called.
-        config: Every setting, the seed among them.
+        name: Name of the rows.
+        config: Every setting, including the seed.
     """
 
     name: str
     config: RunConfig
 
     def folder(self, out: Path) -> Path:
-        """Return where the run is written."""
+        """Return the run folder."""
         return out / re.sub(r"[^\w.]+", "-", self.name).strip("-") / f"seed-{self.config.seed}"
 
 
 def run_all(experiments: Sequence[Experiment], out: Path, workers: int) -> None:
-    """Run what has not been run yet, some at a time; a run that fails stops the rest.
+    """Run the experiments that are not finished, several at a time; a failed run stops the others.
 
     Args:
-        experiments: What to run.
-        out: Parent of the run folders; a finished one is not run again, an unfinished one is resumed.
-        workers: How many run at once; they share the cores.
+        experiments: Experiments to run.
+        out: Parent of the run folders. An unfinished run is resumed.
+        workers: Number of runs at a time; they share the cores.
     """
     threads = str(max(1, (os.cpu_count() or 1) // workers))
     todo = [e for e in experiments if not (e.folder(out) / "metrics.json").is_file()]
@@ -69,10 +69,10 @@ def run_all(experiments: Sequence[Experiment], out: Path, workers: int) -> None:
 
 
 def read_rows(experiments: Iterable[Experiment], out: Path) -> pd.DataFrame:
-    """Return one row per run and network: what was chosen and its figures on the test split.
+    """Return one row per run and network: the chosen candidate and its figures on the test split.
 
     Args:
-        experiments: Those that are not finished are left out, and named.
+        experiments: Experiments to read. Unfinished ones are left out, and their names are printed.
         out: Parent of the run folders.
     """
     rows: list[dict[str, Any]] = []
@@ -110,7 +110,7 @@ def read_rows(experiments: Iterable[Experiment], out: Path) -> pd.DataFrame:
 
 
 def attribute_columns(test: GroupEvaluation) -> dict[str, float]:
-    """Return each attribute's own worst group with its interval, where several attributes make the groups."""
+    """Return the worst group of each attribute alone with its interval, if there are several attributes."""
     columns = {}
     for attribute in test.attributes if len(test.attributes) > 1 else ():
         columns[f"worst_group_accuracy/{attribute.name}"] = attribute.worst_group_accuracy
@@ -120,12 +120,12 @@ def attribute_columns(test: GroupEvaluation) -> dict[str, float]:
 
 
 def regret(candidates: pd.DataFrame, chosen: str) -> float:
-    """Return by how much the best candidate's worst group on the test split exceeds the chosen one's.
+    """Return the worst-group accuracy of the best candidate minus that of the chosen one, on the test split.
 
     Args:
-        candidates: ``candidates.csv`` of a run that evaluated its candidates, by name; the control that fine-tunes all
+        candidates: ``candidates.csv`` of a run that evaluated its candidates, by name. The control that fine-tunes all
             weights is no candidate.
-        chosen: Name of the chosen one.
+        chosen: Name of the chosen candidate.
     """
     possible = candidates[candidates.family != "finetune_all"].test_worst_group_accuracy
     return float(possible.max() - possible[chosen])
@@ -151,8 +151,8 @@ def seeds_table(rows: pd.DataFrame, attribute: str | None = None) -> str:
     """Return the table of one experiment: each network's average and worst group, over seeds and for each one.
 
     Args:
-        rows: What `read_rows` gives, of one experiment.
-        attribute: The groups are made by this attribute alone; by all together if ``None``.
+        rows: Rows of one experiment, from `read_rows`.
+        attribute: Attribute that defines the groups; all attributes together if ``None``.
     """
     suffix = "" if attribute is None else f"/{attribute}"
     worst, low, high = (f"{name}{suffix}" for name in ("worst_group_accuracy", "ci95_low", "ci95_high"))
@@ -171,12 +171,12 @@ def seeds_table(rows: pd.DataFrame, attribute: str | None = None) -> str:
 
 
 def insert(path: Path, name: str, text: str) -> None:
-    """Replace what stands in a Markdown file between ``<!-- name -->`` and ``<!-- end of name -->``.
+    """Replace the text of a Markdown file between ``<!-- name -->`` and ``<!-- end of name -->``.
 
     Args:
         path: The file.
-        name: Which place.
-        text: What to put there.
+        name: Name of the place.
+        text: New text.
     """
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     old = path.read_text("utf-8")

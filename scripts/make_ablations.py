@@ -3,15 +3,15 @@
     python scripts/make_ablations.py                # everything, in runs/ablations; finished runs are kept
     python scripts/make_ablations.py --tables-only  # the table alone, from docs/data/ablations.csv
 
-The seeds are none of those of docs/results. What a change is worth is judged by validation cells, as the choice
-within a run is, and for all arms by those of the defaults' clusters; the test figures stand beside, to see how far that
-can be trusted. All arms of a seed start from the same trained network, unless they change the training itself.
+The seeds differ from those of docs/results. Arms are compared by validation cells, like the candidates of a run; the
+clusters are those of the defaults for all arms. The test figures beside them show how reliable this comparison is. All
+arms of a seed start from the same ERM network, unless they change its training.
 """
 
 import argparse
 import statistics
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,19 @@ import pandas as pd
 import torch
 from experiments import ROOT, Experiment, insert, mean_and_deviation, read_rows, run_all, table
 from safetensors.torch import load_file
+from torch import Tensor
 
 from prusc.config import RunConfig
 from prusc.data import Data, InputTransform
-from prusc.data.batches import take_inputs
+from prusc.engine.feed import Feed
 from prusc.engine.progress import SilentProgress
 from prusc.engine.runtime import Runtime
-from prusc.models.head import find_head
 from prusc.runs.folder import RunFolder
 from prusc.runs.inputs import build_run_model, load_run_data
-from prusc.stages.representations import extract_representations
-from prusc.stages.selection.judges import Answers, make_pseudo_groups, score_answers
+from prusc.stages.cells import Cells
+from prusc.stages.representations import predict
+from prusc.stages.selection.judges import CellJudge
+from prusc.stages.selection.scores import pair_cells
 
 ABLATIONS = ROOT / "docs" / "data" / "ablations.csv"
 SEEDS = (20, 21, 22)
@@ -80,28 +82,36 @@ def make_config(arm: str, seed: int) -> RunConfig:
 
 
 def share_training(arm: Experiment, base: Experiment, out: Path) -> None:
-    """Let an arm that does not change the training resume from the trained network of the base."""
+    """Let an arm resume from the ERM network of the base, unless the arm changes its training."""
     if arm.config.erm != base.config.erm or arm.folder(out).exists():
         return
     folder = RunFolder(arm.folder(out))
     folder.open(arm.config, force=False)
     (folder.path / "checkpoints").mkdir()
-    # The trained network comes last: with it the stage counts as finished.
+    # The ERM network comes last, because the stage counts as finished with it.
     for source in [*sorted(base.folder(out).glob("checkpoints/*")), base.folder(out) / "erm.safetensors"]:
         (folder.path / source.relative_to(base.folder(out))).hardlink_to(source)
 
 
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The chosen network of an arm, in the form that a judge takes."""
+
+    base_name: str
+    val_logits: Tensor
+
+
 @cache
 def data_of(seed: int) -> Data:
-    """Return the data that every arm of a seed has."""
+    """Return the data that all arms of a seed share."""
     return load_run_data(make_config(BASE, seed), SilentProgress())
 
 
 def score_on_cells(arm: Experiment, base: Experiment, out: Path) -> float | None:
-    """Judge what an arm chose by the cells of the defaults' clusters, those of the arm may be others.
+    """Score the chosen network of an arm on the cells of the defaults' clusters, which may differ from the arm's.
 
     Returns:
-        The score; ``None`` if the arm has learned from validation samples.
+        The score; ``None`` if the arm learned from validation samples.
     """
     config = arm.config
     if config.debiasing_set.split == "val":
@@ -109,17 +119,16 @@ def score_on_cells(arm: Experiment, base: Experiment, out: Path) -> float | None
     data = data_of(config.seed)
     model = build_run_model(config, data, None)
     model.load_state_dict(load_file(arm.folder(out) / "model.safetensors"))
-    transform = InputTransform(data.mean, data.std)
-    head_name = find_head(model, transform(take_inputs(data.train.inputs, torch.arange(2))), data.num_classes)
-    found = extract_representations(model, head_name, data.val, transform, Runtime(config.runtime))
+    feed = Feed(data.val, InputTransform(data.mean, data.std), Runtime(config.runtime))
     clusters = pd.read_csv(base.folder(out) / "clusters.csv")
     cluster_ids = torch.from_numpy(clusters[clusters.split == "val"].cluster_assign.to_numpy(copy=True))
-    groups = make_pseudo_groups(data.val.labels, cluster_ids)
-    return score_answers(Answers(found.predictions), data.val.labels, groups, config.selection).score
+    cells = Cells(data.val.labels, cluster_ids, num_classes=data.num_classes)
+    judge = CellJudge(torch.arange(len(cells)), cells, pair_cells(cells), config.selection)
+    return judge.score(Chosen("dense", predict(model, feed))).score
 
 
 def make_table(rows: pd.DataFrame) -> str:
-    """Return one row per arm: score on validation cells, and test figures of what was chosen."""
+    """Return one row per arm: score on validation cells, and test figures of the chosen network."""
     of_arm = {arm: rows[rows.experiment == arm].sort_values("seed") for arm in ARMS}
     lines = []
     for arm, own in of_arm.items():

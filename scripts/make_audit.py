@@ -4,9 +4,9 @@
     PRUSC_DATA=DIR python scripts/make_audit.py isic    # ISIC with stickers too, from DIR/isic and DIR/weights
     python scripts/make_audit.py --tables-only          # the table alone, from docs/data/audit.csv
 
-Each network is audited twice: through the clusters of its first epoch, as by default, or on ISIC those of the network
-before its training, as the preset does; and through those of its final representations. Audits of before stay in the
-table.
+Each network is audited twice. The first audit uses the clusters of the first epoch (the default) or, on ISIC, those of
+the untrained network (the preset). The second one uses the clusters of the final representations. Rows of earlier
+audits stay in the table.
 """
 
 import argparse
@@ -28,7 +28,7 @@ KINDS = {None: "final", 0: "untrained", 1: "first epoch"}
 
 
 def make_experiments() -> dict[str, list[tuple[str, RunConfig]]]:
-    """Return names and settings by what they are called on the command line."""
+    """Return names and settings by their names on the command line."""
     fashion = [
         (f"fashion-stickers, correlation {correlation:g}", RunConfig(seed=seed, data_options=DataConfig(correlation)))
         for correlation, seeds in ((0.95, range(30, 33)), (0.25, range(30, 50)))
@@ -52,7 +52,7 @@ def make_experiments() -> dict[str, list[tuple[str, RunConfig]]]:
 
 
 def run(name: str, config: RunConfig, out: Path) -> list[dict[str, object]]:
-    """Audit one network, which is trained if it is not there yet."""
+    """Audit one network by both kinds of clusters; each audit trains the network if needed."""
     rows = []
     for setting in (config, replace(config, clustering=FINAL)):
         which = KINDS[setting.clustering.checkpoint]

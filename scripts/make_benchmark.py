@@ -1,7 +1,7 @@
 """Write docs/results/benchmark.md from docs/data/benchmark.csv, after adding the rows of finished benchmarks to it.
 
     prusc bench --suite small --out runs/bench/small
-    python scripts/make_benchmark.py runs/bench/small [runs/bench/real ...]   # take in the rows, and write the page
+    python scripts/make_benchmark.py runs/bench/small [runs/bench/real ...]   # add the rows, and write the page
     python scripts/make_benchmark.py                                          # the page alone
 
 Rows of the same data, network and rule are replaced by those of the folder; the others stay.
@@ -35,7 +35,7 @@ Remedies that are given some stand below the others: they show what is possible,
 
 
 def take_in(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """Return the old rows with those of the new data sets, networks and rules in place of theirs."""
+    """Return the old rows, with those of the same data set, network and rule replaced by the new ones."""
     if old.empty:
         return new
     keys = set(map(tuple, new[_KEY].itertuples(index=False)))
@@ -44,7 +44,7 @@ def take_in(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 
 def make_page(rows: pd.DataFrame) -> str:
-    """Return docs/results/benchmark.md; a mean over data sets is one over those of the same network."""
+    """Return the text of docs/results/benchmark.md; means over data sets are taken for each network."""
     parts = [_INTRODUCTION]
     for network, own in rows.groupby("network", sort=False):
         panels = (*average_over_panels(own), *summarise_rows(own))
@@ -55,10 +55,10 @@ def make_page(rows: pd.DataFrame) -> str:
 
 
 def make_comparison(rows: pd.DataFrame) -> str:
-    """Return a table of how far PruSC's worst group is above that of each other method, seed by seed.
+    """Return a table of PruSC's worst-group accuracy minus that of each other method, seed by seed.
 
     Args:
-        rows: Of one network. A seed counts that both have finished on every data set.
+        rows: Rows of one network. Only seeds that both methods have finished on every data set count.
     """
     worst = rows.pivot_table("worst_group_accuracy", "seed", ["method", "data"])
     lines = []

@@ -69,7 +69,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def make_mosaic(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lay images [N, H, W] out row by row, ``IMAGES_PER_ROW`` in each."""
+    """Arrange images [N, H, W] row by row, ``IMAGES_PER_ROW`` in each row."""
     num_rows = len(images) // IMAGES_PER_ROW
     tiles = images.reshape(num_rows, IMAGES_PER_ROW, SIZE, SIZE)
     return tiles.transpose(0, 2, 1, 3).reshape(num_rows * SIZE, IMAGES_PER_ROW * SIZE)

@@ -1,4 +1,4 @@
-"""Run the experiments of docs/results and README.md anew, and write their tables.
+"""Run the experiments of docs/results and README.md again, and write their tables.
 
     python scripts/make_results.py                             # fashion-stickers, seeds 0 to 4
     python scripts/make_results.py trained-elsewhere           # after that, with its networks of seeds 0 to 2
@@ -8,9 +8,9 @@
     PRUSC_DATA=DIR python scripts/make_results.py isic         # ISIC with stickers, seeds 60 to 62
     python scripts/make_results.py --tables-only               # the tables alone, from docs/data/results.csv
 
-DIR holds ``celeba``, ``isic`` and ``weights``; the settings are presets of the package, with the weights from there.
-Finished runs are kept in ``runs/results`` and not run again. Every candidate is evaluated on the test split as well, to
-measure what the choice without it costs; the choice itself does not see those figures.
+DIR holds ``celeba``, ``isic`` and ``weights``; the settings are packaged presets, with the weights of that folder.
+Finished runs stay in ``runs/results`` and are not run again. Every candidate is evaluated on the test split too, to
+measure the regret of the choice; the choice itself never reads these figures.
 """
 
 import argparse
@@ -63,7 +63,7 @@ SUMMARY_PAGES = (ROOT / "README.md", ROOT / "docs" / "index.md")
 
 
 def make_experiments(out: Path) -> dict[str, list[Experiment]]:
-    """Return the experiments by what they are called on the command line; ``out`` holds the networks of the first."""
+    """Return the experiments by their names on the command line; ``out`` holds the networks of the first."""
     base = RunConfig(evaluate_candidates=True)
     fashion = [Experiment("fashion-stickers", replace(base, seed=seed)) for seed in range(5)]
     for name, correlation in ((NO_SHORTCUT, 0.25), (ONLY_SHORTCUT, 0.995)):
@@ -71,14 +71,14 @@ def make_experiments(out: Path) -> dict[str, list[Experiment]]:
         fashion += [Experiment(name, replace(base, seed=seed, data_options=options)) for seed in range(3)]
     elsewhere = []
     for seed in range(3):
-        # Another seed: what the network was before it was trained is not known.
+        # With another seed, because the initial weights of a given network are unknown.
         trained = fashion[seed].folder(out) / "erm.safetensors"
         given = replace(base, seed=30 + seed, trained=trained, data_options=DataConfig(data_seed=seed))
         elsewhere += [
             Experiment(ELSEWHERE, given),
             Experiment(ELSEWHERE_AS_IT_IS, replace(given, clustering=ClusteringConfig(checkpoint=None))),
         ]
-    # They cut the sticker off, and so does every control that is trained on them.
+    # Crops remove the sticker. So they help every control that is trained on them, too.
     cropped = replace(base, debiasing_set=DebiasingSetConfig(min_crop_scale=0.8), finetune=FinetuneConfig(head_views=2))
     return {
         "fashion-stickers": fashion,
@@ -111,7 +111,7 @@ def isic_configs() -> list[RunConfig]:
 
 
 def on_real_images(preset: RunConfig, folder_name: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """Return a preset with each seed, on data and weights from where ``PRUSC_DATA`` says they are, if it does."""
+    """Return a preset with each seed, on data and weights of the folder ``PRUSC_DATA``; nothing if it is unset."""
     folder = os.environ.get("PRUSC_DATA")
     if folder is None:
         return []
@@ -166,7 +166,7 @@ def attribute_tables(rows: pd.DataFrame) -> list[str]:
 
 
 def describe_choice(rows: pd.DataFrame) -> str:
-    """Say what was chosen, what the choice cost, and how far the chosen network is from the controls."""
+    """Describe the chosen networks, their distance from the controls, and the regret of the choice."""
     by_network = {name: own.sort_values("seed") for name, own in rows.groupby("network")}
     after = by_network["subnetwork"]
     chosen = "; ".join(f"{row.chosen} ({row.density:.2f} kept)" for row in after.itertuples())
@@ -187,7 +187,7 @@ def describe_choice(rows: pd.DataFrame) -> str:
 
 
 def verdicts_table(rows: pd.DataFrame) -> str:
-    """Return what was said and handed back where there is nothing to gain."""
+    """Return the verdicts and chosen networks of data without anything to gain."""
     lines = []
     for (name, seed), own in rows.groupby(["experiment", "seed"]):
         figures = own.set_index("network")

@@ -1,4 +1,4 @@
-"""The pictures of the report in docs/images, taken by chromium from a finished run of the demo.
+"""Take the pictures of the report in docs/images, by chromium from a finished run of the demo.
 
 python scripts/make_screenshots.py runs/demo
 """
@@ -14,7 +14,9 @@ IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="run folder of fashion-stickers, the only data that may be shown")
+    parser.add_argument(
+        "run", type=Path, help="run folder of fashion-stickers, the only data whose images may be published"
+    )
     report = parser.parse_args().run.absolute() / "report.html"
     chromium = shutil.which("chromium")
     if chromium is None or not report.is_file():
@@ -39,7 +41,7 @@ def main() -> None:
 
 
 def take(page: Page, selector: str, name: str, height: float | None = None) -> None:
-    """Write a picture of the first element that is found, or of its upper part."""
+    """Write a picture of the first matching element, or of its upper part."""
     element = page.locator(selector).first
     element.scroll_into_view_if_needed()
     box = element.bounding_box()

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from prusc import RunConfig
 from prusc.config import ClusteringConfig, ERMConfig, FinetuneConfig, MaskConfig, RuntimeConfig, read_config
 from prusc.data import Data, load_fashion_stickers
 from prusc.data.table import Split
 from prusc.errors import ConfigError
-from prusc.methods import METHODS, Method, MethodResult, TrainedMethod, run_method
+from prusc.methods import METHODS, Method, MethodResult, TrainedMethod, apply_method
 from prusc.methods.settings import describe_settings
 
 SMALL = RunConfig(
@@ -24,6 +25,7 @@ SMALL = RunConfig(
     runtime=RuntimeConfig(device="cpu"),
     tuning_budget=1,
 )
+# Those that train a network for each of their settings: all but PruSC.
 OTHERS = [method for method in METHODS.values() if isinstance(method, TrainedMethod)]
 
 
@@ -33,7 +35,7 @@ def data() -> Data:
 
 
 def run(method: Method, data: Data, out: Path | None = None) -> MethodResult:
-    return run_method(data=data, config=replace(SMALL, method=method.name), out=out)
+    return apply_method(data=data, config=replace(SMALL, method=method.name), out=out)
 
 
 def hidden(split: Split) -> Split:
@@ -43,18 +45,23 @@ def hidden(split: Split) -> Split:
     return replace(split, attributes=split.attributes[order])
 
 
-@pytest.mark.parametrize("method", OTHERS, ids=lambda method: method.name)
-def test_it_trains_resumes_and_reads_no_attribute_that_it_did_not_declare(
-    method: Method, data: Data, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.name)
+def test_it_trains_and_reads_no_attribute_that_it_did_not_declare(method: Method, data: Data, tmp_path: Path) -> None:
     before = torch.get_rng_state()
     result = run(method, data, tmp_path / "run")
     assert torch.equal(torch.get_rng_state(), before)
     folder = tmp_path / "run"
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert (metrics["method"], metrics["handed_back"]) == (method.name, method.name)
-    assert metrics["results"][method.name]["test"]["num_samples"] == len(data.test)
+    # A folder that does not name its remedy is one of PruSC.
+    assert metrics.get("method", "prusc") == method.name
+    assert metrics.get("handed_back", "subnetwork") == method.family
+    assert metrics["results"][method.family]["test"]["num_samples"] == len(data.test)
+    assert result.method is method
+    assert result.after is result.evaluations[method.family]
+    assert method.shared_stages <= {"erm", "clustering", "evaluation"}
+    assert method.shared_stages <= result.seconds.keys()
     assert read_config(folder / "config.toml").method == method.name
+    assert load_file(folder / "model.safetensors").keys() == result.model.state_dict().keys()
     assert not (folder / "stages").exists()
     # The same seed gives the same network, in a run without a folder and with group labels that it must not see.
     undeclared = {
@@ -101,6 +108,14 @@ def test_without_group_labels_it_says_so_before_anything_is_written(method: Meth
     with pytest.raises(ConfigError, match=rf"method {method.name} needs group labels of the val split"):
         run(method, unknown, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.name)
+def test_weights_fitted_to_validation_samples_are_declared(method: Method) -> None:
+    assert method.fits_validation(SMALL) == method.trains_on_validation
+    # Only PruSC's own settings can make it learn from validation samples.
+    held_out = replace(SMALL, finetune=replace(SMALL.finetune, head_folds=2))
+    assert method.fits_validation(held_out) == (method.name == "prusc" or method.trains_on_validation)
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.name)

@@ -1,21 +1,103 @@
-from tests.methods.inputs import make_inputs
+"""What a remedy declares, and what its result shows."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from prusc import RunConfig
+from prusc.data import Data
+from prusc.errors import ConfigError
+from prusc.methods import Method, MethodResult, find_method
+from prusc.methods.jtt import JTTSettings
+from prusc.runs.session import Session
+from prusc.stages.evaluation import evaluate_groups
+from tests.methods.test_all import SMALL
+from tests.networks import small_cnn, striped_data
 
 
-def test_what_settings_share_is_made_once() -> None:
-    inputs = make_inputs("erm")
-    made: list[str] = []
+@dataclass(frozen=True)
+class Idle(Method):
+    """Does nothing."""
 
-    def make() -> list[str]:
-        made.append("again")
-        return made
-
-    assert inputs.once("a", make) is inputs.once("a", make)
-    assert made == ["again"]
-    inputs.once("b", make)
-    assert made == ["again", "again"]
+    def apply(self, session: Session) -> MethodResult:
+        raise NotImplementedError
 
 
-def test_a_share_of_the_steps_of_erm_is_at_least_one_step() -> None:
-    inputs = make_inputs("erm")
-    whole = inputs.config.erm.epochs * inputs.steps_per_epoch
-    assert [inputs.num_steps(share) for share in (1.0, 0.5, 1e-6)] == [whole, whole // 2, 1]
+IDLE = Idle("idle", "Idle", "nobody", "none", (JTTSettings(), JTTSettings(upweight=2)), starts_from_erm=True)
+
+
+def test_options_are_for_one_setting_and_checked() -> None:
+    jtt = find_method("jtt")
+    config = replace(SMALL, method="jtt", method_options=("upweight=7", "identification_epochs=3"))
+    assert jtt.settings_to_try(config) == (JTTSettings(identification_epochs=3, upweight=7),)
+    for options, message in (
+        (("upweight",), "^each of method_options must be NAME=VALUE, such as upweight=50; found 'upweight'$"),
+        (("upwait=7",), "unknown setting jtt: upwait; did you mean upweight"),
+        (("upweight=many",), "setting jtt: upweight must be int, found 'many'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            jtt.settings_to_try(replace(config, method_options=options))
+
+
+@pytest.mark.parametrize(("budget", "expected"), [(1, 1), (2, 2), (9, 2)])
+def test_the_budget_limits_what_is_tried(budget: int, expected: int) -> None:
+    assert IDLE.settings_to_try(RunConfig(tuning_budget=budget)) == IDLE.settings[:expected]
+
+
+def test_an_option_may_be_text_and_overrides_one_default_alone() -> None:
+    balanced = find_method("group-balanced")
+    for option in ("sampling=subsample", 'sampling="subsample"'):
+        [settings] = balanced.settings_to_try(RunConfig(method="group-balanced", method_options=(option,)))
+        assert settings == replace(balanced.settings[0], sampling="subsample")
+
+
+def test_a_remedy_is_not_charged_with_what_it_did_not_need() -> None:
+    assert IDLE.shared_stages == {"clustering", "evaluation"}
+    assert replace(IDLE, starts_from_erm=False).shared_stages == {"erm", "clustering", "evaluation"}
+
+
+def test_a_remedy_declares_what_it_fits_weights_to() -> None:
+    assert not IDLE.fits_validation(RunConfig())
+    assert replace(IDLE, trains_on_validation=True).fits_validation(RunConfig())
+    assert IDLE.family == "idle"
+
+
+@pytest.mark.parametrize(
+    ("needs", "refused"), [("none", set()), ("validation", {"val"}), ("training", {"train", "val"})]
+)
+def test_missing_group_labels_are_refused_where_they_are_needed(needs: str, refused: set[str]) -> None:
+    method, data = replace(IDLE, group_labels=needs), striped_data()
+    method.check_groups(data)
+    for name in ("train", "val", "test"):
+        unknown = replace(data, **{name: replace(data.splits[name], attributes=None)})
+        if name not in refused:
+            method.check_groups(unknown)
+            continue
+        with pytest.raises(
+            ConfigError,
+            match=rf"^method idle needs group labels of the {name} split, but 'stripes' has no attributes there; name",
+        ):
+            method.check_groups(unknown)
+
+
+def make_result(data: Data) -> MethodResult:
+    """A result whose ERM network predicts class 0 alone, and whose chosen network is right throughout."""
+    labels = data.test.labels
+    evaluations = {
+        name: {"test": evaluate_groups(predictions, data.test, data)}
+        for name, predictions in (("erm", labels * 0), ("idle", labels))
+    }
+    return MethodResult(IDLE, small_cnn(), small_cnn(), "upweight=2", "cells", evaluations, {"erm": 1.0})
+
+
+def test_a_result_shows_itself() -> None:
+    result = make_result(striped_data())
+    assert result.after is result.evaluations["idle"]
+    assert repr(result) == (
+        "MethodResult(idle: upweight=2, worst group of the test split 0.0 -> 100.0 %, average 33.3 -> 100.0 %)"
+    )
+    page = result._repr_html_()
+    assert "ERM network" in page
+    assert "<td>Idle</td>" in page
+    assert "<td>upweight=2</td>" in page
+    assert "MethodResult(idle: upweight=2, worst group" in page

@@ -8,13 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prusc import RunConfig, debias
-from prusc.cli.main import run_command_line
 from prusc.config import SelectionConfig
 from prusc.data import Data, load_fashion_stickers
-from prusc.errors import ConfigError
-from prusc.methods import MethodInputs, Trained, TrainedMethod, find_method, run_method
-from prusc.methods.jtt import JTTSettings
+from prusc.methods import MethodInputs, Trained, TrainedMethod, run_method
 from tests.methods.test_all import SMALL
 
 
@@ -98,48 +94,3 @@ def test_clusters_of_the_untrained_network_are_asked_first(
     resumed = run_method(data=data, config=config, out=tmp_path / "run")
     assert (resumed.chosen, resumed.judged_by) == (whole.chosen, whole.judged_by)
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["cluster_structure"] == "untrained"
-
-
-def test_group_labels_that_choose_are_declared(tmp_path: Path, data: Data) -> None:
-    config = replace(SMALL, selection=SelectionConfig(rule="validation-groups"))
-    result = debias(data=data, config=config, out=tmp_path / "run")
-    assert result.judged_by == "groups"
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert metrics["group_labels_used_for"] == ["selection", "evaluation"]
-    unknown = replace(data, val=replace(data.val, attributes=None))
-    with pytest.raises(ConfigError, match="validation-groups needs group labels"):
-        debias(data=unknown, config=config)
-
-
-def test_options_are_for_one_setting_and_checked() -> None:
-    jtt = find_method("jtt")
-    config = replace(SMALL, method="jtt", method_options=("upweight=7", "identification_epochs=3"))
-    assert jtt.settings_to_try(config) == (JTTSettings(identification_epochs=3, upweight=7),)
-    for options, message in (
-        (("upweight",), "must be like"),
-        (("upwait=7",), "unknown setting jtt: upwait; did you mean upweight"),
-        (("upweight=many",), "setting jtt: upweight must be int, found 'many'"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            jtt.settings_to_try(replace(config, method_options=options))
-    with pytest.raises(ConfigError, match="for the other remedies"):
-        find_method("prusc").settings_to_try(replace(config, method="prusc"))
-
-
-def test_prusc_is_one_of_them(data: Data) -> None:
-    with pytest.raises(ConfigError, match="'jtt' is not PruSC"):
-        debias(data=data, config=replace(SMALL, method="jtt"))
-    result = run_method(data=data, config=SMALL)
-    assert result.after is result.evaluations["subnetwork"]
-
-
-def test_the_command_line_names_the_methods(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command_line(["run", "--method", "jt", "--out", str(tmp_path / "run")]) == 2
-    error = " ".join(capsys.readouterr().err.split())
-    assert "unknown method 'jt'; did you mean jtt?" in error
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_run_config_says_which(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="tuning_budget must be at least 1"):
-        RunConfig(tuning_budget=0)

@@ -81,7 +81,7 @@ def test_code_runs_on_the_users_own_word_only(folder: Path, capsys: pytest.Captu
     (folder / "foreign.toml").write_text('model = "my_nets:build"\nweights = "nowhere.pt"\n')
     assert run_command_line(["run", "--config", "foreign.toml"]) == 2
     error = " ".join(capsys.readouterr().err.split())
-    assert "foreign.toml names the model 'my_nets:build', whose code would be run; if you trust it, give it" in error
+    assert "foreign.toml names the model 'my_nets:build', whose code prusc would run; if you trust it, name it" in error
     assert not (folder / "imported").exists()
     assert run_command_line(["run", "--config", "foreign.toml", "--model", "my_nets:build"]) == 2
     assert "nowhere.pt does not exist" in capsys.readouterr().err

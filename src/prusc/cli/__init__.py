@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: it parses options, calls the library and prints."""

@@ -1,4 +1,4 @@
-"""What each command takes; the command line is made from these classes. Loads nothing heavy."""
+"""Options of each command, from which tyro builds the command line. Imports nothing heavy."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +11,14 @@ from prusc.config import DataConfig, RunConfig
 
 @dataclass(frozen=True)
 class RunCommand:
-    """From a classifier that takes shortcuts to a subnetwork that does without them, without group labels.
+    """Extract a network without the shortcuts of a classifier, without group labels, or apply another method.
 
     Attributes:
-        out: Run folder; an unfinished run of the same settings is resumed.
-        force: Throw away what the run folder holds.
-        config: Take the settings from this file, such as another run's config.toml; options given here replace them.
-        preset: Take the settings of this name, such as celeba, waterbirds or isic; options given here replace them.
+        out: Run folder. An unfinished run with the same settings is resumed.
+        force: Delete the content of the run folder first.
+        config: TOML file of settings, such as the config.toml of another run. Options on the command line override it.
+        preset: Name of packaged settings, such as celeba, waterbirds or isic. Options on the command line override
+            them.
     """
 
     out: Path
@@ -29,21 +30,21 @@ class RunCommand:
 
 @dataclass(frozen=True)
 class AuditCommand(RunCommand):
-    """Is there a shortcut: clusters of a classifier that cut across its classes and fail, and the images to look at.
+    """Find the shortcuts of a classifier: clusters that cut across the classes and fail, and images to look at.
 
-    These are the first stages of run, which goes on with them in the same run folder.
+    These are the first stages of prusc run, which continues from them in the same run folder.
     """
 
 
 @dataclass(frozen=True)
 class CheckCommand:
-    """Read a data set once and say what is in it and what is wrong with it; the exit code is 1 if anything is.
+    """Read a data set once and list its content and its problems. The exit code is 1 if there are problems.
 
     Attributes:
-        data: A folder or table of images.
-        layout: Name of the layout; recognised if not given.
-        format: Text to read, or JSON.
-        data_options: As for run.
+        data: Folder or table of images.
+        layout: Name of the layout. If not given, prusc recognises it.
+        format: Format of the output.
+        data_options: Options of the data, as for prusc run.
     """
 
     data: tyro.conf.Positional[str]
@@ -54,12 +55,14 @@ class CheckCommand:
 
 @dataclass(frozen=True)
 class ReportCommand:
-    """Write the report of a run or an audit anew, from its folder alone: report.html, of a run model-card.md too.
+    """Write the report of a run, an audit or a benchmark again, from its folder alone.
+
+    The report is report.html. A run gets a model-card.md too.
 
     Attributes:
-        folder: The folder of a run, finished or not, of an audit, or of a benchmark.
-        figures: Also write the figures as PNG and SVG, into its folder figures.
-        map: How the map of the representations is made: principal components, or t-SNE, which takes up to a minute.
+        folder: Folder of a run (finished or not), of an audit or of a benchmark.
+        figures: Also write the figures as PNG and SVG files, into the folder figures.
+        map: Projection of the representations: principal components, or t-SNE, which takes up to a minute.
     """
 
     folder: tyro.conf.Positional[Path]
@@ -69,11 +72,11 @@ class ReportCommand:
 
 @dataclass(frozen=True)
 class CompareCommand:
-    """Write a page that shows two or more finished runs side by side.
+    """Write a page that compares two or more finished runs side by side.
 
     Attributes:
-        folders: Run folders.
-        out: The page.
+        folders: Run folders to compare.
+        out: HTML file to write.
     """
 
     folders: tyro.conf.Positional[tuple[Path, ...]]
@@ -82,22 +85,24 @@ class CompareCommand:
 
 @dataclass(frozen=True)
 class BenchCommand:
-    """Run methods on data, networks and seeds, on equal terms; the exit code is 1 if a cell failed.
+    """Compare methods on data sets, networks and seeds, on equal terms. The exit code is 1 if a cell failed.
 
-    Finished cells are not run again: the same command goes on where it was stopped.
+    A stopped benchmark is resumed by the same command, which skips finished cells.
 
     Attributes:
-        suite: Name of a suite of the package: small or real.
-        matrix: TOML file of the form of the suites (docs/how-to/compare-remedies.md).
-        out: Folder of the benchmark; every cell is a run folder in it.
-        methods: Only these of the matrix's methods, or others; all for every one.
-        seeds: Instead of the matrix's seeds.
-        workers: How many cells run at once; one a core here, and on a cluster as many as it has room for, if not given.
-        threads: Threads of each.
-        backend: loky for processes of this machine; dask or ray for a cluster.
-        address: Of the cluster; what its own environment variable says if not given. local starts one here.
+        suite: Name of a packaged suite, small or real.
+        matrix: TOML file in the form of the suites (docs/how-to/compare-remedies.md).
+        out: Folder of the benchmark, which holds a run folder for each cell.
+        methods: Methods to run in place of those of the matrix; all runs every method.
+        seeds: Seeds to run in place of those of the matrix.
+        workers: Number of cells that run at once. If not given, it is the number of cores, or the capacity of the
+            cluster.
+        threads: Number of threads of each cell.
+        backend: Where cells run: loky for processes on this machine, dask or ray for a cluster.
+        address: Address of the cluster. If not given, the cluster's own environment variable holds it; local starts a
+            cluster on this machine.
         gpus_per_cell: Share of a GPU that Ray reserves for each cell.
-        trust_models: Build networks of the form module:function that the matrix names, which runs their code.
+        trust_models: Build networks of the form module:function that the matrix names. This runs their code.
     """
 
     suite: str | None = None

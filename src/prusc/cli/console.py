@@ -1,4 +1,4 @@
-"""What the terminal shows: progress and tables."""
+"""Tables and verdicts in the terminal."""
 
 import sys
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ from prusc.stages.pseudo_attributes.clustering import describe_structure
 
 
 def _print_clusters(result: DebiasingResult, console: Console) -> None:
-    """Show the clusters that gave the shortcut away: in each one, its main class and the samples of the others."""
-    table = Table(title="Clusters of the validation split; accuracies in %, before -> after")
+    """Print each cluster with its main class and the samples of other classes."""
+    table = Table(title="Clusters of the validation split; accuracies in %: ERM network -> chosen network")
     for name in ("cluster", "main class", "samples", "accuracy", "other samples", "accuracy"):
         table.add_column(name, justify="left" if name == "main class" else "right")
     for cluster, (main, *others) in groupby(result.cells, key=lambda cell: cell.cluster):
@@ -38,32 +38,32 @@ def _print_clusters(result: DebiasingResult, console: Console) -> None:
 
 
 def print_method(result: MethodResult, out: Path) -> None:
-    """Show the networks before and after a remedy, on the test split."""
+    """Print the ERM network and the chosen network of a method, on the test split."""
     if result.debiasing is not None:
         print_result(result.debiasing, out)
         return
-    titles = {"erm": FAMILY_TITLES["erm"], result.method.name: f"after {result.method.title}"}
+    titles = {"erm": FAMILY_TITLES["erm"], result.method.name: result.method.title}
     console = _output()
     console.print(_networks_table(result.evaluations, titles, {result.method.name: result.chosen}))
     needs = {
         "none": "no group labels",
         "validation": "the group labels of the validation split",
-        "training": "the group labels of the training split",
+        "training": "the group labels of the training and the validation split",
     }[result.method.group_labels]
-    tuned = f"the {result.judged_by} of the validation split chose its setting"
+    tuned = f"its setting was chosen by the {result.judged_by} of the validation split"
     console.print(
-        f"{result.method.title} ({result.method.paper}) was given {needs}; "
-        f"{'it has one setting' if result.judged_by == 'nothing' else tuned}. Run folder: {out}",
+        f"{result.method.title} ({result.method.paper}) used {needs}; "
+        f"{'only one setting was tried' if result.judged_by == 'nothing' else tuned}. Run folder: {out}",
         markup=False,
         highlight=False,
     )
 
 
 def print_bench(result: BenchResult, out: Path) -> None:
-    """Show what a benchmark found, a table for each data set and network, and what failed."""
+    """Print a table for each data set and network of a benchmark, and what failed."""
     console = _output()
     for panel in summarise_rows(result.rows):
-        title = f"{panel.data}, {panel.network}: test split, means over seeds in %; chosen by {panel.rule}"
+        title = f"{panel.data}, {panel.network}: test split, means over seeds in %; settings chosen by {panel.rule}"
         table = Table(title=escape(title))
         for name in ("method", "group labels", "seeds", "average", "worst group", "cost (ERM: 1)"):
             table.add_column(name, justify="left" if name in ("method", "group labels") else "right")
@@ -80,7 +80,7 @@ def print_bench(result: BenchResult, out: Path) -> None:
 
 
 def print_result(result: DebiasingResult, out: Path) -> None:
-    """Show the clusters before and after, the networks on the test split, and the verdict."""
+    """Print the clusters, the networks on the test split, and the verdict."""
     console = _output()
     _print_clusters(result, console)
     console.print(_networks_table(result.evaluations, FAMILY_TITLES, result.chosen))
@@ -90,11 +90,16 @@ def print_result(result: DebiasingResult, out: Path) -> None:
             f"{old.name} {100 * old.worst_group_accuracy:.1f} -> {100 * new.worst_group_accuracy:.1f}"
             for old, new in zip(before, after, strict=True)
         )
-        console.print(f"worst group of each attribute alone, before -> after: {alone}", markup=False, highlight=False)
+        console.print(
+            f"worst group of each attribute alone, ERM network -> chosen network: {alone}",
+            markup=False,
+            highlight=False,
+        )
     console.print(f"{result.verdict}: {VERDICT_TEXTS[result.verdict]}", markup=False, highlight=False)
     console.print(
-        f"{100 * result.mask.density:.0f} % of the weights kept; chosen by the {result.judged_by} of the validation "
-        f"split; group labels were used for {' and '.join(group_label_uses(result.config))} only. Run folder: {out}",
+        f"The chosen network keeps {100 * result.mask.density:.0f} % of the weights; the {result.judged_by} of the "
+        f"validation split chose it. Group labels were used for {' and '.join(group_label_uses(result.config))} only. "
+        f"Run folder: {out}",
         markup=False,
         highlight=False,
     )
@@ -105,7 +110,7 @@ def _networks_table(
 ) -> Table:
     num_samples = evaluations["erm"]["test"].num_samples
     table = Table(title=f"Test split, {num_samples} samples; accuracies in %, 95 % intervals in brackets")
-    for name in ("network", "average", "group-balanced", "worst group", "n of it", "chosen candidate"):
+    for name in ("network", "average", "group-balanced", "worst group", "samples of it", "chosen candidate"):
         table.add_column(name, justify="left" if name in ("network", "chosen candidate") else "right")
     for name, splits in evaluations.items():
         test = splits["test"]
@@ -121,7 +126,7 @@ def _networks_table(
 
 
 def print_audit(result: AuditResult, out: Path) -> None:
-    """Show every cluster, suspects first, what the clusters follow, and the verdict."""
+    """Print every cluster, suspects first, what the clusters agree with, and the verdict."""
     found = result.audit
     table = Table(
         title=f"Clusters of the validation split, {result.num_samples} samples, suspects first; accuracies in %, 95 % "
@@ -150,7 +155,7 @@ def print_audit(result: AuditResult, out: Path) -> None:
         for agreement in result.agreements
     )
     lines = (
-        f"The clusters follow (adjusted mutual information, 1 is the same): {follows}",
+        f"Agreement of the clusters (adjusted mutual information; 1 if identical) with: {follows}",
         f"{found.verdict}, {describe_structure(found.structure)}: {AUDIT_TEXTS[found.verdict]}",
         f"Images to look at first: {out / IMAGES_FILE}; all figures: {out / AUDIT_FILE}",
     )

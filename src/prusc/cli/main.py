@@ -1,6 +1,6 @@
-"""The command line: parses, calls, prints; no logic.
+"""The command line: it parses options, calls the library and prints, without logic of its own.
 
-What a command needs is imported once its options are parsed, so that help, version and usage errors come at once.
+A command imports what it needs after its options are parsed. So help, version and usage errors appear at once.
 """
 
 import json
@@ -31,9 +31,13 @@ ResultT = TypeVar("ResultT")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 when done, 2 after an error of the user's to put right, 130 after Ctrl-C."""
+    """Run the command line and exit with its code.
+
+    The code is 0 for success, 1 if a check or a benchmark found failures, 2 for an error that the user can correct, and
+    130 after Ctrl-C.
+    """
     if isinstance(sys.stdout, TextIOWrapper):
-        # A terminal or pipe may not have every character, and names of files may hold what is none.
+        # A terminal or pipe may lack characters, and file names may hold bytes that are no characters.
         sys.stdout.reconfigure(errors="backslashreplace")
     keep_freed_memory()
     sys.exit(run_command_line(sys.argv[1:] if arguments is None else arguments))
@@ -43,7 +47,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command.
 
     Args:
-        arguments: What follows the program's name.
+        arguments: Arguments after the program's name.
 
     Returns:
         The exit code.
@@ -55,14 +59,14 @@ def run_command_line(arguments: Sequence[str]) -> int:
         errors.print(f"prusc: {error}", style="red", markup=False, highlight=False)
         return 2
     except OSError as error:
-        # Where no reader explains it: a folder that may not be entered, a name that is too long.
+        # For example a folder without permission, or a name that is too long.
         errors.print(f"prusc: {error}; check the name and your permissions", style="red", markup=False, highlight=False)
         return 2
     except SystemExit as stop:
-        # tyro exits by itself after its help and its errors.
+        # tyro exits after its help and its errors.
         return int(stop.code or 0)
     except KeyboardInterrupt:
-        errors.print("prusc: interrupted; the same command goes on with the stage that it was in", markup=False)
+        errors.print("prusc: interrupted; the same command resumes the stage that was interrupted", markup=False)
         return 130
 
 
@@ -79,7 +83,7 @@ def _run(arguments: Sequence[str]) -> int:
         )
     print("usage: prusc COMMAND [OPTIONS]\n")
     print("\n".join(f"  {name:<8} {text}" for name, (text, _) in _COMMANDS.items()))
-    print("\nprusc COMMAND --help lists the options of a command; prusc --version tells the version.")
+    print("\nprusc COMMAND --help lists the options of a command; prusc --version prints the version.")
     return 0 if first else 2
 
 
@@ -87,20 +91,21 @@ def _read_settings(kind: type[CommandT], name: str, arguments: list[str]) -> Com
     base, preset = _base_option(arguments, "--config"), _base_option(arguments, "--preset")
     if base is not None and preset is not None:
         raise ConfigError(
-            f"--config {base} and --preset {preset} each give every setting; name one of them, and what should differ "
-            "by its own option"
+            f"--config {base} and --preset {preset} each give every setting; name one of them, and override "
+            "single settings by their own options"
         )
     run = RunConfig() if base is None else read_config(Path(base))
     if preset is not None:
         run = get_preset(preset)
     given = {argument.partition("=")[0] for argument in arguments}
     if given & {"--weights", "--pretrained"}:
-        # Training starts from one place; who names it does not mean that of the file or preset, nor its result.
+        # Only one option may name the initial weights, so those of the file or preset no longer hold, nor its trained
+        # network.
         run = replace(run, weights=None, trained=None, pretrained=False)
     if is_function_name(run.model) and "--model" not in given:
         # A settings file may come from anywhere, and importing a module runs its code.
         raise ConfigError(
-            f"config file {base} names the model {run.model!r}, whose code would be run; if you trust it, give it "
+            f"config file {base} names the model {run.model!r}, whose code prusc would run; if you trust it, name it "
             f"yourself: --model {run.model}"
         )
     default = kind(
@@ -112,7 +117,7 @@ def _read_settings(kind: type[CommandT], name: str, arguments: list[str]) -> Com
 
 
 def _base_option(arguments: Sequence[str], name: str) -> str | None:
-    """Return the value of an option that decides what the defaults of the others are."""
+    """Return the value of an option that sets the defaults of the others, or ``None``."""
     for index, argument in enumerate(arguments):
         if argument == name and index + 1 < len(arguments):
             return arguments[index + 1]
@@ -196,8 +201,8 @@ def _run_bench(arguments: list[str]) -> int:
 
     if (command.suite is None) == (command.matrix is None):
         raise ConfigError(
-            f"prusc bench takes either --suite or --matrix; the suites are {', '.join(suite_names())}, and a matrix is "
-            "a TOML file of their form"
+            f"prusc bench takes either --suite or --matrix, found {'none' if command.suite is None else 'both'}; the "
+            f"suites are {', '.join(suite_names())}, and a matrix is a TOML file of their form"
         )
     from prusc.benchmark import Workers, narrow, run_bench
     from prusc.cli.console import print_bench
@@ -221,10 +226,10 @@ def _read_matrix(command: BenchCommand) -> "Matrix":
 
 
 _COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
-    "check": ("read a data set once and say what is wrong with it", _run_check),
+    "check": ("read a data set once and list its problems", _run_check),
     "audit": ("find the shortcuts of a classifier", _run_audit),
-    "run": ("extract a network without the shortcuts, or apply another remedy", _run_run),
-    "report": ("write the report of a run folder anew", _run_report),
-    "compare": ("show runs side by side", _run_compare),
-    "bench": ("compare remedies on data sets, networks and seeds", _run_bench),
+    "run": ("extract a network without the shortcuts, or apply another method", _run_run),
+    "report": ("write the report of a run folder again", _run_report),
+    "compare": ("compare runs side by side", _run_compare),
+    "bench": ("compare methods on data sets, networks and seeds", _run_bench),
 }

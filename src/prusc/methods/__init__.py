@@ -1,6 +1,6 @@
-"""The remedies, PruSC among them, each in a file of its own: one contract, equal terms.
+"""The methods that are compared, PruSC among them: one file each, one contract, equal terms.
 
-Each name is imported once it is used; where it comes from stands in __init__.pyi.
+Each name is imported when it is first used; ``__init__.pyi`` lists where it comes from.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""AFR: refit the last layer on held-out training samples, those with a low probability of their class first."""
+"""AFR: refit the last layer on held-out training samples, weighted towards those with a low class probability."""
 
 import copy
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ _HELD_OUT_SHARE = 0.2
 
 @dataclass(frozen=True)
 class AFRSettings:
-    """How AFR weighs and fits.
+    """Settings of AFR.
 
     Attributes:
-        sharpness: gamma: how steeply the weight of a sample falls with the probability of its class.
-        l2: lambda: weight of the squared distance from the head of ERM.
+        sharpness: gamma; how steeply a sample's weight falls with the probability of its class.
+        l2: lambda; weight of the squared distance from the ERM network's head.
     """
 
     sharpness: float = 14.0
@@ -37,15 +37,17 @@ class AFRSettings:
 def weigh_samples(
     logits: Float[Tensor, "samples classes"], labels: Int[Tensor, " samples"], *, sharpness: float
 ) -> Float[Tensor, " samples"]:
-    """Return ``exp(-gamma * p)`` over the size of the class, where ``p`` is the probability of the sample's class.
+    """Weight each sample by ``exp(-gamma * p)`` divided by the size of its class.
+
+    ``p`` is the probability that the ERM network gives to the class of the sample.
 
     Args:
-        logits: Of the ERM network.
+        logits: Logits of the ERM network.
         labels: Class of each sample.
-        sharpness: gamma.
+        sharpness: gamma, at least 0.
 
     Returns:
-        Weights whose sum is 1.
+        Weights that sum to 1.
 
     References:
         Qiu et al. 2023, arXiv:2306.11074, equation 3.
@@ -63,17 +65,19 @@ def refit_head(
     *,
     l2: float,
 ) -> Head:
-    """Minimise the weighted cross-entropy plus ``l2`` times the squared distance of weight and bias from a head.
+    """Refit a head by weighted cross-entropy, and keep it near its start.
+
+    Minimises the weighted cross-entropy plus ``l2`` times the squared distance of weight and bias from ``head``.
 
     Args:
         values: Representations.
         labels: Class of each sample.
-        weights: Of each sample, sum 1.
-        head: Weight and bias to start from and to stay near to.
+        weights: Weight of each sample; they sum to 1.
+        head: Head that the fit starts from and stays near to.
         l2: Greater than 0, so that there is one minimum.
 
     Returns:
-        Weight and bias.
+        The refitted head.
     """
     design = torch.cat([values, values.new_ones(len(values), 1)], dim=1).double()
     origin = torch.cat([head[0], head[1][:, None]], dim=1).double()
@@ -95,7 +99,7 @@ def refit_head(
 
 
 def _first_stage(inputs: MethodInputs) -> tuple[nn.Module, Tensor]:
-    """Train by ERM on four fifths of the training split; return the network and the indices of the rest."""
+    """Train by ERM on 80 % of the training split; return the network and the indices of the other 20 %."""
     order = torch.randperm(len(inputs.train), generator=inputs.generator("parts"))
     held_out, rest = order.split([num := round(_HELD_OUT_SHARE * len(order)), len(order) - num])
     schedule = inputs.epochs("batches", inputs.config.erm.epochs, rest)
@@ -103,11 +107,11 @@ def _first_stage(inputs: MethodInputs) -> tuple[nn.Module, Tensor]:
 
 
 def _train(inputs: MethodInputs, settings: AFRSettings) -> Trained:
-    """Train on four fifths, refit the head on the rest.
+    """Train on 80 % of the training split, then refit the head on the other 20 %.
 
-    Unlike the paper, whose full-batch gradient descent stops early by validation groups, the head is fitted to the
-    minimum, and the distance from the head of ERM does all the regularising. The paper tunes gamma and lambda for every
-    data set; the defaults are those of its code for Waterbirds.
+    The paper stops its gradient descent early, by the groups of the validation split. Here the head is fitted to the
+    minimum, and only the distance from the ERM network's head regularises it. The paper tunes gamma and lambda for
+    every data set; the defaults are those of its code for Waterbirds.
     """
     first, held_out = inputs.once("first stage", lambda: _first_stage(inputs))
     seen = inputs.once("held out", lambda: inputs.represent(first, inputs.train.subset(held_out)))

@@ -1,4 +1,4 @@
-"""A network that is made to learn the shortcut, and the samples that it fails on."""
+"""Train a network to rely on the shortcut, and take its mistakes for bias-conflicting samples."""
 
 import torch
 from jaxtyping import Bool
@@ -10,15 +10,17 @@ from prusc.models.calls import call_model
 
 
 def find_conflicting(inputs: MethodInputs, *, num_epochs: int, q: float) -> Bool[Tensor, " train"]:
-    """Take for bias-conflicting what a network gets wrong that was trained by the generalised cross-entropy.
+    """Find the training samples that a biased network misclassifies.
+
+    The network is trained by the generalised cross-entropy, which favours easy samples, so it relies on the shortcut.
 
     Args:
-        inputs: Of the remedy.
+        inputs: What the method is given.
         num_epochs: Passes over the training split.
-        q: Of the loss; the larger, the less the network cares for what is hard.
+        q: Exponent of the loss; the larger it is, the less the hard samples count.
 
     Returns:
-        Which training samples they are.
+        Whether each training sample is taken for bias-conflicting.
 
     References:
         Park et al. 2023, arXiv:2210.05247, after Nam et al. 2020, arXiv:2007.02561.
@@ -37,5 +39,5 @@ def find_conflicting(inputs: MethodInputs, *, num_epochs: int, q: float) -> Bool
 
 
 def upweight(is_chosen: Bool[Tensor, " train"], times: float) -> Tensor:
-    """Return weights for drawing: ``times`` for the chosen samples, 1 for the others."""
+    """Return sampling weights: ``times`` for the chosen samples, 1 for the others."""
     return torch.where(is_chosen, float(times), 1.0)

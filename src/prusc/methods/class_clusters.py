@@ -1,4 +1,4 @@
-"""Clusters of each class by itself, their number by silhouette: what SPARE and GEORGE look for groups with."""
+"""Cluster each class on its own, as SPARE and GEORGE do; the silhouette chooses the number of clusters."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class ClassClusters:
-    """Clusters, none of which has samples of two classes.
+    """Clusters of which none has samples of two classes.
 
     Attributes:
         cluster_ids: Cluster of each sample, in ``[0, num_clusters)``.
-        num_clusters: Over all classes together.
-        silhouettes: Of each class's clusters, in [-1, 1]; 0 where a class is one cluster.
+        num_clusters: Number of clusters of all classes together.
+        silhouettes: Silhouette of each class, in [-1, 1]; 0 for a class of one cluster.
     """
 
     cluster_ids: Int[Tensor, " samples"]
@@ -34,18 +34,18 @@ def cluster_each_class(
     silhouette_samples: int,
     generator: torch.Generator,
 ) -> ClassClusters:
-    """Divide each class by Euclidean k-means into as many clusters, at least 2, as give the highest silhouette.
+    """Cluster each class by Euclidean k-means, with the number of clusters that has the highest silhouette.
 
     Args:
-        values: What is clustered, such as outputs or representations.
+        values: Vectors to cluster, such as probabilities or representations.
         labels: Class of each sample.
         num_classes: Number of classes.
-        max_clusters: Most clusters of a class; with 1 the classes are left whole.
-        silhouette_samples: Samples of a class that the silhouette is computed on.
-        generator: Decides the starts.
+        max_clusters: Largest number of clusters of a class; 1 leaves the classes whole.
+        silhouette_samples: Number of samples of a class that the silhouette is computed on.
+        generator: Source of the samples for the silhouette and of the seeds of k-means.
 
     Returns:
-        The clusters. A class with fewer than three distinct values is one cluster.
+        The clusters. A class has at least two, unless it has fewer than three distinct values.
     """
     cluster_ids = torch.zeros(len(labels), dtype=torch.long)
     silhouettes = torch.zeros(num_classes)

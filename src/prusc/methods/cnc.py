@@ -1,4 +1,4 @@
-"""Correct-n-Contrast: what an early network predicts stands for the attribute, and contrast makes it not matter."""
+"""Correct-n-Contrast: contrast samples of one class across the predictions of an early network."""
 
 from dataclasses import dataclass
 
@@ -17,12 +17,12 @@ from prusc.models.head import RepresentationTap
 
 @dataclass(frozen=True)
 class CnCSettings:
-    """How CnC trains.
+    """Settings of CnC.
 
     Attributes:
-        identification_epochs: Epochs of the network whose predictions stand for the attribute. The paper keeps its ERM
-            network from memorising by strong weight decay or few epochs; few epochs do here.
-        contrastive_weight: Share of the contrastive loss in the sum (lambda); the cross-entropy has the rest.
+        identification_epochs: Epochs of the network whose predictions are the pseudo-attribute. The paper uses strong
+            weight decay or few epochs, so that this network memorises nothing; here the epochs are few.
+        contrastive_weight: Weight of the contrastive loss (lambda), in [0, 1]; the cross-entropy has the rest.
         temperature: Divides the cosine similarities.
     """
 
@@ -36,14 +36,16 @@ class CnCSettings:
 
 
 def contrast_weights(labels: Int[Tensor, " samples"], wrong: Bool[Tensor, " samples"]) -> Float[Tensor, " samples"]:
-    """Weigh samples so that batches have anchors and positives: half of each class predicted right, half wrong.
+    """Weight samples so that each batch has anchors and positives of every class.
+
+    Within a class, the samples that are predicted right and those that are predicted wrong have equal shares.
 
     Args:
         labels: Class of each sample.
-        wrong: Whether it is predicted as another class.
+        wrong: Whether each sample is predicted as another class.
 
     Returns:
-        Weights of sum 1; each class has the same share, and so has each of its two halves that has samples.
+        Weights that sum to 1, with equal shares of the classes. A class without mistakes has one part instead of two.
     """
     halves = labels * 2 + wrong
     sizes = torch.bincount(halves, minlength=2 * (int(labels.max()) + 1)).double()
@@ -53,11 +55,11 @@ def contrast_weights(labels: Int[Tensor, " samples"], wrong: Bool[Tensor, " samp
 
 
 def _train(inputs: MethodInputs, settings: CnCSettings) -> Trained:
-    """Train anew by cross-entropy and contrast over batches of right and wrong predictions of an early network.
+    """Train a new network by cross-entropy and a contrastive loss.
 
-    For an anchor, positives are of its class and predicted as another one, negatives of another class and predicted as
-    the anchor is: the loss that PruSC takes with clusters, here with predictions. The paper draws a batch for each
-    anchor; here all pairs of one batch count, and every sample is an anchor once.
+    The loss is that of PruSC, with the predictions of an early network in place of clusters. Positives of an anchor
+    share its class but not its prediction; negatives share its prediction but not its class. The paper draws a batch
+    for each anchor. Here all pairs of one batch count, and every sample is an anchor once.
     """
     labels = inputs.train.labels
     predictions = inputs.early_view("CnC", settings.identification_epochs).predictions

@@ -1,4 +1,4 @@
-"""DCWP: a mask, then fine-tuning, both on draws and with a contrast that favour bias-conflicting samples."""
+"""DCWP: learn a mask of the ERM network and fine-tune what it keeps; both favour bias-conflicting samples."""
 
 from dataclasses import dataclass
 
@@ -19,13 +19,13 @@ from prusc.stages.subnetwork import extract_subnetwork
 
 @dataclass(frozen=True)
 class DCWPSettings(MaskingSettings):
-    """How DCWP learns its mask (see `MaskingSettings`) and trains what it leaves.
+    """Settings of DCWP; those of mask learning are in `MaskingSettings`.
 
     Attributes:
         contrast: Weight of the debiased contrastive loss, in mask learning and in fine-tuning.
-        temperature: Of that loss.
-        finetune_upweight: How often a bias-conflicting sample is drawn in fine-tuning for once that another one is.
-        finetune_share: Length of fine-tuning as a share of ERM's.
+        temperature: Temperature of that loss.
+        finetune_upweight: Sampling weight of a bias-conflicting sample in fine-tuning; that of the others is 1.
+        finetune_share: Steps of fine-tuning as a share of the steps of ERM.
     """
 
     contrast: float = 0.05
@@ -40,11 +40,12 @@ class DCWPSettings(MaskingSettings):
 
 
 def _train(inputs: MethodInputs, settings: DCWPSettings) -> Trained:
-    """Find bias-conflicting samples, learn a mask of the ERM network, and fine-tune what is left of it.
+    """Find bias-conflicting samples, learn a mask of the ERM network, and fine-tune what it keeps.
 
-    Unlike the paper: mask learning never takes more steps than ERM, the steps of fine-tuning are a share of ERM's, and
-    the statistics of BatchNorm are estimated anew under the mask before fine-tuning. With several processes each one
-    contrasts its own part of a batch in fine-tuning, and all of it in mask learning.
+    Three things differ from the paper. Mask learning takes at most as many steps as ERM. The steps of fine-tuning are a
+    share of ERM's. The statistics of BatchNorm are estimated again under the mask, before fine-tuning.
+
+    With several processes, mask learning contrasts a whole batch. In fine-tuning each process contrasts its own part.
     """
     is_conflicting = conflicting_samples(inputs, settings)
     samples = masked_samples(inputs, settings, is_conflicting)
@@ -83,7 +84,7 @@ DCWP = TrainedMethod(
     train=_train,
     settings=(
         DCWPSettings(),
-        # The published mask is learned too slowly to remove much; short fine-tuning leaves no time to memorise.
+        # With the published learning rate the mask removes little. Short fine-tuning leaves no time to memorise.
         DCWPSettings(initial_logit=0.0, mask_learning_rate=0.1, mask_steps=300, finetune_share=0.1),
         DCWPSettings(
             initial_logit=0.0,

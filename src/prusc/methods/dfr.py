@@ -1,4 +1,4 @@
-"""DFR: refit the last layer on group-balanced parts of the validation split."""
+"""DFR: refit the last layer on group-balanced subsets of the validation split."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from prusc.stages.heads import Head
 
 @dataclass(frozen=True)
 class DFRSettings:
-    """How DFR fits.
+    """Settings of DFR.
 
     Attributes:
-        inverse_strengths: C of the l1 penalty, the values to tune over.
-        num_retrains: Fits on group-balanced subsets whose mean is the head.
+        inverse_strengths: Values of C, the inverse strength of the l1 penalty, that are tried.
+        num_retrains: Number of fits on group-balanced subsets; the head is their mean.
     """
 
     inverse_strengths: tuple[float, ...] = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
@@ -42,21 +42,21 @@ def fit_sparse_head(
     max_steps: int = 1000,
     tolerance: float = 1e-5,
 ) -> Head:
-    """Fit a logistic regression whose weights, but not whose bias, have an l1 penalty.
+    """Fit a logistic regression with an l1 penalty on the weights; the bias has none.
 
     Minimises ``C * (sum of cross-entropies) + (sum of absolute weights)`` by accelerated proximal gradient steps. With
-    two classes this is the usual regression with one weight vector, their difference.
+    two classes, this equals the usual regression whose one weight vector is the difference of the two.
 
     Args:
         values: Standardised representations.
         labels: Class of each sample.
         num_classes: Rows of the result.
-        inverse_strength: C.
-        max_steps: Of the solver.
-        tolerance: It stops once no coefficient moves by more.
+        inverse_strength: C, greater than 0.
+        max_steps: Largest number of steps of the solver.
+        tolerance: The solver stops when no coefficient changes by more than this.
 
     Returns:
-        Weight and bias.
+        The head, for standardised representations.
 
     References:
         Beck and Teboulle 2009, "A fast iterative shrinkage-thresholding algorithm", with the restarts of O'Donoghue and
@@ -86,19 +86,19 @@ def fit_sparse_head(
 
 
 def _shuffled_groups(groups: Int[Tensor, " samples"], generator: torch.Generator) -> list[Int[Tensor, " members"]]:
-    """Return the samples of each group that is not empty, in random order."""
+    """Return the samples of each non-empty group, in random order."""
     order = torch.randperm(len(groups), generator=generator)
     return [order[groups[order] == group] for group in groups.unique()]
 
 
 def balanced_subset(groups: Int[Tensor, " samples"], generator: torch.Generator) -> Int[Tensor, " chosen"]:
-    """Draw from every group as many samples, without replacement, as the smallest one that is not empty has."""
+    """Draw equally many samples of every group: as many as the smallest non-empty group has."""
     own = _shuffled_groups(groups, generator)
     return torch.cat([members[: min(map(len, own))] for members in own])
 
 
 def halves(groups: Int[Tensor, " samples"], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Halve the samples, group by group; a group of one goes to the first half."""
+    """Split the samples of every group into two halves; a group of one sample goes to the first half."""
     own = _shuffled_groups(groups, generator)
     return (
         torch.cat([members[: (len(members) + 1) // 2] for members in own]),
@@ -107,7 +107,7 @@ def halves(groups: Int[Tensor, " samples"], generator: torch.Generator) -> tuple
 
 
 def worst_accuracy(heads: Sequence[Head], values: Tensor, labels: Tensor, groups: Tensor) -> float:
-    """Return the mean over the heads of the lowest accuracy over the groups."""
+    """Return the worst-group accuracy, averaged over the heads."""
     total = 0.0
     for weight, bias in heads:
         right = ((values @ weight.T + bias).argmax(dim=1) == labels).double()
@@ -116,16 +116,16 @@ def worst_accuracy(heads: Sequence[Head], values: Tensor, labels: Tensor, groups
 
 
 def _train(inputs: MethodInputs, settings: DFRSettings) -> Trained:
-    """Tune C on halves of the validation split, then fit on all of it.
+    """Tune C on halves of the validation split, then fit on the whole split.
 
-    Standardised by the training split, as in the paper. Unlike there the halves are halves of every group, C is judged
-    by the mean over the retrains, more than two classes have one softmax, and the bias has no penalty.
+    Representations are standardised by the training split, as in the paper. Four things differ from it. Every group is
+    halved. C is judged by the mean over the retrains. More than two classes share one softmax. The bias has no penalty.
     """
     groups, labels, generator = inputs.val_groups, inputs.val.labels, inputs.generator("subsets")
     assert groups is not None, "declared"
     train = inputs.represent(inputs.trained, inputs.train).values
     mean, std = train.mean(dim=0), train.std(dim=0)
-    # A unit that never moves is noise divided by nothing.
+    # A constant unit would be rounding noise divided by almost 0.
     scale = torch.where(std > 1e-6, 1 / std.clamp(min=1e-6), 0.0)
     values = (inputs.represent(inputs.trained, inputs.val).values - mean) * scale
 

@@ -1,4 +1,4 @@
-"""DPE: in place of the head, an ensemble of prototypes of each class that are kept unlike each other."""
+"""DPE: replace the head by an ensemble of class prototypes that a loss keeps diverse."""
 
 import math
 from collections.abc import Mapping
@@ -18,18 +18,18 @@ from prusc.methods.trained import Trained, TrainedMethod
 
 @dataclass(frozen=True)
 class DPESettings:
-    """How DPE trains its prototypes; the defaults are those of the published code, where they are for any network.
+    """Settings of DPE; the defaults are those of the published code that do not depend on the network.
 
     Attributes:
-        num_members: Prototypes of each class.
-        epochs: Passes of each member over its own class-balanced part of the validation split.
+        num_members: Number of members of the ensemble; each one has a prototype of every class.
+        epochs: Passes of each member over its own class-balanced subset of the validation split.
         batch_size: Samples per step.
-        learning_rate: Of stochastic gradient descent with momentum 0.9.
-        diversity: Weight of the similarity to the members before. The published code divides the similarity by the
-            dimensions less one and weighs it by 1e5; with the 2,048 dimensions of the paper's networks that is 50.
-        shrinkage: Weight of the mean squared norm of the prototypes. Distances do not depend on the norm, but how far a
-            step turns a prototype does.
-        entropic_scale: Multiplies the logits in the loss of training.
+        learning_rate: Learning rate of stochastic gradient descent with momentum 0.9.
+        diversity: Weight of the similarity to the earlier members. The published code multiplies it by 1e5 and divides
+            it by the dimensions less one. With the 2,048 dimensions of the paper's networks, that is about 50.
+        shrinkage: Weight of the mean squared norm of the prototypes. Distances do not depend on the norm, but the angle
+            by which a step turns a prototype does.
+        entropic_scale: Multiplies the logits in the training loss.
     """
 
     num_members: int = 15
@@ -46,7 +46,7 @@ class DPESettings:
 
 
 def standardise(representations: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
-    """Give each representation mean 0 over its dimensions and length 1; one without spread becomes 0."""
+    """Give each representation mean 0 over its dimensions and length 1; a constant one becomes 0."""
     return F.normalize(representations - representations.mean(dim=1, keepdim=True), dim=1)
 
 
@@ -55,27 +55,27 @@ def distance_logits(
     prototypes: Float[Tensor, "members classes dim"],
     scales: Float[Tensor, " members"],
 ) -> Float[Tensor, "members batch classes"]:
-    """Return each member's logits: minus the scaled distances to its prototypes, on the unit sphere.
+    """Return the logits of each member: the negative, scaled distances to its prototypes on the unit sphere.
 
     Args:
-        directions: Of length 1.
-        prototypes: Of any length other than 0.
+        directions: Representations of length 1.
+        prototypes: Prototypes of any length other than 0.
         scales: Multiply the distances; their sign does not matter.
 
     References:
-        Macedo and Ludermir 2021, arXiv:2105.14399 (IsoMax+), which DPE takes over.
+        Macedo and Ludermir 2021, arXiv:2105.14399 (IsoMax+), whose logits DPE uses.
     """
     distances = torch.cdist(directions.expand(len(prototypes), -1, -1), F.normalize(prototypes, dim=2))
     return -scales.abs()[:, None, None] * distances
 
 
 class PrototypeHead(nn.Module):
-    """Stands in for a linear head: the logarithm of the mean of the members' class probabilities.
+    """Head whose logits are the logarithm of the members' mean class probabilities.
 
     Args:
-        num_members: Prototypes of each class.
-        num_classes: Classes.
-        dim: Dimensions of the representations.
+        num_members: Number of members.
+        num_classes: Number of classes.
+        dim: Dimension of the representations.
     """
 
     def __init__(self, num_members: int, num_classes: int, dim: int) -> None:
@@ -90,7 +90,7 @@ class PrototypeHead(nn.Module):
 
 
 def balanced_subset(labels: Int[Tensor, " samples"], generator: torch.Generator) -> Int[Tensor, " chosen"]:
-    """Choose as many samples of every class that has some as the smallest of them has, in random order."""
+    """Draw equally many samples of every class, as many as the smallest non-empty class has, in random order."""
     order = torch.randperm(len(labels), generator=generator)
     classes, sizes = labels.unique(return_counts=True)
     chosen = torch.cat([order[labels[order] == label][: int(sizes.min())] for label in classes])
@@ -104,7 +104,7 @@ def _fit_member(
     settings: DPESettings,
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, "classes dim"], Float[Tensor, ""]]:
-    """Train the prototypes of one member and the scale of its distances, away from the members before."""
+    """Train one member, prototypes and scale, to be unlike the earlier members."""
     subset = balanced_subset(labels, generator)
     prototypes = torch.randn(others.shape[1:], generator=generator).requires_grad_()
     scale = torch.ones(1).requires_grad_()
@@ -124,12 +124,14 @@ def _fit_member(
 
 
 def _train(inputs: MethodInputs, settings: DPESettings) -> Trained:
-    """Fit the members one after the other to validation representations of the ERM network, which stays as it is.
+    """Fit the members, one after another, to validation representations of the frozen ERM network.
 
-    As in the paper where no group is known: validation samples, since the network knows those of training by heart, and
-    the classes balanced. Its code keeps each member's best epoch by the groups of validation; here it is the last. That
-    a validation split balanced by class shows more than the shortcut is what the method rests on: in Waterbirds' the
-    attribute has nothing to do with the class. Where it has, as in fashion-stickers, the prototypes learn the shortcut.
+    As in the paper without group labels, the classes are balanced. The samples are those of validation, because the
+    network has memorised those of training. The paper's code keeps the best epoch of each member by the groups of
+    validation; here the last epoch counts.
+
+    The method assumes that the attribute is independent of the class in a class-balanced validation split. That holds
+    for Waterbirds. It does not hold for fashion-stickers, where the prototypes learn the shortcut.
     """
     found = inputs.represent(inputs.trained, inputs.val)
     directions, generator = standardise(found.values), inputs.generator("prototypes")
@@ -146,7 +148,7 @@ def _train(inputs: MethodInputs, settings: DPESettings) -> Trained:
 
 
 def _mean_similarity(prototypes: Float[Tensor, "members classes dim"]) -> float:
-    """Return the mean cosine between two members' prototypes of one class; 1 for a single member."""
+    """Return the mean cosine similarity of two members' prototypes of one class; 1 for a single member."""
     unit = F.normalize(prototypes, dim=2)
     cosines = torch.einsum("mcd,ncd->cmn", unit, unit)
     num_members = len(prototypes)
@@ -156,7 +158,7 @@ def _mean_similarity(prototypes: Float[Tensor, "members classes dim"]) -> float:
 
 
 def _with_head(inputs: MethodInputs, state: Mapping[str, Tensor]) -> nn.Module:
-    """Return a copy of the ERM network whose head is that of the state."""
+    """Return a copy of the ERM network with the prototypes of the state as its head."""
     head = PrototypeHead(*state["prototypes"].shape)
     head.load_state_dict(state)
     network = inputs.erm_network()

@@ -1,4 +1,4 @@
-"""EIIL: the split of the training data that an early network is least invariant over, then GroupDRO on it."""
+"""EIIL: split the training data so that an early network is least invariant, then train by GroupDRO."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ from prusc.methods.trained import Trained, TrainedMethod
 
 @dataclass(frozen=True)
 class EIILSettings:
-    """How EIIL finds two environments and trains on them.
+    """Settings of EIIL.
 
     Attributes:
         identification_epochs: Epochs of the reference network.
-        step_size: Of GroupDRO, which the paper trains on its environments where it is after the worst group.
-        weight_decay: Of GroupDRO; that of ERM if ``None``.
+        step_size: Step size of GroupDRO, which the paper uses where it aims at the worst group.
+        weight_decay: Weight decay of GroupDRO; that of ERM if ``None``.
     """
 
     identification_epochs: int = 1
@@ -34,20 +34,20 @@ class EIILSettings:
 def infer_environments(
     logits: Float[Tensor, "samples classes"], labels: Int[Tensor, " samples"]
 ) -> Bool[Tensor, " samples"]:
-    """Split samples in two so that the sum of the IRMv1 penalties of the two parts is as large as can be.
+    """Split samples into the two environments with the largest sum of IRMv1 penalties.
 
     With slopes g (see `scale_gradients`) and memberships q in [0, 1], EIIL maximises the mean of
-    ``mean(q * g) ** 2`` and ``mean((1 - q) * g) ** 2``. Both depend on ``a = mean(q * g)`` alone, and the objective,
-    ``a ** 2 + (mean(g) - a) ** 2``, is convex in it: the maximum is where ``a`` is largest or smallest, and both are
-    the split by the sign of g. The paper goes there by thousands of steps of Adam from a random start, which leave the
-    samples of small slope where they began; this is where these steps lead.
+    ``mean(q * g) ** 2`` and ``mean((1 - q) * g) ** 2``. Both depend on ``a = mean(q * g)`` alone. The objective,
+    ``a ** 2 + (mean(g) - a) ** 2``, is convex in ``a``, so its maximum is at the largest or the smallest ``a``. Both
+    are the split by the sign of g. The paper approaches this split by thousands of steps of Adam from a random start,
+    which leave samples of small slope where they began.
 
     Args:
-        logits: Of the reference network.
+        logits: Logits of the reference network.
         labels: Class of each sample.
 
     Returns:
-        Which samples are in the environment of positive slopes: with two classes, those that are predicted wrongly.
+        Whether each sample has a positive slope. With two classes, these are the misclassified samples.
 
     References:
         Creager et al. 2021, arXiv:2010.07249, equation EI.
@@ -56,7 +56,7 @@ def infer_environments(
 
 
 def _train(inputs: MethodInputs, settings: EIILSettings) -> Trained:
-    """Infer environments from a network that was trained for a short time; its groups are class and environment."""
+    """Infer environments from an early network, and train by GroupDRO on class x environment."""
     labels = inputs.train.labels
     environments = infer_environments(inputs.early_view("EIIL", settings.identification_epochs).logits, labels)
     network, weights = fit_group_dro(

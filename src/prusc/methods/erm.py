@@ -1,4 +1,4 @@
-"""Ordinary training, and ordinary training on batches in which every class is as frequent."""
+"""ERM, and ERM on class-balanced batches."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from prusc.methods.trained import Trained, TrainedMethod
 
 @dataclass(frozen=True)
 class ERMSettings:
-    """Nothing to set: ``config.erm`` says all."""
+    """ERM has no settings of its own; ``config.erm`` holds them."""
 
 
 def _return_erm(inputs: MethodInputs, _settings: ERMSettings) -> Trained:
@@ -18,7 +18,7 @@ def _return_erm(inputs: MethodInputs, _settings: ERMSettings) -> Trained:
 
 
 def _train_balanced(inputs: MethodInputs, _settings: ERMSettings) -> Trained:
-    """Train anew; each class has the same chance in every draw."""
+    """Train a new network; every class is equally likely in each draw."""
     sizes = torch.bincount(inputs.train.labels, minlength=inputs.num_classes).double()
     batches = inputs.draws("batches", inputs.num_steps(1.0), (1 / sizes.clamp(min=1))[inputs.train.labels].float())
     return Trained(inputs.fit(inputs.new_network(), batches, "class-balanced ERM"))

@@ -1,4 +1,4 @@
-"""GEORGE: clusters of ERM's representations, class by class, are the groups of GroupDRO."""
+"""GEORGE: cluster the representations of each class, then train by GroupDRO with the clusters as groups."""
 
 from dataclasses import dataclass
 
@@ -19,22 +19,22 @@ from prusc.methods.trained import Trained, TrainedMethod
 
 @dataclass(frozen=True)
 class GEORGESettings:
-    """How GEORGE finds groups and trains on them.
+    """Settings of GEORGE.
 
-    The paper clusters what UMAP leaves of the representations. Here they are clustered as they are, which needs no
-    further dependency; two principal components instead hid some of the groups of fashion-stickers.
+    The paper reduces the representations by UMAP before it clusters them. Here they are clustered as they are, which
+    needs no further dependency. Two principal components hid some of the groups of fashion-stickers.
 
     Attributes:
-        identification_epochs: Epochs of the network whose representations are clustered; the ERM network, as in the
-            paper, if ``None``. Ours is trained until it knows the training split by heart and then no longer shows the
-            groups that it fails on: in fashion-stickers none of the clusters that the silhouette chose was one of
-            bias-conflicting samples, while those of the first epoch held nearly all of these.
-        max_clusters: Most clusters of a class, before they are divided further.
-        overclustering: Into how many parts each cluster is divided; 1 for none. A part stands for itself where it is
-            set apart better than the cluster was.
-        min_cluster_size: Smallest such part.
-        step_size: Of GroupDRO.
-        weight_decay: Of GroupDRO; that of ERM if ``None``.
+        identification_epochs: Epochs of the network whose representations are clustered; ``None`` takes the ERM
+            network, as the paper does. Our ERM network memorises the training split and then hides the groups that it
+            fails on. In fashion-stickers none of its clusters was one of bias-conflicting samples; the clusters of the
+            first epoch held nearly all of these.
+        max_clusters: Largest number of clusters of a class, before they are divided further.
+        overclustering: Number of parts that each cluster is divided into; 1 divides none. A part becomes a cluster of
+            its own if its silhouette is higher than that of the cluster.
+        min_cluster_size: Smallest number of samples of such a part.
+        step_size: Step size of GroupDRO.
+        weight_decay: Weight decay of GroupDRO; that of ERM if ``None``.
     """
 
     identification_epochs: int | None = 1
@@ -59,19 +59,19 @@ def divide_clusters(
     silhouette_sample: int,
     generator: torch.Generator,
 ) -> Int[Tensor, " samples"]:
-    """Divide the clusters of one class further, where a part is set apart better than its cluster was.
+    """Divide the clusters of one class further, where a part has a higher silhouette than its cluster.
 
     Args:
-        values: Of the samples of one class.
-        cluster_ids: Cluster of each.
-        num_parts: Parts into which k-means divides each cluster.
+        values: Representations of the samples of one class.
+        cluster_ids: Cluster of each sample.
+        num_parts: Number of parts that k-means divides each cluster into.
         min_size: Parts with fewer samples stay with their cluster.
-        silhouette_sample: Samples that the silhouettes are computed on.
-        generator: Decides the starts.
+        silhouette_sample: Number of samples that the silhouettes are computed on.
+        generator: Source of these samples and of the seeds of k-means.
 
     Returns:
-        Cluster of each sample, from 0 on. A part is a cluster of its own if its mean silhouette, among all parts, is
-        higher than that of its cluster among the clusters; the other parts of a cluster stay together.
+        Cluster of each sample, numbered from 0. A part becomes a cluster if its mean silhouette among the parts is
+        higher than that of its cluster among the clusters. The other parts of a cluster stay together.
 
     References:
         Sohoni et al. 2020, arXiv:2011.12945, "overclustering" in the appendix on clustering.
@@ -85,7 +85,7 @@ def divide_clusters(
             fine[inside] += KMeans(k, n_init=4, random_state=draw_seed(generator)).fit_predict(own[inside])
     order = torch.randperm(len(own), generator=generator)[:silhouette_sample].numpy()
     before, after = (_mean_silhouettes(own[order], ids[order]) for ids in (coarse, fine))
-    # A cluster's rest keeps a number that none of its parts has.
+    # The rest of a cluster gets a number that none of its parts has.
     divided = coarse * (num_parts + 1) + num_parts
     for part, silhouette in after.items():
         cluster, inside = part // num_parts, fine == part
@@ -96,7 +96,7 @@ def divide_clusters(
 
 
 def _mean_silhouettes(values: np.ndarray, ids: np.ndarray) -> dict[int, float]:
-    """Return the mean silhouette of each cluster; 0 where it is not defined."""
+    """Return the mean silhouette of each cluster; 0 if silhouettes are not defined."""
     clusters = np.unique(ids)
     if not 2 <= len(clusters) < len(ids):
         return dict.fromkeys(clusters.tolist(), 0.0)

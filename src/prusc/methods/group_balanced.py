@@ -1,4 +1,4 @@
-"""Group-balanced sampling: every group is as frequent, by drawing it more often or by leaving samples out."""
+"""Group-balanced sampling: draw small groups more often, or leave samples of large groups out."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,12 +13,12 @@ from prusc.methods.trained import Trained, TrainedMethod
 
 @dataclass(frozen=True)
 class GroupBalancedSettings:
-    """How groups are balanced.
+    """Settings of group-balanced sampling.
 
     Attributes:
-        sampling: ``draw`` small groups more often (RWG), or leave samples of large ones out (``subsample``, SUBG).
-        share: Length of training as a share of ERM's.
-        weight_decay: Of the network; that of ERM if ``None``.
+        sampling: ``draw`` draws small groups more often (RWG); ``subsample`` leaves samples of large ones out (SUBG).
+        share: Steps of training as a share of the steps of ERM.
+        weight_decay: Weight decay of training; that of ERM if ``None``.
     """
 
     sampling: Literal["draw", "subsample"] = "draw"
@@ -31,10 +31,10 @@ class GroupBalancedSettings:
 
 
 def _train(inputs: MethodInputs, settings: GroupBalancedSettings) -> Trained:
-    """Train anew; each group has the same chance in every draw.
+    """Train a new network; every group is equally likely in each draw.
 
-    The paper tunes learning rate, weight decay and batch size and stops early by validation groups; here length and
-    weight decay are tuned.
+    The paper tunes learning rate, weight decay and batch size, and stops early by the groups of validation. Here the
+    number of steps and the weight decay are tuned.
     """
     groups = inputs.train_groups
     assert groups is not None, "declared"

@@ -1,4 +1,4 @@
-"""GroupDRO: the weights of the groups follow their losses, so that the worst one counts most."""
+"""GroupDRO: minimise a weighted sum of group losses whose weights grow with these losses."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,13 @@ from prusc.models.calls import call_model
 
 @dataclass(frozen=True)
 class GroupDROSettings:
-    """How GroupDRO trains.
+    """Settings of GroupDRO.
 
     Attributes:
-        step_size: Of the exponentiated gradient on the weights of the groups (eta_q).
-        weight_decay: Of the network; the paper's point is that it has to be strong. That of ERM if ``None``.
-        share: Length of training as a share of ERM's: the paper's other means against memorising small groups.
+        step_size: Step size of the exponentiated gradient on the group weights (eta_q).
+        weight_decay: Weight decay of training; that of ERM if ``None``. The paper shows that it must be strong.
+        share: Steps of training as a share of the steps of ERM. Few steps are the paper's other means against
+            memorising small groups.
     """
 
     step_size: float = 0.01
@@ -39,17 +40,17 @@ def update_group_weights(
     *,
     step_size: float,
 ) -> tuple[Float[Tensor, " groups"], Float[Tensor, ""]]:
-    """Shift weight to the groups of high loss, and return the weighted loss.
+    """Shift weight to the groups with high loss, and return the weighted loss.
 
     Args:
-        group_weights: At least 0, sum 1.
-        losses: Of each sample, in nats.
-        groups: Of each sample.
-        step_size: Of the exponentiated gradient.
+        group_weights: Weight of each group, at least 0; they sum to 1.
+        losses: Loss of each sample in nats.
+        groups: Group of each sample.
+        step_size: Step size of the exponentiated gradient.
 
     Returns:
-        The new weights, sum 1, without gradients, and the sum over the groups of weight times mean loss; groups that
-        are not in the batch count as without loss.
+        The new weights, which sum to 1 and have no gradient, and the sum over the groups of weight times mean loss. A
+        group without samples in the batch has loss 0.
 
     References:
         Sagawa et al. 2020, arXiv:1911.08731, algorithm 1.
@@ -72,19 +73,19 @@ def fit_group_dro(
     weight_decay: float | None,
     share: float = 1.0,
 ) -> tuple[nn.Module, Float[Tensor, " groups"]]:
-    """Train anew on batches in which every group is as frequent, as the paper's code does.
+    """Train a new network by GroupDRO on group-balanced batches, as the paper's code does.
 
     Args:
-        inputs: Data and means to train.
-        groups: Of each training sample, known or inferred.
-        num_groups: Number of groups, the empty ones counted.
-        name: Names the training in progress and errors.
-        step_size: Of the exponentiated gradient.
-        weight_decay: Of the network; that of ERM if ``None``.
-        share: Length of training as a share of ERM's.
+        inputs: What the method is given.
+        groups: Group of each training sample, known or inferred.
+        num_groups: Number of groups, including empty ones.
+        name: Name of the training in progress and errors.
+        step_size: Step size of the exponentiated gradient.
+        weight_decay: Weight decay of training; that of ERM if ``None``.
+        share: Steps of training as a share of the steps of ERM.
 
     Returns:
-        The network, and the last weights of the groups.
+        The network and the final group weights.
     """
     sizes = torch.bincount(groups, minlength=num_groups).double()
     weights = torch.full((num_groups,), 1 / num_groups, device=inputs.feed.runtime.device)

@@ -1,4 +1,4 @@
-"""What a remedy is given: data without attributes, the ERM network, and the means to train."""
+"""What a method is given: data without attributes, the ERM network, and functions to train with."""
 
 import copy
 from collections.abc import Callable, Iterable
@@ -25,26 +25,26 @@ MadeT = TypeVar("MadeT")
 
 @dataclass(frozen=True, eq=False)
 class MethodInputs:
-    """What every remedy is given: two splits without attributes, the network, and the means to train.
+    """What every method is given: two splits without attributes, the ERM network, and functions to train with.
 
-    There is no test split. Group labels are there as far as the remedy declares that it needs them, else ``None``.
+    There is no test split. Group labels are ``None``, unless the method declares that it needs them.
 
     Attributes:
         train: Training split, without attributes.
         val: Validation split, without attributes.
         train_groups: Group of each training sample, in ``[0, num_groups)``.
-        val_groups: Likewise for validation.
-        num_groups: Number of groups, the empty ones counted; 0 if no group labels are given.
+        val_groups: Group of each validation sample, in ``[0, num_groups)``.
+        num_groups: Number of groups, including empty ones; 0 without group labels.
         num_classes: Number of classes.
-        trained: The ERM network, on the runtime's device; not to be changed.
-        untrained: What ERM training began with; not to be changed.
+        trained: The ERM network, on the runtime's device; a method must not change it.
+        untrained: The network that ERM training started from; a method must not change it.
         head_name: Module name of the head.
-        cells: Class and pseudo-attribute of each training sample, those of PruSC.
-        config: Every setting of the run; ``config.erm`` says how networks are trained.
-        feed: The training split without augmentation; ``feed.of`` gives that of another split.
+        cells: Class and pseudo-attribute of each training sample, as PruSC has them.
+        config: Every setting of the run; ``config.erm`` holds those of training.
+        feed: The training split without augmentation; ``feed.of`` returns the feed of another split.
         train_feed: The training split with the augmentation of ERM.
         progress: Where progress is reported.
-        made: What `once` has made so far, by name.
+        made: Results that `once` has made so far, by name.
     """
 
     train: Split
@@ -64,7 +64,7 @@ class MethodInputs:
     made: dict[str, Any] = field(default_factory=dict)
 
     def generator(self, name: str) -> torch.Generator:
-        """Return the source of randomness of one step of the remedy, the same in every run of the same seed."""
+        """Return the source of randomness of one step of the method, equal in all runs with the same seed."""
         return stage_generator(self.config.seed, f"{self.config.method}: {name}")
 
     def erm_network(self) -> nn.Module:
@@ -72,15 +72,15 @@ class MethodInputs:
         return copy.deepcopy(self.trained)
 
     def new_network(self) -> nn.Module:
-        """Return a copy of what ERM training began with: random weights, or published ones."""
+        """Return a copy of the network that ERM training started from, with random or published weights."""
         return copy.deepcopy(self.untrained)
 
     def once(self, name: str, make: Callable[[], MadeT]) -> MadeT:
-        """Return what several settings of the remedy share, made for the first of them; it is not to be changed.
+        """Return a result that several settings of the method share; only the first one makes it.
 
         Args:
-            name: Says everything that decides it.
-            make: Makes it; a function of the inputs and of what the name says.
+            name: Name of the result. It states everything that the result depends on, apart from the inputs.
+            make: Makes the result, which nobody may change.
         """
         if name not in self.made:
             self.made[name] = make()
@@ -92,14 +92,15 @@ class MethodInputs:
         return extract_representations(model, self.feed.of(split), head_name=self.head_name)
 
     def early_view(self, title: str, num_epochs: int, *, weight_decay: float | None = None) -> Representations:
-        """Return what a network that was trained for a short time sees of the training split.
+        """Return representations and logits of the training split by a network that was trained for a short time.
 
-        It has not memorised the samples that contradict its shortcut yet. Settings that train it alike share it.
+        This network has not yet memorised the samples that contradict its shortcut. Settings that train it alike share
+        it.
 
         Args:
-            title: Of the remedy.
+            title: Title of the method, for progress and errors.
             num_epochs: Passes over the training split.
-            weight_decay: Of AdamW; that of ERM if ``None``.
+            weight_decay: Weight decay of AdamW; that of ERM if ``None``.
         """
 
         def make() -> Representations:
@@ -110,12 +111,12 @@ class MethodInputs:
         return self.once(f"view after {num_epochs} epochs, weight decay {weight_decay}", make)
 
     def epochs(self, name: str, num_epochs: int, indices: Int[Tensor, " chosen"] | None = None) -> Schedule:
-        """Return the batches of some epochs over the training split, or over some of its samples.
+        """Return batches of whole epochs over the training split, or over some of its samples.
 
         Args:
-            name: Names the randomness.
+            name: Name of the source of randomness.
             num_epochs: Passes over the samples.
-            indices: Which samples, one as often as its index is repeated; all of them if ``None``.
+            indices: Indices of the samples, which may repeat; all samples if ``None``.
         """
         chosen = torch.arange(len(self.train)) if indices is None else indices
         size, generator = self.config.erm.batch_size, self.generator(name)
@@ -126,16 +127,16 @@ class MethodInputs:
         """Return batches of training samples that are drawn with replacement.
 
         Args:
-            name: Names the randomness.
+            name: Name of the source of randomness.
             num_steps: Number of batches.
-            weights: Of each sample, at least 0; their scale does not matter.
+            weights: Sampling weight of each sample, at least 0; their scale does not matter.
         """
         size, generator = self.config.erm.batch_size, self.generator(name)
         return self._schedule((draw_indices(weights, size, generator) for _ in range(num_steps)), num_steps)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of one pass over the training split."""
+        """Number of batches of one pass over the training split."""
         return num_epoch_batches(len(self.train), self.config.erm.batch_size)
 
     def num_steps(self, share: float) -> int:
@@ -154,16 +155,16 @@ class MethodInputs:
         weight_decay: float | None = None,
         mask: BinaryMask | None = None,
     ) -> nn.Module:
-        """Train a network in place, as ERM does where nothing else is said, and return it.
+        """Train a network in place and return it; the defaults are those of ERM.
 
         Args:
-            model: On the runtime's device.
+            model: A network on the runtime's device.
             schedule: The batches.
-            name: Names the training in progress and errors, and its randomness.
-            loss: See `train_weights`; it is given inputs that are augmented and normalised.
-            split: Where the batches index into; the training split if ``None``.
-            learning_rate: Peak; that of ERM if ``None``.
-            weight_decay: Of AdamW; that of ERM if ``None``.
+            name: Name of the training in progress and errors, and of its source of randomness.
+            loss: Loss function, see `train_weights`; its inputs are augmented and normalised.
+            split: Split that the batches index into; the training split if ``None``.
+            learning_rate: Peak learning rate; that of ERM if ``None``.
+            weight_decay: Weight decay of AdamW; that of ERM if ``None``.
             mask: If given, pruned weights stay zero.
         """
         rate = schedule.learning_rate if learning_rate is None else learning_rate

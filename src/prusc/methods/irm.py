@@ -1,4 +1,4 @@
-"""IRM on annotation-free environments: the minority of each cluster, and a balanced draw through the clusters."""
+"""IRM on two inferred environments: the minority of each cluster, and a balanced draw through the clusters."""
 
 from dataclasses import dataclass
 
@@ -19,12 +19,12 @@ from prusc.stages.debiasing_set import build_debiasing_set
 
 @dataclass(frozen=True)
 class IRMSettings:
-    """How IRM trains.
+    """Settings of IRM.
 
     Attributes:
-        penalty_weight: Of the IRMv1 penalty, once it is on (lambda). The papers' weights, up to 1e5, are for full
-            batches of a small data set and two classes.
-        annealing: Share of the steps before it is on; its weight is 1 until then. 190 of 501 steps in IRM's code.
+        penalty_weight: Weight of the IRMv1 penalty (lambda) after annealing. The papers' weights, up to 1e5, are for
+            full batches of a small data set with two classes.
+        annealing: Share of the steps during which the weight is 1. IRM's code has 190 of 501 steps.
     """
 
     penalty_weight: float = 100.0
@@ -43,11 +43,11 @@ def environment_probabilities(cells: Cells, balanced: DebiasingSetConfig) -> Flo
         balanced: How the second environment is drawn.
 
     Returns:
-        For the samples that are not of their cluster's most frequent class, all alike; and for the class-balanced draw
-        through the clusters. Each column has sum 1, and a sample may be in both.
+        Two columns that each sum to 1. The first is uniform over the samples outside the most frequent class of their
+        cluster. The second is the class-balanced draw through the clusters. A sample may be in both.
 
     Raises:
-        DataError: If no cluster has samples of two classes.
+        DataError: If no cluster has samples of two classes, so that there is no minority.
 
     References:
         Le et al. 2025, arXiv:2504.15686.
@@ -59,15 +59,15 @@ def environment_probabilities(cells: Cells, balanced: DebiasingSetConfig) -> Flo
     minority = labels != counts.argmax(dim=1)[cluster_ids]
     if not bool(minority.any()):
         raise DataError(
-            f"none of the {cells.num_values} clusters has samples of two classes, so there is no minority to make an "
-            "environment of; set clustering.num_clusters lower, or choose a method that needs no clusters"
+            f"none of the {cells.num_values} clusters has samples of two classes, but the method irm needs a minority "
+            "in some cluster; set clustering.num_clusters lower, or choose a method that needs no clusters"
         )
     draw = build_debiasing_set(cells, balanced)
     return torch.stack([minority / minority.sum(), draw.weights], dim=1).float()
 
 
 def _train(inputs: MethodInputs, settings: IRMSettings) -> Trained:
-    """Train anew on batches of which each environment gives half, with the clusters that PruSC takes."""
+    """Train a new network on batches that are half of each environment, with the clusters of PruSC."""
     labels = inputs.train.labels
     probabilities = environment_probabilities(inputs.cells, inputs.config.debiasing_set)
     mixture = probabilities.mean(dim=1)

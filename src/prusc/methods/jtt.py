@@ -1,4 +1,4 @@
-"""JTT: train twice, the second time with more of what the first network got wrong."""
+"""JTT: train twice; the second training draws the mistakes of the first network more often."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,14 @@ from prusc.methods.trained import Trained, TrainedMethod
 
 @dataclass(frozen=True)
 class JTTSettings:
-    """How JTT trains.
+    """Settings of JTT.
 
     Attributes:
-        identification_epochs: Epochs of the network whose mistakes are repeated; the paper tunes it most.
-        upweight: How often each mistake is shown for once that another sample is.
-        share: Length of the second training as a share of ERM's: the paper stops early, by validation groups.
-        weight_decay: Of both networks.
+        identification_epochs: Epochs of the first network; the paper tunes them most.
+        upweight: Sampling weight of each mistake; that of the other samples is 1.
+        share: Steps of the second training as a share of the steps of ERM. The paper stops early, by the groups of
+            validation.
+        weight_decay: Weight decay of both trainings.
     """
 
     identification_epochs: int = 1
@@ -31,14 +32,14 @@ class JTTSettings:
 
 
 def _train(inputs: MethodInputs, settings: JTTSettings) -> Trained:
-    """Find the mistakes of a network that was trained for a short time, then train anew on the repeated ones.
+    """Find the mistakes of an early network, then train a new one that draws them more often.
 
-    The defaults are the paper's for CelebA. Its code repeats mistakes within an epoch; here they are drawn as often.
+    The defaults are the paper's for CelebA. Its code repeats the mistakes within an epoch, which are drawn here.
     """
     first = inputs.early_view("JTT", settings.identification_epochs, weight_decay=settings.weight_decay)
     wrong = first.predictions != inputs.train.labels
     weights = torch.where(wrong, float(settings.upweight), 1.0)
-    # The longer epoch of the repeated samples is no reason to train longer than the others: steps are counted.
+    # Repeated samples would make an epoch longer; counted in steps, JTT trains as long as the other methods.
     batches = inputs.draws("batches", inputs.num_steps(settings.share), weights)
     network = inputs.fit(inputs.new_network(), batches, "JTT", weight_decay=settings.weight_decay)
     return Trained(network, facts={"num_mistakes": int(wrong.sum())})

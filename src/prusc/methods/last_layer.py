@@ -1,4 +1,4 @@
-"""Last-layer retraining on cells: PruSC's draws, without a mask."""
+"""Last-layer retraining on cells: the draws of PruSC, without a mask."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ from prusc.stages.heads import fit_head
 
 @dataclass(frozen=True)
 class LastLayerSettings:
-    """How the head is fitted.
+    """Settings of last-layer retraining.
 
     Attributes:
-        l2: Strength of its regularisation; see `prusc.stages.heads.fit_head`.
+        l2: Strength of the regularisation of the head; see `prusc.stages.heads.fit_head`.
     """
 
     l2: float = 1.0
@@ -24,7 +24,7 @@ class LastLayerSettings:
 
 
 def _train(inputs: MethodInputs, settings: LastLayerSettings) -> Trained:
-    """Refit the head of the ERM network on the training split, the cells (class x cluster) balanced."""
+    """Refit the head of the ERM network on the training split, balanced over the cells (class x cluster)."""
     seen = inputs.once("representations", lambda: inputs.represent(inputs.trained, inputs.train))
     balanced = build_debiasing_set(inputs.cells, inputs.config.debiasing_set)
     head = fit_head(seen.values, seen.labels, balanced.weights, num_classes=inputs.num_classes, l2=settings.l2)

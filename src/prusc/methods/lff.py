@@ -1,4 +1,4 @@
-"""LfF: a network that fails on purpose tells another one, trained at the same time, what to attend to."""
+"""LfF: train a biased and a debiased network together; the biased one weights the samples of the other."""
 
 from dataclasses import dataclass
 
@@ -17,13 +17,13 @@ from prusc.models.calls import call_model
 
 @dataclass(frozen=True)
 class LfFSettings:
-    """How LfF trains.
+    """Settings of LfF.
 
     Attributes:
-        q: Of the generalised cross-entropy of the biased network.
-        memory: Share that the average of a sample's losses keeps of its value before, in [0, 1).
-        share: Length of training as a share of ERM's.
-        weight_decay: Of both networks; that of ERM if ``None``.
+        q: Exponent of the biased network's generalised cross-entropy.
+        memory: Decay of the moving average of each sample's loss, in [0, 1).
+        share: Epochs of training as a share of the epochs of ERM.
+        weight_decay: Weight decay of both networks; that of ERM if ``None``.
     """
 
     q: float = 0.7
@@ -43,8 +43,8 @@ class LossAverages:
 
     Args:
         labels: Class of each sample.
-        memory: Share that an average keeps of its value before.
-        device: Where the losses are.
+        memory: Decay of the average, in [0, 1).
+        device: Device of the losses.
     """
 
     def __init__(self, labels: Int[Tensor, " samples"], memory: float, device: torch.device) -> None:
@@ -54,11 +54,12 @@ class LossAverages:
         self.is_known: Bool[Tensor, " samples"] = torch.zeros(len(labels), dtype=torch.bool, device=device)
 
     def update(self, losses: Float[Tensor, " batch"], indices: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """Take in new losses, and return the averages as a share of the largest average in their class.
+        """Update the averages, and return them divided by the largest average of their class.
 
         Args:
-            losses: At least 0, without gradients; the first loss of a sample is its first average.
-            indices: Of the samples, each one once.
+            losses: Losses of some samples, at least 0, without gradients. The first loss of a sample is its first
+                average.
+            indices: Indices of these samples, without repetition.
         """
         memory = torch.where(self.is_known[indices], self.memory, 0.0)
         self.values[indices] = memory * self.values[indices] + (1 - memory) * losses
@@ -69,14 +70,14 @@ class LossAverages:
 
 
 def relative_difficulty(biased: Float[Tensor, " batch"], debiased: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """Return the biased network's share of the losses of both: near 1 where it alone fails.
+    """Return the biased network's share of the two losses; it is near 1 where only that network fails.
 
     Args:
         biased: Averaged losses of the biased network, at least 0.
-        debiased: Those of the other.
+        debiased: Averaged losses of the debiased network, at least 0.
 
     Returns:
-        In [0, 1].
+        Weight of each sample, in [0, 1].
 
     References:
         Nam et al. 2020, arXiv:2007.02561, equation 5.
@@ -85,7 +86,7 @@ def relative_difficulty(biased: Float[Tensor, " batch"], debiased: Float[Tensor,
 
 
 class _Pair(nn.Module):
-    """Both networks, so that one loop trains them; neither one's loss has a gradient for the other."""
+    """Both networks in one module, so that one loop trains them; no gradient flows between them."""
 
     def __init__(self, debiased: nn.Module, biased: nn.Module) -> None:
         super().__init__()
@@ -94,10 +95,10 @@ class _Pair(nn.Module):
 
 
 def _train(inputs: MethodInputs, settings: LfFSettings) -> Trained:
-    """Train two networks at once; the one that is handed back minimises the weighted cross-entropy.
+    """Train both networks together, and return the debiased one, which minimises the weighted cross-entropy.
 
-    Unlike in the paper's code both start from the same weights, since published weights may be what they start from.
-    With several processes each keeps the averages of the losses that it has seen itself.
+    In the paper's code the networks start from different weights. Here they start from the same ones, which may be
+    published weights. With several processes, each one averages the losses that it has seen itself.
     """
     labels, device = inputs.train.labels, inputs.feed.runtime.device
     averages = [LossAverages(labels, settings.memory, device) for _ in range(2)]

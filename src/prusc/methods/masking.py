@@ -1,4 +1,4 @@
-"""What DCWP and MRM share: masks of the ERM network, learned on draws that favour bias-conflicting samples."""
+"""Mask learning of DCWP and MRM, on draws that favour bias-conflicting samples."""
 
 import math
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ from prusc.stages.mask_learning import learn_masks
 
 @dataclass(frozen=True)
 class MaskingSettings:
-    """How masks are learned by DCWP and MRM.
+    """Settings of mask learning that DCWP and MRM share.
 
     Attributes:
         biased_epochs: Epochs of the biased network that finds bias-conflicting samples.
-        q: Of its generalised cross-entropy.
-        mask_upweight: How often a bias-conflicting sample is drawn for once that another one is.
-        mask_steps: Steps of mask learning; never more than ERM has.
-        mask_learning_rate: Of Adam on the mask logits.
-        initial_logit: Where the mask logits start.
+        q: Exponent of that network's generalised cross-entropy.
+        mask_upweight: Sampling weight of a bias-conflicting sample; that of the others is 1.
+        mask_steps: Steps of mask learning; at most as many as ERM has.
+        mask_learning_rate: Learning rate of Adam on the mask logits.
+        initial_logit: Initial value of the mask logits.
         sparsity: Weight of the sum of the mask logits.
     """
 
@@ -48,14 +48,14 @@ class MaskingSettings:
 
 
 def conflicting_samples(inputs: MethodInputs, settings: MaskingSettings) -> Bool[Tensor, " train"]:
-    """Return which training samples the settings take for bias-conflicting."""
+    """Find the bias-conflicting training samples, with the biased network of the settings."""
     return find_conflicting(inputs, num_epochs=settings.biased_epochs, q=settings.q)
 
 
 def masked_samples(
     inputs: MethodInputs, settings: MaskingSettings, is_conflicting: Bool[Tensor, " train"]
 ) -> DebiasingSet:
-    """Return how mask learning draws: without regard to classes, the "clusters" being aligned and conflicting."""
+    """Return how mask learning draws; the pseudo-attribute is bias-aligned (0) or bias-conflicting (1)."""
     weights = upweight(is_conflicting, settings.mask_upweight)
     cells = Cells(inputs.train.labels, is_conflicting.long(), num_values=2)
     return DebiasingSet(cells, weights / weights.sum())
@@ -72,14 +72,14 @@ def learn_mask(
     """Learn a mask of the ERM network.
 
     Args:
-        inputs: Of the remedy.
-        settings: Of mask learning.
-        samples: How it draws.
+        inputs: What the method is given.
+        settings: Settings of mask learning.
+        samples: How samples are drawn.
         contrast: Weight of the debiased contrastive loss.
-        temperature: Of that loss.
+        temperature: Temperature of that loss.
 
     Returns:
-        The mask of the last step.
+        The mask after the last step.
     """
     config = MaskConfig(
         steps=min(settings.mask_steps, inputs.num_steps(1.0)),

@@ -1,4 +1,4 @@
-"""The contract of a remedy: what it needs, what it is charged with, and how it is applied."""
+"""The contract of a method: what it needs, which stages count as its cost, and how it is applied."""
 
 import tomllib
 from abc import ABC, abstractmethod
@@ -26,17 +26,18 @@ _SPLITS_WITH_GROUPS: dict[GroupLabels, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """A remedy.
+    """A method against shortcuts: PruSC, or one that it is compared with.
 
     Attributes:
-        name: On the command line.
-        title: In tables.
-        paper: Whose it is: authors, year, arXiv number.
-        group_labels: Whose group labels it needs: of no split, of validation, or of training (and validation).
-        settings: What tuning tries, the published defaults first, the rest in order of promise; frozen dataclasses of
-            one class. One alone is not tuned.
-        starts_from_erm: Whether it takes the ERM network, whose training then belongs to its cost.
-        trains_on_validation: Whether it fits weights to validation samples, which is an advantage.
+        name: Name on the command line.
+        title: Name in tables.
+        paper: Authors, year and arXiv number of the paper.
+        group_labels: Split whose group labels the method needs: ``none``, ``validation``, or ``training`` (which
+            includes validation).
+        settings: Settings that tuning tries, as frozen dataclasses of one class. The published defaults come first,
+            then the most promising.
+        starts_from_erm: Whether the method starts from the ERM network, whose training then counts as its cost.
+        trains_on_validation: Whether the method fits weights to validation samples, which is an advantage.
     """
 
     name: str
@@ -49,27 +50,30 @@ class Method(ABC):
 
     @abstractmethod
     def apply(self, session: Session) -> "MethodResult":
-        """Go through all stages of a run that is open, and write what it leaves."""
+        """Run all stages of the method, and write the results into the run folder, if there is one."""
 
     @property
     def family(self) -> str:
-        """What the network that it hands back is called in ``metrics.json``."""
+        """Name of the chosen network in ``metrics.json``."""
         return self.name
 
     @property
     def shared_stages(self) -> frozenset[str]:
-        """Stages of a run whose time it is not charged with, because all remedies share them."""
+        """Stages that do not count as cost of the method, because all methods share them."""
         return frozenset({"clustering", "evaluation"} if self.starts_from_erm else {"erm", "clustering", "evaluation"})
 
-    def fits_validation(self, config: RunConfig) -> bool:  # noqa: ARG002 -- of PruSC it depends on the settings
-        """Whether a run with these settings fits weights to validation samples."""
+    def fits_validation(self, config: RunConfig) -> bool:  # noqa: ARG002 -- PruSC looks at them
+        """Return whether a run with these settings fits weights to validation samples."""
         return self.trains_on_validation
 
     def settings_to_try(self, config: RunConfig) -> tuple[Any, ...]:
-        """Return the settings that a run of this remedy trains.
+        """Return the settings that a run of this method trains.
+
+        Args:
+            config: Its ``method_options`` make one setting; without them ``tuning_budget`` limits the number.
 
         Raises:
-            ConfigError: If ``config.method_options`` does not fit the remedy.
+            ConfigError: If ``config.method_options`` names no setting of the method, or a value of another type.
         """
         if not config.method_options:
             return self.settings[: config.tuning_budget]
@@ -77,7 +81,7 @@ class Method(ABC):
         for option in config.method_options:
             name, equals, text = option.partition("=")
             if not equals:
-                raise ConfigError(f"method_options must be like upweight=50, found {option!r}")
+                raise ConfigError(f"each of method_options must be NAME=VALUE, such as upweight=50; found {option!r}")
             try:
                 values[name] = tomllib.loads(f"value = {text}")["value"]
             except tomllib.TOMLDecodeError:
@@ -85,7 +89,7 @@ class Method(ABC):
         return (config_from_dict(type(self.settings[0]), values, where=f"{self.name}: "),)
 
     def check_groups(self, data: Data) -> None:
-        """Refuse data without the group labels that the remedy needs.
+        """Check that the data have the group labels that the method needs.
 
         Raises:
             ConfigError: If they are missing.
@@ -93,25 +97,25 @@ class Method(ABC):
         for name in _SPLITS_WITH_GROUPS[self.group_labels]:
             if data.splits[name].attributes is None:
                 raise ConfigError(
-                    f"method {self.name} needs group labels of the {name} split, and {data.name!r} has no attributes "
-                    "there; name them (data_options.attributes), or choose a method that needs none"
+                    f"method {self.name} needs group labels of the {name} split, but {data.name!r} has no attributes "
+                    "there; name them in data_options.attributes, or choose a method that needs none"
                 )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MethodResult:
-    """What a remedy made of a network.
+    """Result of a method.
 
     Attributes:
-        method: The remedy.
-        model: The network.
-        erm: The network before.
-        chosen: Name of the setting that was chosen.
-        judged_by: What chose it: ``cells``, ``classes`` or ``groups`` of the validation split; ``nothing`` if there was
-            one setting only.
-        evaluations: For ``erm`` and for the remedy (``subnetwork`` for PruSC), the figures by split.
-        seconds: Wall time by stage.
-        debiasing: Everything about a run of PruSC; ``None`` of another remedy.
+        method: The method.
+        model: The chosen network.
+        erm: The ERM network.
+        chosen: Name of the chosen setting; of PruSC, that of the chosen candidate.
+        judged_by: What judged the settings: ``cells``, ``classes`` or ``groups`` of the validation split; ``nothing``
+            if there was only one setting.
+        evaluations: Figures by network and split. The networks are ``erm`` and the family of the method.
+        seconds: Wall time of each stage in seconds.
+        debiasing: The full result of a run of PruSC; ``None`` for the other methods.
     """
 
     method: Method
@@ -138,5 +142,5 @@ class MethodResult:
 
     @property
     def after(self) -> dict[str, GroupEvaluation]:
-        """The figures of the network that is handed back, by split."""
+        """Figures of the chosen network by split."""
         return self.evaluations[self.method.family]

@@ -1,4 +1,4 @@
-"""MRM: a mask of the trained network, its weights put back to their start and trained anew under the mask."""
+"""MRM: learn a mask of the ERM network, reset the weights to their start and train them under the mask."""
 
 from dataclasses import dataclass
 
@@ -12,20 +12,21 @@ from prusc.methods.trained import Trained, TrainedMethod
 
 @dataclass(frozen=True)
 class MRMSettings(MaskingSettings):
-    """How MRM learns its mask; see `MaskingSettings`.
+    """Settings of MRM; the others are in `MaskingSettings`.
 
     Attributes:
-        mask_upweight: As there; 1 trains no biased network, since no sample is favoured.
+        mask_upweight: Sampling weight of a bias-conflicting sample. With 1, no sample is favoured and no biased network
+            is trained.
     """
 
     mask_upweight: float = 1.0
 
 
 def _train(inputs: MethodInputs, settings: MRMSettings) -> Trained:
-    """Learn a mask of the ERM network, then train the masked network from ERM's start, as ERM does.
+    """Learn a mask of the ERM network, then train the masked network from the weights that ERM started from.
 
-    The paper favours no sample, neither for the mask nor afterwards; masks that favour bias-conflicting samples, as
-    DCWP's do, are among the other settings.
+    The paper favours no sample, neither in mask learning nor afterwards. Some settings here learn the mask on draws
+    that favour bias-conflicting samples, as DCWP does.
     """
     is_conflicting = torch.zeros(len(inputs.train), dtype=torch.bool)
     if settings.mask_upweight != 1:

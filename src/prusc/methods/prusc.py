@@ -1,4 +1,4 @@
-"""PruSC among the remedies; its stages are those of :func:`prusc.debias`."""
+"""PruSC behind the contract of a method; its stages are those of :func:`prusc.debias`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,34 +12,37 @@ from prusc.runs.session import Session
 
 @dataclass(frozen=True)
 class _PruSC(Method):
-    """PruSC: its settings are those of the run, and what it hands back is called ``subnetwork``."""
+    """PruSC: its settings are those of the run, and its chosen network is called ``subnetwork``."""
 
     @property
     def family(self) -> str:
-        """``subnetwork``."""
+        """``subnetwork``, whether or not the chosen network has a mask."""
         return "subnetwork"
 
     @property
     def shared_stages(self) -> frozenset[str]:
-        """The evaluation alone: for the other remedies the clusters only judge."""
+        """Only the evaluation: PruSC pays for its clusters, which merely judge the other methods."""
         return frozenset({"evaluation"})
 
     def fits_validation(self, config: RunConfig) -> bool:
-        """Whether heads, or masks, are learned on validation samples."""
+        """Return whether these settings fit heads or masks to validation samples."""
         return config.trains_on_validation
 
     def settings_to_try(self, config: RunConfig) -> tuple[Any, ...]:
-        """Return the one setting; what is tried are the candidates of the run.
+        """Return the one setting, because PruSC chooses among its own candidates.
 
         Raises:
-            ConfigError: If there are ``config.method_options``.
+            ConfigError: If ``config.method_options`` is not empty.
         """
         if config.method_options:
-            raise ConfigError("method_options are for the other remedies; the settings of prusc are those of the run")
+            raise ConfigError(
+                f"method_options are for the other methods, found {config.method_options!r}; the settings of PruSC are "
+                "those of the run, such as masks.steps"
+            )
         return self.settings
 
     def apply(self, session: Session) -> MethodResult:
-        """Go through the stages of PruSC."""
+        """Run the stages of PruSC."""
         done = debias_session(session)
         return MethodResult(
             method=self,

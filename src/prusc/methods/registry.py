@@ -1,4 +1,4 @@
-"""Every remedy by its name. A remedy is imported once it is asked for."""
+"""Every method by its name. A method is imported when it is first looked up."""
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -9,7 +9,7 @@ from prusc.errors import ConfigError, nearest_names
 if TYPE_CHECKING:
     from prusc.methods.method import Method
 
-# In the order of tables: where each remedy is found. A new one is a file of its own and a line here.
+# Module and name of each method, in the order of tables. A new method is one file and one line here.
 _PLACES = {
     "erm": "erm.ERM",
     "class-balanced": "erm.CLASS_BALANCED",
@@ -33,12 +33,16 @@ _PLACES = {
 
 
 class _Methods(Mapping[str, "Method"]):
-    """Imports a remedy when it is looked up."""
+    """Imports a method when it is looked up."""
 
     def __getitem__(self, name: str) -> "Method":
         module, _, attribute = _PLACES[name].partition(".")
         method: Method = getattr(import_module(f"prusc.methods.{module}"), attribute)
         return method
+
+    def __contains__(self, name: object) -> bool:
+        # That of Mapping would look the name up, and so import the method.
+        return name in _PLACES
 
     def __iter__(self) -> Iterator[str]:
         return iter(_PLACES)
@@ -51,10 +55,10 @@ METHODS: Mapping[str, "Method"] = _Methods()
 
 
 def check_method_name(name: str) -> None:
-    """Refuse a name that no remedy has, without importing any.
+    """Check that a method of this name exists, without importing it.
 
     Raises:
-        ConfigError: If there is none of this name.
+        ConfigError: If there is no method of this name.
     """
     if name not in _PLACES:
         raise ConfigError(
@@ -63,10 +67,10 @@ def check_method_name(name: str) -> None:
 
 
 def find_method(name: str) -> "Method":
-    """Return a remedy by its name.
+    """Return a method by its name.
 
     Raises:
-        ConfigError: If there is none of this name.
+        ConfigError: If there is no method of this name.
     """
     check_method_name(name)
     return METHODS[name]

@@ -1,4 +1,4 @@
-"""Apply the remedy that the settings name."""
+"""Apply the method that the settings name."""
 
 from pathlib import Path
 
@@ -22,21 +22,21 @@ def apply_method(
     force: bool = False,
     progress: ProgressOption = None,
 ) -> MethodResult:
-    """Apply the remedy that ``config.method`` names; the arguments are those of :func:`prusc.debias`.
+    """Apply the method that ``config.method`` names; the arguments are those of :func:`prusc.debias`.
 
     Returns:
-        The network of the chosen setting and everything about it.
+        The chosen network, the ERM network and their figures.
 
     Raises:
-        PruscError: If settings, data, network or run folder are not as they have to be, or the remedy needs group
-            labels that the data do not have.
+        PruscError: If a setting, the data, the network or the run folder is not valid, or the group labels that the
+            method needs are missing.
     """
     config = config or RunConfig()
     method = find_method(config.method)
-    method.settings_to_try(config)  # Wrong options are an error before anything is loaded.
+    method.settings_to_try(config)  # Reports wrong options before anything is loaded.
     session = open_session(model, data, config, out=out, force=force, progress=progress, check=method.check_groups)
     return method.apply(session)
 
 
 run_method = with_report(apply_method)
-"""As `apply_method`; it also writes the report into the run folder."""
+"""Like `apply_method`, and write the report into the run folder."""

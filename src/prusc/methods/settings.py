@@ -1,4 +1,4 @@
-"""The settings of remedies: what they may be, and what they are called."""
+"""Check and describe the settings of methods."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,21 +9,21 @@ from prusc.config.checks import require
 
 
 def require_positive(settings: Any, *names: str) -> None:
-    """Refuse settings that have to be greater than 0 and are not; one that is ``None`` is not looked at.
+    """Check that settings are finite and greater than 0, unless they are ``None``.
 
     Raises:
-        ConfigError: If there is such a setting.
+        ConfigError: If one is not.
     """
     _require(settings, names, lambda value: 0 < value < math.inf, "greater than 0")
 
 
 def require_not_negative(settings: Any, *names: str) -> None:
-    """As `require_positive`, and 0 will do."""
+    """Check that settings are finite and at least 0; otherwise like `require_positive`."""
     _require(settings, names, lambda value: 0 <= value < math.inf, "at least 0")
 
 
 def require_share(settings: Any, *names: str) -> None:
-    """As `require_positive`, for what has to be in [0, 1]."""
+    """Check that settings are in [0, 1]; otherwise like `require_positive`."""
     _require(settings, names, lambda value: 0 <= value <= 1, "in [0, 1]")
 
 
@@ -35,7 +35,7 @@ def _require(settings: Any, names: Sequence[str], is_allowed: Callable[[float], 
 
 
 def describe_settings(settings: Any) -> str:
-    """Return a short name of a setting: what differs from the defaults of its class."""
+    """Return a short name of some settings: the values that differ from the defaults of their class."""
     default = type(settings)()
     changed = {f.name: getattr(settings, f.name) for f in fields(settings)}
     changed = {name: value for name, value in changed.items() if value != getattr(default, name)}

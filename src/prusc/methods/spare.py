@@ -1,4 +1,4 @@
-"""SPARE: the outputs of a network that has hardly begun show the shortcut; draw their small clusters more often."""
+"""SPARE: cluster the outputs of an early network, and draw samples of small clusters more often."""
 
 from dataclasses import dataclass
 
@@ -15,14 +15,14 @@ from prusc.methods.trained import Trained, TrainedMethod
 
 @dataclass(frozen=True)
 class SPARESettings:
-    """How SPARE finds clusters and draws from them.
+    """Settings of SPARE.
 
     Attributes:
         identification_epochs: Epochs of the network whose outputs are clustered.
-        max_clusters: Most clusters of a class.
-        silhouette_threshold: A class whose clusters stand less far apart is drawn from with `sampling_power`, since its
-            small clusters hold samples of the large groups too; the others with 1, all clusters alike.
-        sampling_power: To which a cluster's size is raised (lambda).
+        max_clusters: Largest number of clusters of a class.
+        silhouette_threshold: Classes with a lower silhouette are drawn with `sampling_power`, because their small
+            clusters hold samples of the large groups too. The other classes are drawn with power 1.
+        sampling_power: Power of a cluster's size that divides the weight of its samples (lambda).
     """
 
     identification_epochs: int = 1
@@ -43,18 +43,18 @@ def sampling_weights(
     labels: Int[Tensor, " samples"],
     powers: Float[Tensor, " classes"],
 ) -> Float[Tensor, " samples"]:
-    """Weigh each sample by its cluster's size to the power of minus that of its class, and all classes alike.
+    """Weight each sample by ``size ** -power``, where ``size`` is that of its cluster, and balance the classes.
 
     Args:
-        cluster_ids: Cluster of each sample; no cluster is of two classes.
+        cluster_ids: Cluster of each sample; no cluster has samples of two classes.
         labels: Class of each sample.
-        powers: Of each class; 1 gives all clusters of the class the same share, 0 all samples.
+        powers: Power of each class; 1 gives equal shares to the clusters of a class, 0 to its samples.
 
     Returns:
-        Weights of sum 1.
+        Weights that sum to 1, with equal shares of the classes.
 
     References:
-        Yang et al. 2023, arXiv:2305.18761, section 4; that the classes count alike is in the published code only.
+        Yang et al. 2023, arXiv:2305.18761, section 4. Only the published code balances the classes.
     """
     sizes = torch.bincount(cluster_ids).double()
     weights = sizes[cluster_ids] ** -powers[labels].double()
@@ -63,7 +63,7 @@ def sampling_weights(
 
 
 def _train(inputs: MethodInputs, settings: SPARESettings) -> Trained:
-    """Cluster an early network's class probabilities, then train anew on draws that even the clusters out."""
+    """Cluster the class probabilities of an early network, then train a new one on cluster-balanced draws."""
     found = cluster_each_class(
         inputs.early_view("SPARE", settings.identification_epochs).logits.softmax(dim=1),
         inputs.train.labels,

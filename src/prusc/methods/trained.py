@@ -1,4 +1,4 @@
-"""Remedies that train a network for each of their settings; one of these is chosen by the common judges."""
+"""Methods that train a network for each of their settings; the common judges choose one of these."""
 
 import copy
 import time
@@ -30,12 +30,12 @@ from prusc.stages.selection.texts import describe_selection
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What a remedy gives back.
+    """What a method returns for one setting.
 
     Attributes:
-        network: Takes normalised inputs and returns logits [N, classes].
-        density: Share of the maskable weights that it keeps.
-        facts: What the remedy found on its way, such as the number of samples it took for bias-conflicting.
+        network: Network that takes normalised inputs and returns logits [N, classes].
+        density: Share of the maskable weights that the network keeps.
+        facts: Figures of the training, such as the number of samples taken for bias-conflicting.
     """
 
     network: nn.Module
@@ -51,24 +51,24 @@ def _same_class(inputs: MethodInputs, state: Mapping[str, Tensor]) -> nn.Module:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedMethod(Method):
-    """A remedy that trains a network by each of its settings.
+    """A method that trains one network for each of its settings.
 
     Attributes:
-        train: Makes a network of what it is given and one of the settings; it changes none of them.
-        rebuild: Makes its network from a state dict, where it is not one of the ERM network's class.
+        train: Trains a network by one of the settings; it changes neither these nor the inputs.
+        rebuild: Builds the network from a state dict; the default is for a network of the ERM network's class.
     """
 
     train: Callable[[MethodInputs, Any], Trained]
     rebuild: Callable[[MethodInputs, Mapping[str, Tensor]], nn.Module] = _same_class
 
     def apply(self, session: Session) -> MethodResult:
-        """Train every setting that the budget allows, choose one by the common judges, evaluate it and write."""
+        """Train every setting within the budget, choose one by the common judges, evaluate it and write the results."""
         untrained = make_untrained(session)
         if untrained is None:
             untrained = copy.deepcopy(session.network)
             if not self.starts_from_erm:
                 session.log(
-                    f"{self.name} trains anew, from the weights of the given network, which cannot be drawn anew"
+                    f"{self.name} starts from the weights of the given network, because its initial weights are unknown"
                 )
         start = start_run(session)
         inputs = make_inputs(self, session, start, untrained)
@@ -84,7 +84,7 @@ class TrainedMethod(Method):
 
 @dataclass(frozen=True, eq=False)
 class _Tried:
-    """One setting of a remedy, trained; or the ERM network."""
+    """One trained setting of a method, or the ERM network."""
 
     name: str
     val_logits: Tensor
@@ -97,7 +97,7 @@ class _Tried:
 
     @property
     def base_name(self) -> str:
-        """Each setting is a network of its own."""
+        """Name of the network itself, because every setting trains its own."""
         return self.name
 
     @property
@@ -107,7 +107,7 @@ class _Tried:
 
 
 def make_inputs(method: Method, session: Session, start: Start, untrained: nn.Module) -> MethodInputs:
-    """Return what a remedy is given: group labels only as far as it declares that it needs them."""
+    """Return what a method is given, with only those group labels that it declares to need."""
     data, labels = session.data, method.group_labels
     num_groups = data.num_classes
     for values in data.attribute_values:
@@ -131,12 +131,12 @@ def make_inputs(method: Method, session: Session, start: Start, untrained: nn.Mo
 
 
 def _hide(split: Split) -> Split:
-    """Leave out what no remedy may see, unless it declares that it needs it."""
+    """Leave out attributes and regions, which no method may read from its splits."""
     return replace(split, attributes=None, regions=None)
 
 
 def _try(method: TrainedMethod, settings: Any, number: int, inputs: MethodInputs, session: Session) -> _Tried:
-    """Train one setting, or read what a killed run had trained of it."""
+    """Train one setting, or read it from the folder of an interrupted run."""
     name, file = describe_settings(settings), f"stages/{method.name}-{number}"
 
     def make() -> _Tried:
@@ -156,7 +156,7 @@ def _try(method: TrainedMethod, settings: Any, number: int, inputs: MethodInputs
 
 
 def _evaluate(name: str, network: nn.Module, session: Session) -> _Tried:
-    """Run a network over the validation and the test split."""
+    """Compute the predictions of a network on the validation and the test split."""
     val, test = (predict(network, session.feed.of(session.data.splits[split])) for split in ("val", "test"))
     return _Tried(name, val, test.argmax(dim=1))
 
@@ -198,7 +198,7 @@ def _finish(
         name: {split: evaluate_groups(found, data.splits[split], data) for split, found in one.predictions.items()}
         for name, one in (("erm", before), (method.name, chosen))
     }
-    session.log(f"chosen of {len(tried)} by {judged_by}: {chosen.name}")
+    session.log(f"chosen of {len(tried)} settings: {chosen.name}, judged by {judged_by}")
     result = MethodResult(
         method=method,
         model=method.rebuild(inputs, chosen.state),
