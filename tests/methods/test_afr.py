@@ -3,6 +3,7 @@ import torch
 
 from prusc.errors import ConfigError
 from prusc.methods.afr import AFR, AFRSettings, refit_head, weigh_samples
+from prusc.stages.heads import Head
 from tests.methods.inputs import make_inputs
 from tests.networks import generator
 from tests.reference import refit
@@ -21,7 +22,7 @@ def test_the_head_equals_its_slow_twin(l2: float) -> None:
     source = generator(1)
     values, labels = torch.randn(15, 4, generator=source), torch.arange(15) % 3
     weights = torch.rand(15, generator=source, dtype=torch.float64)
-    origin = (torch.randn(3, 4, generator=source), torch.randn(3, generator=source))
+    origin = Head(torch.randn(3, 4, generator=source), torch.randn(3, generator=source))
     found = refit_head(values, labels, weights / weights.sum(), origin, l2=l2)
     expected = refit.near_head(values, labels, weights / weights.sum(), origin, l2)
     torch.testing.assert_close(found[0].double(), expected[0], atol=2e-3, rtol=0)

@@ -3,6 +3,7 @@ import torch
 
 from prusc.errors import ConfigError
 from prusc.methods.dfr import DFR, DFRSettings, balanced_subset, fit_sparse_head, halves, worst_accuracy
+from prusc.stages.heads import Head
 from tests.methods.inputs import make_inputs
 from tests.networks import generator
 from tests.reference import refit
@@ -49,7 +50,7 @@ def test_halves_are_halves_of_every_group() -> None:
 
 def test_the_worst_accuracy_is_a_mean_over_heads() -> None:
     values, labels = torch.eye(2)[[0, 1, 1]], torch.tensor([0, 1, 0])
-    right, wrong = (torch.eye(2), torch.zeros(2)), (-torch.eye(2), torch.zeros(2))
+    right, wrong = Head(torch.eye(2), torch.zeros(2)), Head(-torch.eye(2), torch.zeros(2))
     groups = torch.tensor([0, 1, 1])
     assert worst_accuracy([right], values, labels, groups) == 0.5
     assert worst_accuracy([right, wrong], values, labels, groups) == 0.25
