@@ -20,7 +20,7 @@ _VOLATILE_KEYS = {"seconds", "peak_memory_mib", "versions", "prusc"}
 _VOLATILE_COLUMNS = {"seconds", "cost"}
 # Times, memory and versions in the text of pages and cards.
 _VOLATILE_TEXT = re.compile(
-    r"\d[\d.,]* (s|min|h|MiB|GiB)\b|\d+ min \d+ s|[\d.]+(\+cpu|\+cu\d+)|\d{4}-\d\d-\d\d[T ][\d:+Z-]*"
+    r"(\d+ h )?(\d+ min )?\d[\d.,]* (s|min|h|MiB|GiB)\b|[\d.]+(\+cpu|\+cu\d+)|\d{4}-\d\d-\d\d[T ][\d:+Z-]*"
 )
 
 

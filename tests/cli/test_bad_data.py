@@ -89,7 +89,7 @@ def test_a_bad_image_that_is_met_late_can_be_put_right(
     assert not (out / "metrics.json").exists()
     image(faces, 13).write_bytes(whole)
     assert run_command_line(arguments) == 0
-    assert "erm: trained before" in capsys.readouterr().err
+    assert "erm: loaded from the run folder" in capsys.readouterr().err
 
 
 def test_bad_images_are_skipped_where_that_is_asked_for(faces: Path, out: Path, capsys: Capture) -> None:

@@ -56,7 +56,7 @@ def test_the_command_itself_prints_one_line_and_exits_with_2(tmp_path: Path) -> 
     command = [sys.executable, "-m", "prusc", "run", "--trained", "nowhere.pt"]
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (finished.returncode, finished.stdout) == (2, "")
-    assert finished.stderr == "prusc: weight file nowhere.pt does not exist or is no file\n"
+    assert finished.stderr == "prusc: weight file nowhere.pt does not exist or is not a file\n"
     assert not list(tmp_path.iterdir())
 
 

@@ -159,7 +159,7 @@ def test_a_file_of_another_kind_is_a_clear_error(tmp_path: Path, suffix: str, co
 @pytest.mark.parametrize("name", ["missing.pt", "missing.safetensors", "folder"])
 def test_a_missing_file_is_a_clear_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ModelError, match=f"{name} does not exist or is no file"):
+    with pytest.raises(ModelError, match=f"{name} does not exist or is not a file"):
         read_weights(tmp_path / name)
 
 

@@ -47,7 +47,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ModelError: If the file is missing or damaged, holds other objects than tensors, or would run code.
     """
     if not path.is_file():
-        raise ModelError(f"weight file {path} does not exist or is no file")
+        raise ModelError(f"weight file {path} does not exist or is not a file")
     try:
         if path.suffix == ".safetensors":
             content: Any = safetensors.torch.load_file(path)
