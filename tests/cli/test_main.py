@@ -433,7 +433,7 @@ def test_bad_clusters_are_named(faces: Path, out: Path, capsys: Capture, old: st
 
 def test_good_clusters_are_taken_and_a_missing_file_is_named(faces: Path, out: Path, capsys: Capture) -> None:
     arguments = on_faces(faces, out, f"--clustering.from-csv {faces / 'clusters.csv'}")
-    check_refused(capsys, arguments, "clusters.csv does not exist or is no file")
+    check_refused(capsys, arguments, "clusters.csv does not exist or is not a file")
     assert not out.exists()
     (faces / "clusters.csv").write_text(CLUSTERS)
     assert run_command_line(arguments) == 0
