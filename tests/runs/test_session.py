@@ -120,7 +120,9 @@ def test_a_run_that_skipped_other_images_is_not_resumed(tmp_path: Path) -> None:
     assert session.folder is not None
     session.folder.write_tensors("erm.safetensors", {"a": torch.ones(1)})
     skipped = replace(data, skipped=(SkippedSample("val", "a.png", "a.png is empty"),))
-    expected = r"run was begun with 0 images skipped, now there are 1; put the images back as they were, or throw"
+    expected = (
+        r"the run in folder .*run skipped 0 images, and these data skip 1; restore the images, or delete that run"
+    )
     with pytest.raises(RunFolderError, match=expected):
         begin(data=skipped, out=out)
 
