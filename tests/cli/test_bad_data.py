@@ -109,7 +109,7 @@ def test_bad_images_are_skipped_where_that_is_asked_for(faces: Path, out: Path, 
     # An unfinished run goes on with the same images only: its clusters are numbered by them.
     (out / "metrics.json").unlink()
     image(faces, 3).write_bytes(whole)
-    check_refused(capsys, arguments, "was begun with 2 images skipped, now there are 1; put the images back")
+    check_refused(capsys, arguments, "skipped 2 images, and these data skip 1; restore the images")
     assert run_command_line([*arguments, "--force"]) == 0
     assert len((out / "skipped.csv").read_text().splitlines()) == 2
 

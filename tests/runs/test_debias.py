@@ -33,6 +33,8 @@ from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import build_debiasing_set
 from prusc.stages.heads import fit_head
 from prusc.stages.representations import extract_representations
+from tests.networks import generator, striped_data
+from tests.run_folders import TINY
 
 SMALL = RunConfig(
     erm=ERMConfig(epochs=1),
@@ -64,6 +66,56 @@ def test_shuffled_group_attributes_change_nothing_but_the_evaluation(tmp_path: P
     assert not (tmp_path / "run" / "stages").exists()
 
 
+def shuffle_attributes(data: Data) -> Data:
+    """The same data with the group attributes of each split in another order."""
+    source = generator(9)
+    shuffled = {}
+    for name, split in data.splits.items():
+        assert split.attributes is not None
+        attributes = split.attributes[torch.randperm(len(split), generator=source)]
+        assert not torch.equal(attributes, split.attributes)
+        shuffled[name] = replace(split, attributes=attributes)
+    return replace(data, **shuffled)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"debiasing_set": {"split": "val"}},
+        {"debiasing_set": {"border_share": 0.2}},
+        {"debiasing_set": {"final_clusters": 2}},
+        {"debiasing_set": {"cell_exponent": 0.5, "min_cell_size": 3, "flip": True, "min_crop_scale": 0.5}},
+        {"finetune": {"head_folds": 3}},
+        {"finetune": {"head_views": 2}},
+        {"finetune": {"head_l2": (), "learning_rates": (1e-2,), "weight_decay": 0.0}},
+        {"clustering": {"checkpoint": 0, "num_clusters": 2}},
+        {"clustering": {"checkpoint": None, "num_clusters": None, "candidates": (3, 4)}},
+        {"masks": {"negatives": "cluster", "sparsity_term": "sum-of-logits", "sparsity": 1e-4, "initial_logit": 0.5}},
+        {"masks": {"beta": 0.0, "exclude": ("head.*",), "reestimate_batch_norm": False}},
+        {"selection": {"rule": "class-accuracy"}},
+        {"evaluate_candidates": True, "controls": False},
+    ],
+    ids=str,
+)
+def test_shuffled_group_attributes_change_no_choice_with_any_option(changes: dict[str, Any]) -> None:
+    sections = {k: replace(getattr(TINY, k), **v) if isinstance(v, dict) else v for k, v in changes.items()}
+    data, config = striped_data(60), replace(TINY, **sections)
+    assert config != TINY
+    first, second = (debias(data=own, config=config) for own in (data, shuffle_attributes(data)))
+    assert (first.chosen, first.verdict, first.judged_by) == (second.chosen, second.verdict, second.judged_by)
+    assert (first.cells, first.clusters, first.history) == (second.cells, second.clusters, second.history)
+    assert [replace(one, test=None) for one in first.candidates] == [
+        replace(one, test=None) for one in second.candidates
+    ]
+    assert torch.equal(first.clustering.cluster_ids, second.clustering.cluster_ids)
+    for key, value in first.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[key])
+    for key, kept in first.mask.tensors.items():
+        assert torch.equal(kept, second.mask.tensors[key])
+    # The attributes are read where networks are evaluated, and there alone.
+    assert first.evaluations != second.evaluations
+
+
 _SCRIPT = """
 import sys
 from dataclasses import replace
@@ -85,11 +137,17 @@ def kill_when(ready: Callable[[], bool], *arguments: str) -> None:
     while not ready() and process.poll() is None:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL, "it ended by itself"
 
 
+# tests/runs/test_resume.py ends a run after every stage; these are real processes.
 @pytest.mark.parametrize(
-    "stage_file", ["config.toml", "erm.safetensors", "stages/clustering.safetensors", "stages/masks.safetensors"]
+    "stage_file",
+    [
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("config.toml", "erm.safetensors")),
+        pytest.param("stages/clustering.safetensors", marks=pytest.mark.slow),
+        "stages/masks.safetensors",
+    ],
 )
 def test_a_killed_run_is_resumed_with_the_same_result(tmp_path: Path, stage_file: str) -> None:
     torch.set_num_threads(1)

@@ -6,14 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from prusc import RunConfig
 from prusc.config import ClusteringConfig, ERMConfig, RuntimeConfig
 from prusc.data import load_fashion_stickers
-from prusc.errors import PruscError
+from prusc.errors import PruscError, RunFolderError
 from prusc.models.build import SmallCNN
 from prusc.runs.session import open_session
 from prusc.runs.start import Start, start_run
+from tests.networks import Listener, generator, randomise, striped_data
+from tests.run_folders import TINY
 
 FROM_WEIGHTS = RunConfig(
     erm=ERMConfig(epochs=1), clustering=ClusteringConfig(checkpoint=0), runtime=RuntimeConfig(device="cpu")
@@ -54,6 +57,41 @@ def test_checkpoint_0_is_the_network_that_training_starts_from(tmp_path: Path, w
     log = (tmp_path / "second" / "log.txt").read_text()
     assert "from the representations of your architecture after 0 epochs" in log
     assert "early network: your architecture, untrained, because a fully trained network hides the evidence" in log
+
+
+def test_a_run_of_another_network_is_not_resumed(tmp_path: Path) -> None:
+    data = striped_data(30)
+    config = replace(TINY, clustering=ClusteringConfig(num_clusters=2, checkpoint=None))
+    first, second = (randomise(SmallCNN(3), seed) for seed in (0, 1))
+    begun = start_run(open_session(first, data, config, out=tmp_path / "run", force=False, progress=None))
+    again = start_run(open_session(first, data, config, out=tmp_path / "run", force=False, progress=None))
+    assert torch.equal(begun.attribute.splits["val"].ids, again.attribute.splits["val"].ids)
+    with pytest.raises(RunFolderError, match=r"run folder .*run holds a run of another network; name another folder"):
+        start_run(open_session(second, data, config, out=tmp_path / "run", force=False, progress=None))
+
+
+def test_a_network_that_cannot_be_initialised_again_is_clustered_itself(tmp_path: Path) -> None:
+    model, progress = OwnWeights(), Listener()
+    start = start_run(open_session(model, striped_data(30), TINY, out=None, force=False, progress=progress))
+    assert start.clustered is start.erm
+    early, clusters = (next(line for line in progress.lines if line.startswith(name)) for name in ("early", "clusters"))
+    assert early == (
+        "early network: none, because most weights of the given network have no reset_parameters that initialises "
+        "them; clustering the ERM network instead"
+    )
+    assert clusters.startswith("clusters: 3 from the representations of the ERM network, with ")
+
+
+class OwnWeights(nn.Module):
+    """Most of its weights are parameters of its own, which no reset_parameters draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3 * 8 * 8, 8, generator=generator()) / 14)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(torch.relu(images.flatten(1) @ self.weight))
 
 
 def test_weights_that_an_early_network_cannot_start_from_are_refused_at_once(tmp_path: Path, weights: Path) -> None:

@@ -216,8 +216,8 @@ def write_skipped(folder: RunFolder, data: Data) -> None:
     now = table["sample_id"].tolist()
     if folder.has(ERM_WEIGHTS) and before != now:
         raise RunFolderError(
-            f"run folder {folder.path} was begun with {len(before)} images skipped, now there are {len(now)}; put the "
-            "images back as they were, or throw that run away with --force"
+            f"the run in folder {folder.path} skipped {len(before)} images, and these data skip {len(now)}; restore "
+            "the images, or delete that run with --force"
         )
     if now:
         folder.write_csv(SKIPPED, table)

@@ -86,7 +86,7 @@ class RunFolder:
         if differing:
             raise RunFolderError(
                 f"run folder {self.path} holds a run with other settings ({'; '.join(differing[:5])}); name "
-                "another folder with --out, or throw that run away with --force"
+                "another folder with --out, or delete that run with --force"
             )
 
     def read_config(self) -> RunConfig:

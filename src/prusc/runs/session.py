@@ -96,7 +96,7 @@ def open_session(
     if folder is not None and folder.is_finished and not force:
         raise RunFolderError(
             f"run folder {folder.path} holds a finished run; read its metrics.json, name another folder, or run it "
-            "anew with --force"
+            "again with --force"
         )
     given = tuple(name for name, value in (("model", model), ("data", data)) if value is not None)
     weights = read_run_weights(config) if model is None else None

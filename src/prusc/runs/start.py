@@ -129,7 +129,10 @@ def _train_or_load(session: Session) -> tuple[nn.Module, dict[int, State]]:
         and given is not None
         and any(not torch.equal(value, state[key].cpu()) for key, value in given.items())
     ):
-        raise RunFolderError(f"{session.stages.title} was begun with another network; name another folder or use force")
+        raise RunFolderError(
+            f"{session.stages.title} holds a run of another network; name another folder with --out, or delete that "
+            "run with --force"
+        )
     model.load_state_dict(state)
     if is_stored:
         session.log("erm: loaded from the run folder")

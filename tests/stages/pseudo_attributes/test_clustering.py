@@ -231,15 +231,3 @@ def test_the_silhouette_is_computed_on_a_sample() -> None:
     part, whole = (cluster(vectors, 4, silhouette_samples=n).trials[0] for n in (20, 200))
     assert part.inertia == pytest.approx(whole.inertia)
     assert part.silhouette != whole.silhouette
-
-
-def test_given_clusters_get_the_mean_direction_as_their_centre() -> None:
-    vectors, ids = bundles(3)
-    clustering = given_clustering(vectors, ids * 4 + 1)
-    assert torch.equal(clustering.cluster_ids, ids)
-    assert clustering.num_clusters == 3
-    assert clustering.trials == ()
-    for k in range(3):
-        mean = F.normalize(vectors[ids == k], dim=1).mean(0)
-        torch.testing.assert_close(clustering.centres[k], mean / mean.norm())
-    assert torch.equal(clustering.assign(vectors), ids)

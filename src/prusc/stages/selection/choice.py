@@ -39,8 +39,8 @@ class Choice:
 def order_judges(judges: Sequence[Judge], dense: Sequence[Candidate]) -> tuple[Judge, ...]:
     """Let the classes judge first if a new head of the whole network is better for them than the ERM network.
 
-    Then the decision boundary of the ERM network is wrong for the classes, for example because they are imbalanced, and
-    its representations hold more than it uses. Otherwise a candidate that equals the ERM network on the classes uses
+    Then the decision boundary of the ERM network is wrong for the classes, for example because they are imbalanced. Its
+    representations hold more than it uses. Otherwise a candidate that equals the ERM network on the classes uses
     the same shortcut, so the cells must judge.
 
     Args:

@@ -22,8 +22,8 @@ def expected_accuracies(
         cluster_ids: Cluster of each sample.
 
     Returns:
-        The expected accuracy of each sample's cell, in [0, 1]. It is the accuracy of the class if the class lies in a
-        single cluster, or if no other class lies both inside and outside the cluster.
+        The expected accuracy of each sample's cell, in [0, 1]. If the class lies in a single cluster, or no other class
+        lies both inside and outside the cluster, it is the accuracy of the class.
     """
     values = logits.double()
     right = (logits.argmax(dim=1) == labels).double()

@@ -1,0 +1,152 @@
+"""What the settings name is checked before any long work, and loaded."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from prusc import RunConfig
+from prusc.config import ClusteringConfig, DataConfig
+from prusc.data import Data
+from prusc.engine.runtime import stage_generator
+from prusc.errors import ConfigError, DataError, ModelError, RunFolderError
+from prusc.models.build import SmallCNN, build_model
+from prusc.runs import inputs
+from prusc.runs.inputs import build_run_model, build_untrained, load_run_data, read_run_weights
+from tests.networks import Listener, striped_data
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    torch.manual_seed(3)
+    path = tmp_path / "weights.safetensors"
+    save_file(SmallCNN(3).state_dict(), path)
+    return path
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, data: Data) -> dict[str, object]:
+    """Let ``load_data`` return these data, and record what it is asked for."""
+    asked: dict[str, object] = {}
+
+    def load(name: str, **options: object) -> Data:
+        asked.update(options, name=name)
+        return data
+
+    monkeypatch.setattr(inputs, "load_data", load)
+    return asked
+
+
+# ----------------------------------------------------------------------------------------------------------- weights
+
+
+def test_names_are_checked_and_weights_are_read(tmp_path: Path, weights: Path) -> None:
+    assert read_run_weights(RunConfig()) is None
+    expected = SmallCNN(3).state_dict().keys()
+    for config in (RunConfig(trained=weights), RunConfig(weights=weights)):
+        found = read_run_weights(config)
+        assert found is not None
+        assert found.keys() == expected
+    with pytest.raises(ConfigError, match=r"unknown model 'small-cn'; did you mean small-cnn"):
+        read_run_weights(RunConfig(model="small-cn"))
+    with pytest.raises(RunFolderError, match=r"cluster file .*none\.csv does not exist or is not a file"):
+        read_run_weights(RunConfig(clustering=ClusteringConfig(from_csv=tmp_path / "none.csv")))
+    with pytest.raises(RunFolderError, match=r"cluster file .* does not exist or is not a file"):
+        read_run_weights(RunConfig(clustering=ClusteringConfig(from_csv=tmp_path)))
+
+
+def test_a_network_is_built_by_the_seed_and_gets_the_weights(tmp_path: Path, weights: Path) -> None:
+    data = striped_data(12)
+    first, again, other = (build_run_model(RunConfig(seed=seed), data, None) for seed in (0, 0, 1))
+    expected = build_model("small-cnn", 3, generator=stage_generator(0, "model"))
+    for key, value in first.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key])
+        assert torch.equal(value, expected.state_dict()[key])
+    assert not torch.equal(first.head.weight, other.head.weight)  # type: ignore[union-attr, arg-type]
+    config = RunConfig(trained=weights)
+    stored = read_run_weights(config)
+    trained = build_run_model(config, data, stored).state_dict()
+    assert stored is not None
+    assert all(torch.equal(value, trained[key]) for key, value in stored.items())
+    # Weights to begin with may be of a network for other classes: the head is then new. A trained network may not.
+    save_file(SmallCNN(5).state_dict(), tmp_path / "five.safetensors")
+    config = RunConfig(weights=tmp_path / "five.safetensors")
+    five = read_run_weights(config)
+    assert five is not None
+    begun = build_run_model(config, data, five).state_dict()
+    assert torch.equal(begun["encoder.0.weight"], five["encoder.0.weight"])
+    assert torch.equal(begun["head.weight"], first.state_dict()["head.weight"])
+    with pytest.raises(
+        ModelError, match=r"weight file .*five\.safetensors.*head\.weight \[5, 128\] instead of \[3, 128\]"
+    ):
+        build_run_model(RunConfig(trained=tmp_path / "five.safetensors"), data, five)
+
+
+def test_a_trained_network_is_made_untrained_as_its_training_began(weights: Path) -> None:
+    data = striped_data(12)
+    found = build_untrained(RunConfig(trained=weights), data).state_dict()
+    expected = build_run_model(RunConfig(), data, None).state_dict()
+    assert all(torch.equal(value, found[key]) for key, value in expected.items())
+    found = build_untrained(RunConfig(trained=weights, weights=weights), data).state_dict()
+    stored = read_run_weights(RunConfig(weights=weights))
+    assert stored is not None
+    assert torch.equal(found["encoder.0.weight"], stored["encoder.0.weight"])
+
+
+def test_images_that_the_network_does_not_take_are_named() -> None:
+    with pytest.raises(
+        ModelError, match=r"model 'vit_tiny_patch16_224' does not take the images of 'stripes': .*(224)"
+    ):
+        build_run_model(RunConfig(model="vit_tiny_patch16_224"), striped_data(12), None)
+
+
+# -------------------------------------------------------------------------------------------------------------- data
+
+
+def test_data_are_asked_for_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, progress = striped_data(20), Listener()
+    asked = serve(monkeypatch, data)
+    options = DataConfig(memory_limit_gib=0.5, val_share=0.3)
+    config = RunConfig(data="folder", layout="image-folder", skip_bad=True, seed=7, data_options=options)
+    found = load_run_data(config, progress)
+    assert (found.mean, found.std) == (data.mean, data.std), "a network of ours has no normalisation of its own"
+    assert asked["name"] == "folder"
+    assert asked["layout"] == "image-folder"
+    assert (asked["skip_bad"], asked["default_seed"]) == (True, 7)
+    assert asked["memory_limit_bytes"] == 2**29
+    assert asked["val_share"] == 0.3
+    asked["progress"](3, 10)  # type: ignore[operator]
+    asked["log"]("a line")  # type: ignore[operator]
+    assert (progress.steps, progress.lines) == ([("reading images", 3, 10)], ["a line"])
+
+
+def test_a_published_network_brings_its_normalisation_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = serve(monkeypatch, striped_data(20))
+    found = load_run_data(RunConfig(model="resnet18"), Listener())
+    # ImageNet's.
+    assert found.mean == pytest.approx((0.485, 0.456, 0.406))
+    assert found.std == pytest.approx((0.229, 0.224, 0.225))
+    assert found.train.transform is not None
+    assert found.train.transform.mean == found.mean
+    assert asked["default_image_size"] == 224
+
+
+def test_clusters_that_cannot_be_are_refused_before_the_training(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    serve(monkeypatch, striped_data(20))
+    config = RunConfig(clustering=ClusteringConfig(num_clusters=20))
+    load_run_data(config, Listener())
+    expected = (
+        r"data 'stripes' have 20 training samples, fewer than the 21 clusters asked for; lower clustering\.num_clu"
+    )
+    for clustering in (ClusteringConfig(num_clusters=21), ClusteringConfig(candidates=(22, 21))):
+        with pytest.raises(DataError, match=expected):
+            load_run_data(replace(config, clustering=clustering), Listener())
+    file = tmp_path / "clusters.csv"
+    file.write_text("index,label,cluster_assign\n0,0,0\n")
+    with pytest.raises(DataError, match=r"must name each of the 20 training samples once"):
+        load_run_data(replace(config, clustering=ClusteringConfig(from_csv=file)), Listener())
+    file.write_text("index,label,cluster_assign\n" + "".join(f"{i},{i % 3},{i % 2}\n" for i in range(20)))
+    load_run_data(replace(config, clustering=ClusteringConfig(from_csv=file, num_clusters=21)), Listener())
