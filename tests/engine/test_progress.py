@@ -1,5 +1,7 @@
 import io
 import re
+import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -107,3 +109,27 @@ def test_true_is_the_console_and_an_object_of_ones_own_is_itself(capsys: pytest.
 def test_each_kind_fits_the_protocol(kind: type[Progress]) -> None:
     assert isinstance(kind(), Progress)
     assert not isinstance(object(), Progress)
+
+
+def test_in_a_notebook_the_bar_is_html_that_goes_with_the_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    handle = SimpleNamespace(update=shown.append)
+
+    def display(html: str, *, display_id: bool) -> SimpleNamespace:
+        assert display_id
+        shown.append(html)
+        return handle
+
+    notebook = ModuleType("IPython.display")
+    notebook.HTML, notebook.display = str, display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", notebook)
+    clock = iter([1.0, 1.0, 1.01, 2.0, 2.0])
+    monkeypatch.setattr("prusc.engine.progress.time.monotonic", lambda: next(clock))
+    console, _ = console_on(False, jupyter=True)
+    progress = ConsoleProgress(console)
+    for done in (1, 2, 3):
+        progress.advance("a < b", done, 3)
+    # The second step comes 10 ms after the first, and is not worth a message.
+    bars = [f"a &lt; b <progress max=3 value={done}></progress> {done}/3" for done in (0, 1, 3)]
+    assert shown == [*bars, ""]

@@ -1,12 +1,12 @@
 """Where stages report their progress: log lines, and the steps of the current task."""
 
+import time
+from html import escape
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
 
 
 @runtime_checkable
@@ -47,8 +47,7 @@ class ConsoleProgress:
         from rich.console import Console
 
         self._console = console or Console(stderr=True, soft_wrap=True)
-        self._bars: RichProgress | None = None
-        self._shown: tuple[str, TaskID] | None = None
+        self._bar: _TerminalBar | _NotebookBar | None = None
 
     def __enter__(self) -> "ConsoleProgress":
         return self
@@ -65,29 +64,64 @@ class ConsoleProgress:
 
     def advance(self, task: str, done: int, total: int) -> None:
         """Move the bar."""
-        if not (self._console.is_terminal or self._console.is_jupyter):
-            return
-        if self._shown is None or self._shown[0] != task:
+        if self._bar is None or self._bar.task != task:
             self._hide()
-            self._shown = task, self._show(task, total)
-        assert self._bars is not None
-        self._bars.update(self._shown[1], completed=done)
+            if self._console.is_jupyter:
+                self._bar = _NotebookBar(task, total)
+            elif self._console.is_terminal:
+                self._bar = _TerminalBar(task, total, self._console)
+            else:
+                return
+        self._bar.update(done)
         if done >= total:
             self._hide()
 
-    def _show(self, task: str, total: int) -> "TaskID":
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
-
-        columns = TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        self._bars = RichProgress(*columns, console=self._console, transient=True)
-        self._bars.start()
-        return self._bars.add_task(task, total=total)
-
     def _hide(self) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-        self._bars = self._shown = None
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = None
+
+
+class _TerminalBar:
+    """One bar of rich's."""
+
+    def __init__(self, task: str, total: int, console: "Console") -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.task = task
+        columns = TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._bars = Progress(*columns, console=console, transient=True)
+        self._bars.start()
+        self._id = self._bars.add_task(task, total=total)
+
+    def update(self, done: int) -> None:
+        self._bars.update(self._id, completed=done)
+
+    def stop(self) -> None:
+        self._bars.stop()
+
+
+class _NotebookBar:
+    """A bar of plain HTML: those of rich need ipywidgets in a notebook."""
+
+    def __init__(self, task: str, total: int) -> None:
+        from IPython.display import HTML, display
+
+        self.task, self._total, self._last = task, total, 0.0
+        self._html = HTML
+        self._handle = display(HTML(self._text(0)), display_id=True)
+
+    def update(self, done: int) -> None:
+        # Every update is a message to the browser; ten a second look smooth.
+        if time.monotonic() - self._last > 0.1:
+            self._last = time.monotonic()
+            self._handle.update(self._html(self._text(done)))
+
+    def stop(self) -> None:
+        self._handle.update(self._html(""))
+
+    def _text(self, done: int) -> str:
+        return f"{escape(self.task)} <progress max={self._total} value={done}></progress> {done}/{self._total}"
 
 
 def resolve_progress(progress: ProgressOption) -> Progress:
