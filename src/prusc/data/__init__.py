@@ -77,7 +77,7 @@ def load_data(
         num_threads: Number of decoding threads; ``None`` uses one per core.
         progress: Called with the number of images decoded so far and the number of all images.
         log: Called with one line of text that describes what was recognised.
-        **options: Options of :class:`~prusc.config.DataConfig`; ``None`` keeps the data set's own default.
+        **options: Options of `prusc.config.DataConfig`; ``None`` keeps the data set's own default.
 
     Returns:
         The data set with its splits.
@@ -145,13 +145,13 @@ def load_huggingface(
         attributes: Columns of the spurious attributes, for evaluation only.
         file_column: Column of the image.
         image_size: Height and width of the images in pixels.
-        val_share: See :func:`~prusc.data.splits.fill_splits`.
-        test_share: See :func:`~prusc.data.splits.fill_splits`.
+        val_share: See `prusc.data.splits.fill_splits`.
+        test_share: See `prusc.data.splits.fill_splits`.
         seed: Seed of the splits that are made.
-        skip_bad: See :func:`load_data`.
-        memory_limit_bytes: See :func:`load_data`.
-        num_threads: See :func:`load_data`.
-        progress: See :func:`load_data`.
+        skip_bad: See `load_data`.
+        memory_limit_bytes: See `load_data`.
+        num_threads: See `load_data`.
+        progress: See `load_data`.
 
     Returns:
         The data set with its splits.

@@ -26,7 +26,7 @@ def iterate_batches(
     batches are views of it, so callers must not write into them.
 
     Args:
-        inputs: Inputs of a :class:`~prusc.data.table.Split`.
+        inputs: Inputs of a `prusc.data.table.Split`.
         indices: Indices of the samples; may repeat.
         batch_size: Number of samples in a batch; the last batch may have fewer.
         num_workers: Number of loader processes; 0 loads in this process. Inputs in memory need none, and none is
@@ -54,7 +54,7 @@ def take_inputs(inputs: Tensor | Dataset[Any], indices: Int[Tensor, " chosen"]) 
     """Return the inputs of ``indices`` as one batch, in that order.
 
     Args:
-        inputs: Inputs of a :class:`~prusc.data.table.Split`.
+        inputs: Inputs of a `prusc.data.table.Split`.
         indices: Indices of the samples; may repeat.
 
     Returns:

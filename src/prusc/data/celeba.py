@@ -39,7 +39,7 @@ def load_celeba(
     """Load CelebA with one of its attributes as the class and others as spurious attributes.
 
     Args:
-        root: Folder of the data; see :func:`list_celeba`.
+        root: Folder of the data; see `list_celeba`.
         target: Attribute that is the class.
         attributes: Spurious attributes, for evaluation only; may be empty.
         image_size: Height and width of the images in pixels.

@@ -82,13 +82,13 @@ def check_data(
     """Read every row and every image once, and report all problems.
 
     Args:
-        name: See :func:`~prusc.data.load_data`.
+        name: See `prusc.data.load_data`.
         layout: Name of the layout; ``None`` recognises it.
-        default_seed: See :func:`~prusc.data.load_data`.
-        default_image_size: See :func:`~prusc.data.load_data`.
+        default_seed: See `prusc.data.load_data`.
+        default_image_size: See `prusc.data.load_data`.
         num_threads: Number of reading threads; ``None`` uses one per core.
         progress: Called with the number of images read so far and the number of all images.
-        **options: Options of :class:`~prusc.config.DataConfig`.
+        **options: Options of `prusc.config.DataConfig`.
 
     Returns:
         Counts and problems. The counts leave out samples with problems, except those that are in two splits.

@@ -97,7 +97,7 @@ def list_dataset(
     """List the rows of a `datasets.Dataset` or `DatasetDict`.
 
     Args:
-        dataset: Data set with splits named as in :data:`~prusc.data.splits.SPLIT_WORDS`; a `Dataset` has none.
+        dataset: Data set with splits named as in `prusc.data.splits.SPLIT_WORDS`; a `Dataset` has none.
         problems: Receives the problems of rows.
         name: Name of the data.
         target: Column of the class; ``None`` is ``label``, or the only column with class names.

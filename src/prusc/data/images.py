@@ -80,12 +80,12 @@ def decode_image(path: str | Path, size: int) -> UInt8[Tensor, "3 {size} {size}"
 
 
 def decode_source(source: ImageSource, size: int) -> NDArray[np.uint8]:
-    """Return an image as an RGB square [size, size, 3]; see :func:`decode_image`."""
+    """Return an image as an RGB square [size, size, 3]; see `decode_image`."""
     return source.decode(size) if isinstance(source, MadeImage) else _decode(Path(source), size)
 
 
 def decode_bytes(content: bytes, name: str, size: int) -> NDArray[np.uint8]:
-    """Decode the content of an image file, as :func:`decode_image` does. Errors call the image ``name``."""
+    """Decode the content of an image file, as `decode_image` does. Errors call the image ``name``."""
     return _decode_open(BytesIO(content), name, size)
 
 
@@ -133,7 +133,7 @@ def load_images(
 
     Args:
         paths: The images.
-        size: Height and width of the result in pixels; see :func:`decode_image`.
+        size: Height and width of the result in pixels; see `decode_image`.
         num_threads: Number of decoding threads; ``None`` uses one per core that this process may use.
         progress: Called in the calling thread with the number of images decoded so far and the number of all images.
 
@@ -142,7 +142,7 @@ def load_images(
 
     Raises:
         ConfigError: If ``size`` or ``num_threads`` is less than 1.
-        DataError: See :func:`decode_image`; of several bad files, the first one in the order of ``paths`` is reported.
+        DataError: See `decode_image`; of several bad files, the first one in the order of ``paths`` is reported.
     """
     _check_size(size)
     images = np.empty((len(paths), 3, size, size), dtype=np.uint8)
@@ -161,15 +161,15 @@ def load_readable_images(
 
     Args:
         paths: The images.
-        size: See :func:`load_images`.
-        num_threads: See :func:`load_images`.
-        progress: See :func:`load_images`.
+        size: See `load_images`.
+        num_threads: See `load_images`.
+        progress: See `load_images`.
 
     Returns:
         One image per path that can be decoded, and the error of each other path by its index.
 
     Raises:
-        ConfigError: See :func:`load_images`.
+        ConfigError: See `load_images`.
     """
     _check_size(size)
     images = np.empty((len(paths), 3, size, size), dtype=np.uint8)
@@ -204,7 +204,7 @@ class ImageFiles(Dataset[Tensor]):
 
     Attributes:
         paths: The images.
-        size: Height and width of each item in pixels; see :func:`decode_image`.
+        size: Height and width of each item in pixels; see `decode_image`.
     """
 
     paths: tuple[ImageSource, ...]
@@ -232,17 +232,17 @@ def load_image_inputs(
 
     Args:
         paths: The images.
-        size: Height and width of the images in pixels; see :func:`decode_image`.
+        size: Height and width of the images in pixels; see `decode_image`.
         memory_limit_bytes: Largest size of all decoded images in memory.
-        num_threads: See :func:`load_images`.
-        progress: See :func:`load_images`; not called if nothing is decoded yet.
+        num_threads: See `load_images`.
+        progress: See `load_images`; not called if nothing is decoded yet.
 
     Returns:
-        Inputs of a :class:`~prusc.data.table.Split`, in the order of ``paths``.
+        Inputs of a `prusc.data.table.Split`, in the order of ``paths``.
 
     Raises:
-        ConfigError: See :func:`load_images`.
-        DataError: See :func:`decode_image`. Images that are not decoded yet are only checked to exist and not be empty.
+        ConfigError: See `load_images`.
+        DataError: See `decode_image`. Images that are not decoded yet are only checked to exist and not be empty.
     """
     _check_size(size)
     if fits_into_memory(len(paths), size, memory_limit_bytes):

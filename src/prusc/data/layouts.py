@@ -193,7 +193,7 @@ def list_layout(
         name: The path or name.
         layout: Its layout.
         problems: Receives the problems.
-        given: The options that were given, all of which apply; see :class:`~prusc.config.DataConfig`.
+        given: The options that were given, all of which apply; see `prusc.config.DataConfig`.
         default_seed: Seed that is used if ``data_seed`` is not given.
 
     Returns:

@@ -44,8 +44,8 @@ class Problems:
         """Receive one problem.
 
         Args:
-            kind: See :class:`Problem`.
-            message: See :class:`Problem`.
+            kind: See `Problem`.
+            message: See `Problem`.
 
         Raises:
             DataError: With this message, unless problems are collected.

@@ -18,7 +18,7 @@ Regions: TypeAlias = Callable[[int], Mapping[str, Bool[Tensor, "height width"]]]
 """Function that returns the known regions of a sample's image, by name, given the sample's index.
 
 Each region has the image's size and is True inside. A sample may lack some regions or all of them. The function raises
-:class:`~prusc.errors.DataError` if regions cannot be read.
+`prusc.errors.DataError` if regions cannot be read.
 """
 
 

@@ -66,7 +66,7 @@ class InputTransform:
         """Transform one batch.
 
         Args:
-            inputs: A batch of :func:`~prusc.data.batches.iterate_batches`.
+            inputs: A batch of `prusc.data.batches.iterate_batches`.
             generator: Source of the augmentation; ``None`` does not augment, as evaluation requires.
 
         Returns:
@@ -171,7 +171,7 @@ def crop_images(
 
     Args:
         images: Any scale.
-        boxes: See :func:`draw_crop_boxes`.
+        boxes: See `draw_crop_boxes`.
         flipped: Whether each image is mirrored left to right too; ``None`` mirrors none.
         size: Height and width of the crops in pixels; ``None`` keeps those of the images.
 

@@ -1,4 +1,4 @@
-"""PruSC behind the contract of a method; its stages are those of :func:`prusc.debias`."""
+"""PruSC behind the contract of a method; its stages are those of `prusc.debias`."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -22,7 +22,7 @@ def apply_method(
     force: bool = False,
     progress: ProgressOption = None,
 ) -> MethodResult:
-    """Apply the method that ``config.method`` names; the arguments are those of :func:`prusc.debias`.
+    """Apply the method that ``config.method`` names; the arguments are those of `prusc.debias`.
 
     Returns:
         The chosen network, the ERM network and their figures.

@@ -49,14 +49,14 @@ def build_by_function(name: str, num_classes: int) -> nn.Module:
     """Build a network with the user's function.
 
     Args:
-        name: See :func:`import_function`.
+        name: See `import_function`.
         num_classes: Argument of the function.
 
     Returns:
         The network.
 
     Raises:
-        ConfigError: See :func:`import_function`.
+        ConfigError: See `import_function`.
         ModelError: If the function fails or returns no network.
     """
     try:

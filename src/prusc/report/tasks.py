@@ -1,4 +1,4 @@
-"""The tasks of :mod:`prusc` with their report: what the stages leave in a run folder is also shown as a page."""
+"""The tasks of `prusc` with their report: what the stages leave in a run folder is also shown as a page."""
 
 from prusc.report.after_run import with_report
 from prusc.runs.audit import audit as _audit

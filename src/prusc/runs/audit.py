@@ -81,7 +81,7 @@ def audit(
 ) -> AuditResult:
     """Test a network for shortcuts that it may have learned.
 
-    An audit runs the first stages of :func:`prusc.debias`, which continues from them in the same run folder. Clusters
+    An audit runs the first stages of `prusc.debias`, which continues from them in the same run folder. Clusters
     are made without group attributes. If the data have attributes, the result shows which ones the clusters follow.
 
     Args:

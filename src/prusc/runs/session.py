@@ -83,7 +83,7 @@ def open_session(
     progress: ProgressOption,
     check: Callable[[Data], None] | None = None,
 ) -> Session:
-    """Check and load network and data, then open the run folder. Arguments are those of :func:`prusc.debias`.
+    """Check and load network and data, then open the run folder. Arguments are those of `prusc.debias`.
 
     ``check`` may refuse the data before anything is written.
 

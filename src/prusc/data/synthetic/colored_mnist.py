@@ -44,7 +44,7 @@ def load_colored_mnist(
     """Compose ColoredMNIST with ten digits: most samples of a digit have the digit's own colour.
 
     Args:
-        source: Folder of the original images; see :func:`~prusc.data.synthetic.idx_files.read_mnist`.
+        source: Folder of the original images; see `prusc.data.synthetic.idx_files.read_mnist`.
         download: Download MNIST into the folder if it is missing.
         conflict_share: Share of the train and val samples of each class in another class's colour. The published shares
             are 0.005, 0.01, 0.02 and 0.05; 0.9 makes class and colour independent.
@@ -112,7 +112,7 @@ def load_colored_mnist_irm(
     samples have the other class's colour.
 
     Args:
-        source: Folder of the original images; see :func:`~prusc.data.synthetic.idx_files.read_mnist`.
+        source: Folder of the original images; see `prusc.data.synthetic.idx_files.read_mnist`.
         download: Download MNIST into the folder if it is missing.
         label_noise: Share of the samples of each true class that get the other label, in every split.
         num_train: Number of training images; ``None`` takes all that are not kept for validation.

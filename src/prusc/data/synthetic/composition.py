@@ -39,7 +39,7 @@ def compose_splits(
         paint: Makes the inputs.
         num_values: Number of values of the attribute.
         conflict_share: Share of the train and val samples of each class with another class's value of the attribute.
-        num_train: Number of training images; see :func:`~prusc.data.synthetic.originals.choose_images`.
+        num_train: Number of training images; see `prusc.data.synthetic.originals.choose_images`.
         seed: Seed of everything random.
 
     Returns:

@@ -23,7 +23,7 @@ def load_corrupted_cifar10(
     """Compose corrupted CIFAR-10: most samples of a class have the class's own corruption.
 
     Args:
-        source: Folder of the original images; see :func:`~prusc.data.synthetic.cifar_binary.read_cifar10`.
+        source: Folder of the original images; see `prusc.data.synthetic.cifar_binary.read_cifar10`.
         download: Download CIFAR-10 into the folder if it is missing.
         conflict_share: Share of the train and val samples of each class with another class's corruption. The published
             shares are 0.005, 0.01, 0.02 and 0.05; 0.9 makes class and corruption independent.

@@ -38,7 +38,7 @@ def load_spuco_mnist(
     widely 49 coloured pixels are scattered; low is easy to learn.
 
     Args:
-        source: Folder of the original images; see :func:`~prusc.data.synthetic.idx_files.read_mnist`.
+        source: Folder of the original images; see `prusc.data.synthetic.idx_files.read_mnist`.
         download: Download MNIST into the folder if it is missing.
         magnitude: ``large``: the whole background; ``medium``: a corner of 4x4; ``small``: a corner of 2x2. If
             neither `magnitude` nor `variance` is given, it is ``large``.
