@@ -31,7 +31,7 @@ def main() -> None:
     arrows = find_arrows(trees, package)
     longest = max(map(measure_body, functions), key=lambda item: item[1])
     rows = {
-        "entries at the root (without __init__, __main__)": count_entries(package),
+        "modules and folders at the root": count_entries(package),
         "floors of imports at the root": count_floors(arrows),
         "arrows at the root": sum(len(targets) for targets in arrows.values()),
         "modules": len(trees),
