@@ -28,18 +28,18 @@ FAMILY_TITLES = {
 
 VERDICT_TEXTS: dict[Verdict, str] = {
     "improved": (
-        "on the validation split the chosen network is better than the ERM network, by the measure of the judge (worst "
-        "cells, mean over classes, or worst groups); the result is the chosen network"
+        "on the validation split the chosen network is better than the ERM network for the cells, classes or groups "
+        "that judged; the result is the chosen network"
     ),
     "no-shortcut": (
         "no candidate is better than the ERM network on the validation split, and the ERM network is no worse than "
-        "guessing on each group of samples that judges; a shortcut that these data do not contradict may remain; the "
+        "guessing on any cell, class or group that judged; a shortcut that these data do not contradict may remain; the "
         "result is the ERM network"
     ),
     "shortcut-only": (
         "no candidate is better than the ERM network on the validation split, but the ERM network is worse than "
-        "guessing on some group of samples that judges; either no candidate helps, or these data cannot show which one "
-        "does; the result is the ERM network, and candidates.csv lists what was tried"
+        "guessing on some cell, class or group that judged; either no candidate helps, or these data cannot show which "
+        "one does; the result is the ERM network, and candidates.csv lists what was tried"
     ),
 }
 
