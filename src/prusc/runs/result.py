@@ -33,8 +33,8 @@ VERDICT_TEXTS: dict[Verdict, str] = {
     ),
     "no-shortcut": (
         "no candidate is better than the ERM network on the validation split, and the ERM network is no worse than "
-        "guessing on any cell, class or group that judged; a shortcut that these data do not contradict may remain; the "
-        "result is the ERM network"
+        "guessing on any cell, class or group that judged; a shortcut that these data do not contradict may remain; "
+        "the result is the ERM network"
     ),
     "shortcut-only": (
         "no candidate is better than the ERM network on the validation split, but the ERM network is worse than "
