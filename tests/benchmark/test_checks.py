@@ -48,7 +48,7 @@ def test_data_and_network_are_opened_once_for_all_methods_and_seeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = []
-    monkeypatch.setattr(checks, "open_run", lambda *arguments, **options: opened.append(arguments[2].model))
+    monkeypatch.setattr(checks, "open_session", lambda *arguments, **options: opened.append(arguments[2].model))
     text = tiny_matrix(tmp_path).replace("seeds = [0]", "seeds = [0, 1]")
     check_cells(parse_matrix(f"{text}[network.resnet18]\n", "m").cells(), tmp_path / "out")
     assert opened == ["small-cnn", "resnet18"]
@@ -62,5 +62,5 @@ def test_folders_of_other_settings_are_refused(shared_bench: Path) -> None:
 
 
 def test_nothing_is_opened_for_a_finished_benchmark(shared_bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "open_run", lambda *_, **__: pytest.fail("opened"))
+    monkeypatch.setattr(checks, "open_session", lambda *_, **__: pytest.fail("opened"))
     check_cells(parse_matrix((shared_bench / "bench.toml").read_text(), "m").cells(), shared_bench)

@@ -54,7 +54,7 @@ BAD = [
     (str, ["--backend", "rai"], "unknown backend 'rai'; did you mean ray? ... loky, dask, ray"),
     (str, ["--workers", "0"], "num_workers must be at least 1, found 0"),
     (str, ["--address", "local"], "address 'local' needs a cluster backend; set the backend to dask or ray"),
-    (str, ["--suite", "small"], "either --suite or --matrix; the suites are real, small"),
+    (str, ["--suite", "small"], "either --suite or --matrix, found both; the suites are real, small"),
 ]
 
 

@@ -11,9 +11,10 @@ from safetensors.numpy import load_file
 
 from prusc.benchmark import Workers, parse_matrix, run_bench
 from prusc.cli.main import run_command_line
-from prusc.methods import METHODS, Method, MethodInputs, Trained, run_method
+from prusc.methods import MethodInputs, Trained, TrainedMethod, run_method
 from prusc.report import write_report
 from tests.benchmark.matrices import tiny_matrix, write_matrix
+from tests.methods.registering import register_method
 
 HERE = Workers(num_workers=1)
 
@@ -31,7 +32,8 @@ def register(monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException | 
             raise error
         return Trained(inputs.erm_network())
 
-    monkeypatch.setitem(METHODS, name, Method(name, name, "nobody", "none", train, (NoSettings(),), True))
+    method = TrainedMethod(name, name, "nobody", "none", (NoSettings(),), starts_from_erm=True, train=train)
+    register_method(monkeypatch, method)
 
 
 def snapshot(folder: Path) -> dict[str, int]:

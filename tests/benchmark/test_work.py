@@ -55,7 +55,7 @@ def test_an_error_is_returned_and_recorded_with_its_traceback_and_forgotten_once
 
     out = tmp_path / "out"
     assert run_task(original_task(cell, out), 1) is None
-    monkeypatch.setattr(work, "run_method", fail)
+    monkeypatch.setattr(work, "apply_method", fail)
     task, num_threads = cell_task(cell, out), torch.get_num_threads()
     assert run_task(task, num_threads + 1) == "ValueError: no luck"
     assert torch.get_num_threads() == num_threads

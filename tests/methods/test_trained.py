@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from prusc.config import SelectionConfig
 from prusc.data import Data, load_fashion_stickers
 from prusc.methods import MethodInputs, Trained, TrainedMethod, run_method
+from tests.methods.registering import register_method
 from tests.methods.test_all import SMALL
 
 
@@ -42,7 +43,7 @@ def register(monkeypatch: pytest.MonkeyPatch, calls: list[int], *, stop_at: int 
 
     settings = tuple(ConstantSettings(label) for label in range(4))
     method = TrainedMethod("constant", "Constant", "nobody", "none", settings, starts_from_erm=True, train=train)
-    monkeypatch.setattr("prusc.methods.run.find_method", lambda name: method)
+    register_method(monkeypatch, method)
 
 
 def test_a_run_that_was_stopped_goes_on_with_the_setting_it_was_in(

@@ -35,7 +35,7 @@ def test_a_network_from_the_settings_is_to_be_trained_and_a_given_one_is_copied(
     session = begin()
     assert (session.is_trained, session.given) == (False, ("data",))
     assert type(session.network) is SmallCNN
-    assert session.folder is None
+    assert session.stages.folder is None
     model = SmallCNN(3)
     session = begin(model)
     assert (session.is_trained, session.given) == (True, ("model", "data"))
@@ -75,13 +75,13 @@ def test_what_it_begins_with_is_logged(tmp_path: Path) -> None:
 
 def test_a_finished_run_is_kept_unless_force_is_asked_for(tmp_path: Path) -> None:
     session = begin(out=tmp_path / "run")
-    assert session.folder is not None
-    session.folder.write_json("metrics.json", {})
+    assert session.stages.folder is not None
+    session.stages.folder.write_json("metrics.json", {})
     with pytest.raises(RunFolderError, match=r"run holds a finished run; read its metrics\.json, name another folder"):
         begin(out=tmp_path / "run")
-    assert session.folder.is_finished
+    assert session.stages.folder.is_finished
     begin(out=tmp_path / "run", force=True)
-    assert not session.folder.is_finished
+    assert not session.stages.folder.is_finished
 
 
 def test_what_is_refused_leaves_no_folder(tmp_path: Path) -> None:
@@ -117,8 +117,8 @@ def test_what_is_refused_leaves_no_folder(tmp_path: Path) -> None:
 def test_a_run_that_skipped_other_images_is_not_resumed(tmp_path: Path) -> None:
     out, data = tmp_path / "run", striped_data(12)
     session = begin(data=data, out=out)
-    assert session.folder is not None
-    session.folder.write_tensors("erm.safetensors", {"a": torch.ones(1)})
+    assert session.stages.folder is not None
+    session.stages.folder.write_tensors("erm.safetensors", {"a": torch.ones(1)})
     skipped = replace(data, skipped=(SkippedSample("val", "a.png", "a.png is empty"),))
     expected = (
         r"the run in folder .*run skipped 0 images, and these data skip 1; restore the images, or delete that run"

@@ -1,3 +1,4 @@
+from . import registry as registry
 from .inputs import MethodInputs as MethodInputs
 from .method import Method as Method
 from .method import MethodResult as MethodResult
