@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from prusc.config import SelectionConfig
+from prusc.stages.candidates import DENSE
 from prusc.stages.cells import Cells
 from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
 from prusc.stages.selection.expected_accuracy import expected_accuracies
@@ -30,9 +31,6 @@ from prusc.stages.selection.scores import (
 )
 
 Verdict = Literal["improved", "no-shortcut", "shortcut-only"]
-
-DENSE = "dense"
-"""Base name of candidates without a mask."""
 
 
 @runtime_checkable
