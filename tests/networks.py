@@ -32,6 +32,7 @@ class Listener:
         self.lines.append(text)
 
     def advance(self, task: str, done: int, total: int) -> None:
+        assert 0 <= done <= total
         if done == self.fails_at:
             raise ZeroDivisionError
         self.steps.append((task, done, total))

@@ -15,6 +15,7 @@ from prusc.methods import MethodInputs, Trained, TrainedMethod, run_method
 from prusc.report import write_report
 from tests.benchmark.matrices import tiny_matrix, write_matrix
 from tests.methods.registering import register_method
+from tests.networks import Listener
 
 HERE = Workers(num_workers=1)
 
@@ -38,19 +39,6 @@ def register(monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException | 
 
 def snapshot(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-
-
-class Listener:
-    """Keeps the lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def log(self, text: str) -> None:
-        self.lines.append(text)
-
-    def advance(self, task: str, done: int, total: int) -> None:
-        assert 0 <= done <= total
 
 
 def test_cells_share_one_erm_and_equal_a_run_of_their_own(tmp_path: Path) -> None:

@@ -22,20 +22,7 @@ from prusc.config import (
     config_to_dict,
 )
 from prusc.errors import ConfigError
-
-PARTS = [
-    DataConfig,
-    StickerConfig,
-    ERMConfig,
-    ClusteringConfig,
-    DebiasingSetConfig,
-    MaskConfig,
-    FinetuneConfig,
-    SelectionConfig,
-    AuditConfig,
-    RuntimeConfig,
-    RunConfig,
-]
+from tests.config.parts import PARTS
 
 
 def through_toml(config: Any) -> Any:

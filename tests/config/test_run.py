@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from prusc.config import (
-    AuditConfig,
     ClusteringConfig,
     DataConfig,
     DebiasingSetConfig,
@@ -20,20 +19,7 @@ from prusc.config import (
     StickerConfig,
 )
 from prusc.errors import ConfigError, PruscError
-
-PARTS = [
-    DataConfig,
-    StickerConfig,
-    ERMConfig,
-    ClusteringConfig,
-    DebiasingSetConfig,
-    MaskConfig,
-    FinetuneConfig,
-    SelectionConfig,
-    AuditConfig,
-    RuntimeConfig,
-    RunConfig,
-]
+from tests.config.parts import PARTS
 
 OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (RuntimeConfig, {"num_workers": -1}),

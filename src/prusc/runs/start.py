@@ -110,7 +110,6 @@ def has_start(folder: RunFolder) -> bool:
 def _train_or_load(session: Session) -> tuple[nn.Module, dict[int, State]]:
     """Return the ERM network, and the state of the epoch that is clustered, if it was trained now."""
     model = session.runtime.place(session.network)
-    given = copy_state(model) if session.is_trained else None
     checkpoints: dict[int, State] = {}
     is_stored = True
 
@@ -124,11 +123,8 @@ def _train_or_load(session: Session) -> tuple[nn.Module, dict[int, State]]:
         return session.runtime.broadcast(model.state_dict())
 
     state = session.stages.make_or_read(make, partial(_read_if_there, name=ERM_WEIGHTS), _write_erm)
-    if (
-        is_stored
-        and given is not None
-        and any(not torch.equal(value, state[key].cpu()) for key, value in given.items())
-    ):
+    given = model.state_dict() if is_stored and session.is_trained else {}
+    if any(not torch.equal(value.cpu(), state[key].cpu()) for key, value in given.items()):
         raise RunFolderError(
             f"{session.stages.title} holds a run of another network; name another folder with --out, or delete that "
             "run with --force"

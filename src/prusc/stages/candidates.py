@@ -150,7 +150,7 @@ class CandidateContext:
             candidate.head.apply(network, self.head_name)
         return network
 
-    def test_logits(self, model: nn.Module) -> Representations | None:
+    def represent_test(self, model: nn.Module) -> Representations | None:
         """Run a network over the test split if candidates are evaluated on it; no choice depends on the result."""
         return self.represent(model, self.test) if self.config.evaluate_candidates else None
 
@@ -171,7 +171,7 @@ def try_heads(name: str, mask: BinaryMask, context: CandidateContext) -> list[Ca
         The network as it is, then the heads, the most strongly regularised first.
     """
     base = context.make_base(name, mask)
-    val, test = context.represent(base, context.val), context.test_logits(base)
+    val, test = context.represent(base, context.val), context.represent_test(base)
     found = [Candidate(name, "as-is", mask, val.logits, context.evaluate(None if test is None else test.logits))]
     l2s = sorted(context.config.finetune.head_l2, reverse=True)
     if not l2s:
@@ -253,7 +253,7 @@ def try_training(name: str, mask: BinaryMask, context: CandidateContext) -> list
     for rate in context.config.finetune.learning_rates:
         full_name = f"{name}/weights(lr={rate:g})"
         model = context.train(base, full_name, mask, rate)
-        test = context.test_logits(model)
+        test = context.represent_test(model)
         found = [replace(candidate, state={}) for candidate in found]
         found.append(
             Candidate(
