@@ -48,7 +48,8 @@ class RunConfig:
         data: Data set: ``fashion-stickers``, another name in docs/reference/benchmark-data.md, or the path of a folder
             or table of images. docs/how-to/data.md lists the layouts.
         layout: Name of the layout. If not given, prusc recognises it.
-        skip_bad: Leave out images that cannot be read and list them in the run folder, instead of stopping.
+        skip_bad: Leave out images that cannot be read or are in another split too, and list them in the run folder,
+            instead of stopping.
         model: Architecture: ``small-cnn``, any name in timm, ``torchvision/NAME``, or ``module:function``. Your
             function takes the number of classes and returns the network.
         weights: File of weights that training starts from, such as ImageNet's. Its head may have other classes.

@@ -222,8 +222,9 @@ class Data:
             if len(wrong):
                 row = int(wrong[0, 0])
                 raise DataError(
-                    f"data set {self.name!r}, split {name!r}, sample {split.sample_ids[row]!r}: attribute {attribute!r} "
-                    f"is {int(column[row])}; with the values {', '.join(values)} it must be in 0..{len(values) - 1}"
+                    f"data set {self.name!r}, split {name!r}, sample {split.sample_ids[row]!r}: attribute "
+                    f"{attribute!r} is {int(column[row])}; with the values {', '.join(values)} it must be in "
+                    f"0..{len(values) - 1}"
                 )
 
     def _check_shapes(self) -> None:
