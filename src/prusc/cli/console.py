@@ -13,10 +13,11 @@ from prusc.benchmark import BenchResult, summarise_rows
 from prusc.methods import MethodResult
 from prusc.runs.artifacts import group_label_uses
 from prusc.runs.audit import AUDIT_FILE, IMAGES_FILE, AuditResult
-from prusc.runs.result import FAMILY_TITLES, VERDICT_TEXTS, DebiasingResult
+from prusc.runs.result import FAMILY_TITLES, DebiasingResult
 from prusc.stages.audit.clusters import AUDIT_TEXTS
 from prusc.stages.evaluation import GroupEvaluation
 from prusc.stages.pseudo_attributes.clustering import describe_structure
+from prusc.stages.selection.verdict import VERDICT_TEXTS
 
 
 def _print_clusters(result: DebiasingResult, console: Console) -> None:

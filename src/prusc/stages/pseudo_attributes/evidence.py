@@ -1,40 +1,15 @@
 """Label-free evidence that the network relies on a pseudo-attribute: its mistakes on held-out samples that conflict."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import erfc, sqrt
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from prusc.stages.cells import Cells
+from prusc.stages.cells import Cells, find_conflicting
 from prusc.stages.evaluation import wilson_interval
-from prusc.stages.selection.scores import find_conflicting
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """How much worse the ERM network is on the validation samples that conflict with a pseudo-attribute.
-
-    Attributes:
-        source: Name of the source.
-        num_conflicting: Number of validation samples that conflict: their class is rarer at their value of the
-            pseudo-attribute than among all samples.
-        gap: Accuracy on the samples of the same classes that do not conflict, minus that on those that do. ``None`` if
-            no class has both.
-        gap_ci95: Its 95 % interval.
-        statistic: Cochran's and Mantel-Haenszel's statistic, without continuity correction: the gap in standard errors,
-            if mistakes in each class did not depend on the pseudo-attribute. 0 if there is nothing to compare.
-        p_value: One-sided p-value of the statistic.
-    """
-
-    source: str
-    num_conflicting: int
-    gap: float | None
-    gap_ci95: tuple[float, float] | None
-    statistic: float
-    p_value: float
+from prusc.stages.pseudo_attributes.attribute import Evidence
 
 
 def measure_evidence(source: str, predictions: Int[Tensor, " samples"], cells: Cells) -> Evidence:
@@ -59,6 +34,17 @@ def measure_evidence(source: str, predictions: Int[Tensor, " samples"], cells: C
 def choose_source(evidence: Mapping[str, Evidence]) -> str:
     """Return the source with the largest statistic; of equal ones the first."""
     return max(evidence, key=lambda name: evidence[name].statistic)
+
+
+def describe_evidence(found: Evidence) -> str:
+    """Return the evidence in words."""
+    if found.gap is None or found.gap_ci95 is None:
+        return "no validation sample conflicts with it"
+    low, high = (100 * bound for bound in found.gap_ci95)
+    return (
+        f"the network is {100 * found.gap:.1f} points (95 % CI {low:.1f} to {high:.1f}) worse on the "
+        f"{found.num_conflicting} validation samples that conflict with it (p {max(found.p_value, 1e-16):.2g})"
+    )
 
 
 def conflict_statistic(

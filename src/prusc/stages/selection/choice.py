@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor, nn
 
 from prusc.stages.candidates import DENSE_FAMILIES, Candidate, CandidateContext
 from prusc.stages.selection.judge import Judge
 from prusc.stages.selection.scores import CellAccuracy, SelectionScore, measure_cells
-
-Verdict = Literal["improved", "nothing-better", "no-evidence"]
 
 
 @dataclass(frozen=True, eq=False)

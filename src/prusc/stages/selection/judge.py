@@ -77,8 +77,9 @@ class Judge:
         """Test whether the best of several networks is better than the ERM network.
 
         If a network is as good as the ERM network, their predictions for a sample may change places. The permutations
-        swap them at random, for the same samples in all networks. The gain of the best network is compared with the
-        largest gain over all networks in each permutation, so their number is accounted for.
+        swap them at random, for the same samples in all networks. Each network's gain is divided by its standard
+        deviation over the permutations. That of the chosen network is compared with the largest one over all networks
+        in each permutation, so their number is accounted for.
 
         Args:
             before: The ERM network.
@@ -100,6 +101,21 @@ class Judge:
     def is_better(self, before: Judged, tried: Sequence[Judged]) -> bool:
         """Decide whether the best of several networks is better than the ERM network."""
         return self.p_value(before, tried) <= self.config.significance
+
+    def groups_differ(self, candidate: Judged) -> bool:
+        """Decide whether the accuracies of a network in the pseudo-groups differ by more than chance.
+
+        References:
+            Pearson 1900, Philosophical Magazine 50, 157-175: the chi-squared test of a table.
+        """
+        right, sizes = self.groups.mean(self.right(candidate)) * self.groups.sizes, self.groups.sizes.double()
+        share = right.sum() / sizes.sum()
+        if len(sizes) < 2 or not 0 < share < 1:
+            return False
+        statistic = ((right - sizes * share).square() / (sizes * share * (1 - share))).sum()
+        # The survival function of chi-squared is the regularised upper incomplete gamma function.
+        half = torch.tensor((len(sizes) - 1) / 2, dtype=torch.float64)
+        return bool(torch.special.gammaincc(half, statistic / 2) <= self.config.significance)
 
 
 def permutation_p_value(
@@ -124,21 +140,22 @@ def permutation_p_value(
     differences, ids = differences[:, moved], groups.ids[moved]
     in_group = torch.zeros(len(ids), len(old), dtype=torch.float64)
     in_group[torch.arange(len(ids)), ids] = 1 / groups.sizes[ids].double()
-    gains = [difference @ in_group for difference in differences]
-    observed = max((score_accuracies(old + gain, groups) - score_accuracies(old, groups)).item() for gain in gains)
+    gains = differences @ in_group
+    observed = score_accuracies(old + gains, groups) - score_accuracies(old, groups)
     # The test must not depend on any other randomness of the run.
     generator = torch.Generator().manual_seed(0)
-    num_exceeding = 0
-    for start in range(0, num_permutations, _BLOCK):
-        size = min(_BLOCK, num_permutations - start)
-        swapped = torch.randint(2, (size, len(ids)), generator=generator).double()
-        best = torch.full((size,), -torch.inf, dtype=torch.float64)
-        for difference, gain in zip(differences, gains, strict=True):
+    found = torch.empty(num_permutations, len(tried), dtype=torch.float64)
+    for block in found.split(_BLOCK):
+        swapped = torch.randint(2, (len(block), len(ids)), generator=generator).double()
+        for network, (difference, gain) in enumerate(zip(differences, gains, strict=True)):
             moves = swapped @ (difference[:, None] * in_group)
-            rise = score_accuracies(old + gain - moves, groups) - score_accuracies(old + moves, groups)
-            best = torch.maximum(best, rise)
-        num_exceeding += int((best >= observed - 1e-12).sum())
-    return (1 + num_exceeding) / (1 + num_permutations)
+            after, before_it = score_accuracies(old + gain - moves, groups), score_accuracies(old + moves, groups)
+            block[:, network] = after - before_it
+    # A network that predicts as the ERM network does has no gain in any permutation.
+    deviations = found.square().mean(dim=0).sqrt().clamp(min=1e-12)
+    best = observed.argmax()
+    exceeding = (found / deviations).amax(dim=1) >= observed[best] / deviations[best] - 1e-9
+    return (1 + int(exceeding.sum())) / (1 + num_permutations)
 
 
 def make_judge(

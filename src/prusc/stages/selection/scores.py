@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from prusc.stages.cells import Cells
+from prusc.stages.cells import Cells, find_conflicting
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,17 +64,6 @@ class CellAccuracy:
     num_samples: int
     before: float
     after: float
-
-
-def find_conflicting(cells: Cells) -> Bool[Tensor, " samples"]:
-    """Return True for each sample whose class is rarer at its value of the pseudo-attribute than among all samples."""
-    counts = torch.zeros(cells.num_classes, cells.num_values, dtype=torch.float64)
-    counts.index_put_(
-        (cells.labels, cells.attribute_ids), torch.ones(len(cells), dtype=torch.float64), accumulate=True
-    )
-    expected = counts.sum(dim=1, keepdim=True) * counts.sum(dim=0) / len(cells)
-    # Rounding must not decide for a cell that is exactly as frequent as expected.
-    return (counts < expected - 1e-9)[cells.labels, cells.attribute_ids]
 
 
 def pair_sides(cells: Cells) -> PseudoGroups:
