@@ -218,7 +218,13 @@ def _finish(session: Session, start: Start, context: CandidateContext, judge: Ju
     data = session.data
     choice = choose_networks(context, judge, tried.dense, tried.masked)
     clusters = _audit(session, start, choice)
-    verdict = name_verdict(choice, start.attribute, clusters, judge)
+    verdict = name_verdict(
+        is_better=choice.is_better,
+        evidence=start.attribute.evidence,
+        has_suspect=any(cluster.is_suspect for cluster in clusters),
+        groups_differ=judge.groups_differ(tried.dense[0]),
+        significance=session.config.selection.significance,
+    )
     if session.stages.has_folder:
         write_samples(session.stages.folder, _exhibit(session, start, choice, clusters))
     chosen = choice.candidates["subnetwork"]

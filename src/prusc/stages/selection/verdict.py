@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from prusc.stages.audit.clusters import ClusterAudit
-from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
-from prusc.stages.selection.choice import Choice
-from prusc.stages.selection.judge import Judge
+from prusc.stages.pseudo_attributes.attribute import Evidence
 
 Verdict = Literal["improved", "nothing-better", "no-evidence"]
 
@@ -27,22 +24,24 @@ VERDICT_TEXTS: dict[Verdict, str] = {
 }
 
 
-def name_verdict(choice: Choice, attribute: PseudoAttribute, suspects: Sequence[ClusterAudit], judge: Judge) -> Verdict:
+def name_verdict(
+    *,
+    is_better: bool,
+    evidence: Sequence[Evidence],
+    has_suspect: bool,
+    groups_differ: bool,
+    significance: float = 0.05,
+) -> Verdict:
     """Name the verdict.
 
-    The ERM network fails on a part of the validation split if its mistakes follow the pseudo-attribute, if the audit
-    has a suspect, or if its accuracies in two pseudo-groups differ by more than chance.
-
     Args:
-        choice: What the judge chose.
-        attribute: The pseudo-attribute with the evidence for it.
-        suspects: The audit of its values.
-        judge: Tells the pseudo-groups.
+        is_better: Whether a candidate is better than the ERM network.
+        evidence: Evidence for each source of the pseudo-attribute; they share the significance level.
+        has_suspect: Whether the audit marks a value of the pseudo-attribute as suspect.
+        groups_differ: Whether the accuracies of the ERM network in the pseudo-groups differ by more than chance.
+        significance: Level of the tests.
     """
-    if choice.is_better:
+    if is_better:
         return "improved"
-    level = judge.config.significance
-    follows = any(one.p_value <= level / len(attribute.evidence) for one in attribute.evidence)
-    has_suspect = any(cluster.is_suspect for cluster in suspects)
-    differs = judge.groups_differ(choice.candidates["erm"])
-    return "nothing-better" if follows or has_suspect or differs else "no-evidence"
+    follows = any(one.p_value <= significance / len(evidence) for one in evidence)
+    return "nothing-better" if follows or has_suspect or groups_differ else "no-evidence"
