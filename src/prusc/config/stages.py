@@ -10,7 +10,7 @@ from prusc.config.checks import require, require_rate
 _MAX_MASK_IMAGES = 150_000
 _MAX_FINETUNE_IMAGES = 50_000
 # How far Adam can move a mask logit: its learning rate times the number of steps.
-_LOGIT_PATH = 20.0
+_LOGIT_PATH = 40.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class MaskConfig:
         steps: Number of optimiser steps. If not given, they see half as many images as the ERM training, but at most
             150,000.
         batch_size: Samples per step, summed over all processes. If not given, it is `erm.batch_size`.
-        learning_rate: Learning rate of Adam on the mask logits. If not given, it is 20 / steps, so that a logit can
+        learning_rate: Learning rate of Adam on the mask logits. If not given, it is 40 / steps, so that a logit can
             move as far whatever the number of steps.
         initial_logit: Initial value of all mask logits.
         mask_temperature: Temperature of the Gumbel-sigmoid.
@@ -140,7 +140,7 @@ class MaskConfig:
     steps: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
-    initial_logit: float = 1.0
+    initial_logit: float = 0.0
     mask_temperature: float = 1.0
     beta: float = 1.0
     contrastive_temperature: float = 0.07

@@ -16,7 +16,7 @@ def describe_selection(rule: str, *, held_out_heads: bool = False) -> str:
     """
     text = (
         "the highest mean of two accuracies on the validation split: that over the pseudo-groups, and that of the "
-        f"worst one; the pseudo-groups are {_GROUPS[rule]}; a permutation test over all that was tried decides whether it is "
-        "better than the ERM network"
+        f"worst one; the pseudo-groups are {_GROUPS[rule]}; a permutation test over all that was tried decides "
+        "whether it is better than the ERM network"
     )
     return text + ("; heads are fitted on validation samples and scored by k-fold cross-validation" * held_out_heads)
