@@ -56,6 +56,8 @@ class ClusteringConfig:
         from_csv: CSV file with your own clusters of the training split, in the columns index, label, cluster_assign.
             They replace the clusters that prusc would find.
         num_restarts: Number of k-means starts per K. The best one counts.
+        fit_samples: Largest number of samples that k-means is fitted on, drawn at random; the others get the nearest
+            centre.
         silhouette_samples: Number of samples that the silhouette is computed on.
         strong_silhouette: Silhouette from which the structure of the clusters is strong. It counts if some K above the
             number of classes reaches it. K is then the one with the best silhouette, but at least the number of
@@ -65,10 +67,11 @@ class ClusteringConfig:
     """
 
     num_clusters: int | None = None
-    candidates: tuple[int, ...] = (2, 4, 6, 8, 12, 16)
+    candidates: tuple[int, ...] = (2, 4, 8, 16)
     checkpoint: int | Literal["early"] | None = "early"
     from_csv: Path | None = None
-    num_restarts: int = 4
+    num_restarts: int = 2
+    fit_samples: int = 10_000
     silhouette_samples: int = 2000
     strong_silhouette: float = 0.7
     weak_silhouette: float = 0.5
@@ -78,6 +81,7 @@ class ClusteringConfig:
             require(k >= 2, "clustering: the number of clusters", k, "at least 2")
         require(len(self.candidates) > 0, "clustering.candidates", self.candidates, "at least one number")
         require(self.num_restarts >= 1, "clustering.num_restarts", self.num_restarts, "at least 1")
+        require(self.fit_samples >= 10, "clustering.fit_samples", self.fit_samples, "at least 10")
         require(self.silhouette_samples >= 10, "clustering.silhouette_samples", self.silhouette_samples, "at least 10")
         ordered = self.weak_silhouette <= self.strong_silhouette
         require(ordered, "clustering.weak_silhouette", self.weak_silhouette, "at most strong_silhouette")

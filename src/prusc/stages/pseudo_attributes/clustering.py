@@ -131,7 +131,8 @@ def cluster_representations(
         num_classes = representations.logits.shape[1] if num_classes is None else num_classes
         representations = representations.values
     num_classes = num_classes or 1
-    unit = F.normalize(representations.double(), dim=1).numpy()
+    drawn = torch.randperm(len(representations), generator=generator)[: config.fit_samples]
+    unit = F.normalize(representations[drawn.sort().values], dim=1).numpy()
     # Directions that differ only by rounding would give k-means empty clusters.
     num_distinct = len(np.unique(unit.round(6), axis=0))
     given = config.num_clusters
