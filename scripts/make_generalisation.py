@@ -20,14 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-import torch
 from experiments import ROOT, Experiment, insert, percent, regret, run_all, table
-from safetensors.torch import load_file
 
 from prusc.config import DataConfig, ERMConfig, RunConfig, RuntimeConfig, StickerConfig
 from prusc.runs.artifacts import evaluation_from_dict
-from prusc.stages.cells import Cells
-from prusc.stages.selection.scores import pair_sides
 
 FIGURES = ROOT / "docs" / "data" / "generalisation.csv"
 PAGE = ROOT / "docs" / "results" / "generalisation.md"
@@ -73,14 +69,13 @@ def read_run(folder: Path) -> list[dict[str, object]]:
     """Return one row of a finished run for each share of the worst pseudo-group in the score."""
     metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
     candidates = pd.read_csv(folder / "candidates.csv").set_index("name")
-    accuracies = _side_accuracies(folder)
     of_network = {name: evaluation_from_dict(splits["test"]) for name, splits in metrics["results"].items()}
     before, after = of_network["erm"], of_network["subnetwork"]
     seconds = metrics["seconds"]
     rows = []
     for share in WORST_SHARES:
-        scores = {name: (1 - share) * mean + share * worst for name, (mean, worst) in accuracies.items()}
-        best = max((name for name in scores if name != "dense"), key=lambda name: scores[name])
+        scores = (1 - share) * candidates.mean_accuracy + share * candidates.worst_accuracy
+        best = scores.drop("dense").idxmax()
         rows.append(
             {
                 "seed": metrics["seed"],
@@ -105,25 +100,6 @@ def read_run(folder: Path) -> list[dict[str, object]]:
             }
         )
     return rows
-
-
-def _side_accuracies(folder: Path) -> dict[str, tuple[float, float]]:
-    """Return the mean accuracy over the pseudo-groups, and that of the worst one, of each candidate."""
-    clusters = pd.read_csv(folder / "clusters.csv")
-    val = clusters[clusters.split == "val"]
-    labels, values = torch.tensor(val.label.to_numpy()), torch.tensor(val.cluster_assign.to_numpy())
-    num_values = int(clusters.cluster_assign.max()) + 1
-    groups = pair_sides(Cells(labels, values, num_values=num_values))
-    found = {}
-    for file in sorted((folder / "stages").glob("*.safetensors")):
-        summaries = file.with_suffix(".json")
-        if file.stem != "dense" and not file.stem.startswith("mask-"):
-            continue
-        tensors = load_file(file)
-        for index, summary in enumerate(json.loads(summaries.read_text("utf-8"))):
-            accuracies = groups.mean(tensors[f"{index}/val/logits"].argmax(dim=1) == labels)
-            found[summary["name"]] = (float(accuracies @ groups.shares), float(accuracies.min()))
-    return found
 
 
 def collect(experiments: Sequence[Experiment], families: dict[str, str], out: Path) -> pd.DataFrame:

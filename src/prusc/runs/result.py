@@ -37,6 +37,8 @@ class CandidateSummary:
         family: ``erm``, ``last_layer``, ``finetune_all`` or ``subnetwork``.
         density: Share of the masked weights that it keeps.
         score: Score on the validation split; see `SelectionScore`.
+        mean_accuracy: Mean accuracy over the pseudo-groups that judge.
+        worst_accuracy: Accuracy of the worst of them.
         score_error: Standard error of the score.
         val_average_accuracy: Average accuracy on the validation split.
         test: Evaluation on the test split, if ``evaluate_candidates`` is set; it decides nothing.
@@ -46,6 +48,8 @@ class CandidateSummary:
     family: str
     density: float
     score: float
+    mean_accuracy: float
+    worst_accuracy: float
     score_error: float
     val_average_accuracy: float
     test: GroupEvaluation | None = None
@@ -74,6 +78,8 @@ def summarise(
             family=families.get(candidate.kind, "subnetwork"),
             density=candidate.mask.density,
             score=scores[candidate.name].score,
+            mean_accuracy=scores[candidate.name].mean,
+            worst_accuracy=scores[candidate.name].worst,
             score_error=scores[candidate.name].error,
             val_average_accuracy=(candidate.val_predictions == val_labels).double().mean().item(),
             test=candidate.test,

@@ -39,12 +39,19 @@ class SelectionScore:
     """Score of one network.
 
     Attributes:
-        score: The mean of two accuracies: that over the pseudo-groups, and that of the worst one. Higher is better.
-        error: Its standard error.
+        mean: Mean accuracy over the pseudo-groups, each class with the same share.
+        worst: Accuracy of the worst pseudo-group.
+        error: Standard error of the score.
     """
 
-    score: float
+    mean: float
+    worst: float
     error: float
+
+    @property
+    def score(self) -> float:
+        """The mean of both accuracies. Higher is better."""
+        return (self.mean + self.worst) / 2
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ def score_network(right: Bool[Tensor, " samples"], groups: PseudoGroups) -> Sele
     shares = groups.shares / 2
     shares[accuracies.argmin()] += 0.5
     error = (shares.square() * accuracies * (1 - accuracies) / groups.sizes).sum().sqrt()
-    return SelectionScore(score_accuracies(accuracies, groups).item(), error.item())
+    return SelectionScore((accuracies @ groups.shares).item(), accuracies.min().item(), error.item())
 
 
 def measure_cells(
