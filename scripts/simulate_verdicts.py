@@ -24,7 +24,7 @@ SIZES = {
     "120 and 60": ((1200, 120), (60, 1000)),
 }
 NUM_CANDIDATES = (1, 4, 16)
-LEVELS = (0.05, 0.03)
+LEVELS = (0.05, 0.02)
 
 
 def smallest_p_values(

@@ -258,13 +258,13 @@ class SelectionConfig:
             and the others. ``class-accuracy``: the classes. ``validation-groups``: the true groups, for comparison
             only, because they are unknown in practice.
         significance: Level of the test, over all candidates together, from which a candidate replaces the ERM network.
-            With a handful of samples that conflict, chance alone replaces it up to 1.6 times as often, so that the
-            default keeps this below 5 % (scripts/simulate_verdicts.py).
+            Chance alone replaces it up to twice as often, because the test is only approximate for many candidates; so
+            the default keeps this below 5 % (scripts/simulate_verdicts.py).
         num_permutations: Number of permutations of the test.
     """
 
     rule: Literal["pseudo-groups", "class-accuracy", "validation-groups"] = "pseudo-groups"
-    significance: float = 0.03
+    significance: float = 0.02
     num_permutations: int = 999
 
     def __post_init__(self) -> None:

@@ -112,7 +112,11 @@ def test_many_networks_that_only_differ_are_rarely_better() -> None:
         shared = torch.rand(len(cells), generator=source)
         own = torch.rand(13, len(cells), generator=source)
         right = torch.where(torch.rand(13, len(cells), generator=source) < 0.5, own, shared) < 0.7
-        wrong += bool((permutation_p_values(right[0], right[1:], groups, num_permutations=99) <= 0.05).any())
+        wrong += bool(
+            (
+                permutation_p_values(right[0], right[1:], groups, num_permutations=99) <= SelectionConfig().significance
+            ).any()
+        )
     # 5 % of 300 is 15, with a standard deviation of 3.8.
     assert wrong <= 15 + 2 * 3.8
 
