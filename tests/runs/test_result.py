@@ -72,14 +72,16 @@ def test_candidates_are_summarised_with_the_scores_of_the_judge() -> None:
         Candidate("dense/head(l2=1)", "head", half, -logits, test=test),
         Candidate("dense/weights(lr=1)", "weights", half, logits),
     ]
-    scores = {candidate.name: SelectionScore(n / 10, n / 100) for n, candidate in enumerate(candidates)}
+    scores = {candidate.name: SelectionScore(n / 5, n / 10, n / 100) for n, candidate in enumerate(candidates)}
     found = summarise(candidates, scores, DENSE_FAMILIES, labels)
     assert [one.family for one in found] == ["erm", "last_layer", "finetune_all"]
     assert [one.family for one in summarise(candidates, scores, {}, labels)] == ["subnetwork"] * 3
-    assert [(one.name, one.score, one.score_error) for one in found] == [
-        ("dense", 0.0, 0.0),
-        ("dense/head(l2=1)", 0.1, 0.01),
-        ("dense/weights(lr=1)", 0.2, 0.02),
+    assert [one.name for one in found] == ["dense", "dense/head(l2=1)", "dense/weights(lr=1)"]
+    assert [one.score for one in found] == pytest.approx([0.0, 0.15, 0.3])
+    assert [(one.mean_accuracy, one.worst_accuracy, one.score_error) for one in found] == [
+        (0.0, 0.0, 0.0),
+        (0.2, 0.1, 0.01),
+        (0.4, 0.2, 0.02),
     ]
     assert [one.val_average_accuracy for one in found] == [0.75, 0.25, 0.75]
     assert [one.density for one in found] == [0.5] * 3
