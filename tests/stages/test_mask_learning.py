@@ -53,7 +53,8 @@ def debiasing_set(split: Split, cluster_ids: Tensor | None = None) -> DebiasingS
 
 
 def config(**settings: Any) -> MaskConfig:
-    return MaskConfig(**{"steps": 4, "batch_size": 12, "snapshots": 1, "initial_logit": 0.1, **settings})
+    plain = {"steps": 4, "batch_size": 12, "learning_rate": 0.05, "snapshots": 1, "initial_logit": 0.1, "head": True}
+    return MaskConfig(**{**plain, **settings})
 
 
 def learn(

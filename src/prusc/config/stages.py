@@ -97,7 +97,6 @@ class DebiasingSetConfig:
             the class as it is.
         min_cell_size: Smallest number of samples of a cell that is used. It keeps a handful of images from being drawn
             too often.
-
         flip: Flip drawn images horizontally at random. If not given, it is `erm.flip`.
         min_crop_scale: Smallest share of the image's area that a random crop of a drawn image shows. If not given, it
             is `erm.min_crop_scale`.
@@ -121,8 +120,8 @@ class MaskConfig:
     """Mask learning: cross-entropy + beta * contrastive loss + sparsity, with the mask logits as the only parameters.
 
     Attributes:
-        steps: Number of optimiser steps. If not given, they see half as many images as the ERM training, but at most
-            150,000.
+        steps: Number of optimiser steps. If not given, they see half as many images as the ERM training, though no
+            more than 150,000.
         batch_size: Samples per step, summed over all processes. If not given, it is `erm.batch_size`.
         learning_rate: Learning rate of Adam on the mask logits. If not given, it is 40 / steps, so that a logit can
             move as far whatever the number of steps.
