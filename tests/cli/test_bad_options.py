@@ -34,7 +34,7 @@ from tests.cli.faces import Capture, check_refused
         ("run --model q", "unknown model 'q'; known are 'small-cnn', timm's names (list them with"),
         ("run --erm.learning-rat 1", "Unrecognized options: --erm.learning-rat ... you meant: --erm.learning-rate F"),
         ("run --masks.step 5", "Unrecognized options: --masks.step ... Perhaps you meant: --masks.steps {None}|INT"),
-        ("run --clustering.checkpoint late", "--clustering.checkpoint ... {None}|INT|{early}"),
+        ("run --clustering.checkpoint late", "--clustering.checkpoint: no type matching {None}|INT|{early}"),
         ("run --pseudo-attribute.source tea", "invalid choice 'tea' for argument '--pseudo-attribute.source'"),
         ("run --pseudo-attribute.l2 0", "pseudo_attribute.l2 must be greater than 0, found 0.0"),
         ("run --selection.num-permutations 0", "selection.num_permutations must be at least 1, found 0"),

@@ -70,7 +70,12 @@ def test_the_epoch_to_infer_from_is_read_from_options_and_from_a_file_alike(
     text: str, expected: str | int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[RunConfig] = []
-    monkeypatch.setattr("prusc.cli.main._go", lambda command, *_: asked.append(command.run) or 0)
+
+    def remember(command: RunCommand, *_: object) -> int:
+        asked.append(command.run)
+        return 0
+
+    monkeypatch.setattr("prusc.cli.main._go", remember)
     (tmp_path / "other.toml").write_text("[clustering]\ncheckpoint = 2\n")
     option = ["--clustering.checkpoint", text]
     for first in ([], ["--config", str(tmp_path / "other.toml")]):

@@ -229,6 +229,14 @@ def test_patterns_choose_the_masked_layers() -> None:
     assert len(learned.final.tensors) == 2
 
 
+def test_the_head_is_left_whole_unless_asked_for() -> None:
+    names = {
+        name: set(learn(head=asked, steps=1).final.tensors) for name, asked in (("without", False), ("with", True))
+    }
+    assert names["with"] - names["without"] == {"head.weight"}
+    assert len(names["without"]) == 3
+
+
 def test_each_step_is_reported_and_minimises_the_weighted_sum(monkeypatch: pytest.MonkeyPatch) -> None:
     losses: list[float] = []
 

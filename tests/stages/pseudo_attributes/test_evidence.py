@@ -113,7 +113,7 @@ def test_a_shortcut_is_seen_and_described() -> None:
     assert low < found.gap < high
     assert describe_evidence(found) == (
         f"the network is {100 * found.gap:.1f} points (95 % CI {100 * low:.1f} to {100 * high:.1f}) worse on the "
-        f"{found.num_conflicting} validation samples that conflict with it (p {found.p_value:.2g})"
+        f"{found.num_conflicting} validation samples that conflict with it (p {max(found.p_value, 1e-16):.2g})"
     )
     assert describe_evidence(replace(found, p_value=0.0)).endswith("(p 1e-16)")
 
