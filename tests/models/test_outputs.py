@@ -99,9 +99,7 @@ def test_a_sigmoid_in_the_code_is_refused() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return super().forward(images).sigmoid()
 
-    with pytest.raises(
-        ModelError, match="which is not the output of a linear layer; let it return"
-    ):
+    with pytest.raises(ModelError, match="which is not the output of a linear layer; let it return"):
         prepare_network(Hidden(1), random_images(2, 8), 2, title="net", source="data")
 
 

@@ -28,16 +28,21 @@ def find_feature_map(model: nn.Module, images: Float[Tensor, "batch channels hei
         images: One or more normalised images.
 
     Returns:
-        Name of the module. ``None`` if the second half of the layers with weights has no such convolution.
+        Name of the module. ``None`` if there is no such convolution, or more layers with weights follow it than come
+        before, not counting those after pooling.
     """
     with _Calls(model) as calls, torch.no_grad(), module_modes(model, False):
         call_model(model, images)
     weighted = [call for call in calls.made if call.holds_weights]
     # After pooling, as in squeeze-and-excitation or a convolutional head, there is one position, which shows no place.
     convolutions = [index for index, call in enumerate(weighted) if call.is_convolution and call.num_positions > 1]
-    if not convolutions or 2 * (convolutions[-1] + 1) < len(weighted):
+    if not convolutions:
         return None
     last = weighted[convolutions[-1]]
+    # Layers on tokens, as in a transformer, mix the places; layers on vectors come after pooling.
+    later = [call for call in weighted[convolutions[-1] + 1 :] if len(call.shape) > 2 and call.num_positions != 1]
+    if len(later) > convolutions[-1] + 1:
+        return None
     size = last.shape[2:]
     after = calls.made[calls.made.index(last) :]
     return [call.name for call in after if len(call.shape) == 4 and call.shape[2:] == size][-1]
