@@ -96,7 +96,7 @@ def test_programs_are_refused_in_one_line_that_says_what_to_do(tmp_path: Path) -
 
 
 def test_folders_hold_one_file_or_several(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"holds no weights; expected one of model.safetensors"):
+    with pytest.raises(ModelError, match=r"is a folder without weights; expected one of model.safetensors"):
         read_weights(tmp_path)
     names = {"layer.weight": "model-1.safetensors", "layer.bias": "model-2.safetensors"}
     for name, file in names.items():

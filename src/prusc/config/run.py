@@ -58,8 +58,8 @@ class RunConfig:
         trained: File with the weights of your trained classifier, or its folder. prusc then trains nothing by ERM,
             except the network that `clustering.checkpoint` needs. That one starts from `weights` or `pretrained`, as
             the classifier did.
-        trained_key: Name of the state dict in that file, or in the file of `weights`, such as ``state_dict_ema``. If
-            not given, prusc takes the usual one.
+        trained_key: Name of the state dict in that file, such as ``state_dict_ema``. Without ``trained`` it is that in
+            the file of `weights`. If not given, prusc takes the usual one.
         method: Remedy: ``prusc``, or another one to compare it with (docs/reference/remedies.md).
         method_options: Settings of the other remedy, such as ``upweight=50``. They replace those that prusc would try.
         tuning_budget: Largest number of settings of the other remedy that prusc tries.

@@ -89,7 +89,7 @@ def _names_of_other_weights(module: nn.Module) -> dict[str, str]:
     """Return the weights that are no parameters but computed from others, and how."""
     found: dict[str, str] = {}
     if parametrize.is_parametrized(module):
-        found |= dict.fromkeys(module.parametrizations, "parametrisation")  # type: ignore[arg-type, union-attr]
+        found |= dict.fromkeys(module.parametrizations, "parametrisation")  # type: ignore[arg-type]
     for hook in module._forward_pre_hooks.values():
         kind = type(hook).__name__
         if isinstance(hook, prune.BasePruningMethod):

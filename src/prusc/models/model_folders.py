@@ -82,5 +82,5 @@ def _build_transformers(path: Path, num_classes: int) -> nn.Module:
     config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     if config.num_labels != num_classes:
         config.num_labels = num_classes
-    model: nn.Module = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
+    model: nn.Module = AutoModelForImageClassification.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
     return model

@@ -130,7 +130,7 @@ def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
 def _record(network: nn.Module, inputs: Any) -> tuple[list[_Call], Any]:
     """Call a network, and return the calls of its linear layers and activations, and its logits."""
     calls: list[_Call] = []
-    watched = {
+    watched: dict[nn.Module, str] = {
         module: name for name, module in network.named_modules() if isinstance(module, (nn.Linear, *_ACTIVATIONS))
     }
 

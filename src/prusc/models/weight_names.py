@@ -110,5 +110,5 @@ def _scale(length: Tensor, direction: Tensor) -> Tensor | None:
     """Return a weight of weight norm, whose lengths belong to its first dimension."""
     if length.ndim != direction.ndim or length.numel() != direction.shape[0]:
         return None
-    norms = torch.linalg.vector_norm(direction.flatten(1), dim=1).view_as(length)
+    norms: Tensor = torch.linalg.vector_norm(direction.flatten(1), dim=1).view_as(length)
     return direction * (length / norms)

@@ -86,7 +86,7 @@ def _load(model: nn.Module, weights: FileWeights, data: Data, config: RunConfig)
 
 def build_untrained(config: RunConfig, data: Data) -> nn.Module:
     """Build the network of the settings as it was before its training."""
-    begin = replace(config, trained=None)
+    begin = replace(config, trained=None, trained_key=None)
     return build_run_model(begin, data, read_run_weights(begin))
 
 

@@ -121,7 +121,7 @@ class _Call:
     @property
     def num_positions(self) -> int:
         """Number of places of a feature map; 0 if the output is none."""
-        return self.shape[2:].numel() if len(self.shape) == 4 else 0
+        return self.shape[2] * self.shape[3] if len(self.shape) == 4 else 0
 
 
 @dataclass
