@@ -138,7 +138,8 @@ def _read_folder(path: Path) -> dict[str, Tensor]:
             tensors |= read_weights(path / part).tensors
         return tensors
     raise ModelError(
-        f"weight file {path} is a folder without weights; expected one of {', '.join(_IN_FOLDERS)}, as timm and transformers save them"
+        f"weight file {path} is a folder without weights; expected one of {', '.join(_IN_FOLDERS)}, as timm and "
+        "transformers save them"
     )
 
 

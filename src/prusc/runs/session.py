@@ -132,5 +132,5 @@ def open_session(
         session.log(note)
     if data.skipped:
         where = "" if folder is None else f", listed in {folder.path / SKIPPED}"
-        session.log(f"skipped {len(data.skipped)} images that cannot be read{where}")
+        session.log(f"skipped {len(data.skipped)} images that cannot be read or are in another split too{where}")
     return session
