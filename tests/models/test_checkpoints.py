@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from prusc.errors import ConfigError, ModelError
 from prusc.models.build import build_model, check_model_name
 from prusc.models.checkpoints import read_weights
+from prusc.models.model_folders import check_class_order
 from tests.networks import generator, random_images
 
 RIGHT = {"layer.weight": torch.arange(6.0).view(2, 3), "layer.bias": torch.zeros(2)}
@@ -125,6 +126,10 @@ def test_a_folder_of_timm_is_a_model(tmp_path: Path) -> None:
     assert not torch.equal(build_model(name, 3, generator=generator()).eval()(images), saved(images))
     assert build_model(name, 5, generator=generator(), pretrained=True).eval()(images).shape == (1, 5)
     assert is_right(read_weights(tmp_path / "net").tensors, saved.state_dict())
+    check_class_order(name, ("a", "b", "c"))
+    check_class_order(name, ("x", "y", "z"))
+    with pytest.raises(ConfigError, match=r"numbers its classes a, b, c, and the data a, c, b; .*classes a b c$"):
+        check_class_order(name, ("a", "c", "b"))
 
 
 def test_a_folder_of_transformers_is_a_model(tmp_path: Path) -> None:
@@ -133,11 +138,15 @@ def test_a_folder_of_transformers_is_a_model(tmp_path: Path) -> None:
         embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], layer_type="basic", num_labels=3
     )
     saved = transformers.ResNetForImageClassification(config).eval()
+    saved.config.id2label = {0: "cat", 1: "ant", 2: "bee"}
     saved.save_pretrained(tmp_path / "net")
     name = f"local-dir:{tmp_path / 'net'}"
     images = random_images(1, 32)
     model = build_model(name, 3, generator=generator(), pretrained=True).eval()
     assert torch.equal(model(images).logits, saved(images).logits)
+    check_class_order(name, ("cat", "ant", "bee"))
+    with pytest.raises(ConfigError, match=r"numbers its classes cat, ant, bee, and the data ant, bee, cat"):
+        check_class_order(name, ("ant", "bee", "cat"))
     assert build_model(name, 5, generator=generator(), pretrained=True).eval()(images).logits.shape == (1, 5)
 
 

@@ -1,6 +1,7 @@
 """Networks from folders that timm or transformers saved: their architecture, and their weights if wanted."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,27 @@ def read_folder_config(name: str) -> dict[str, Any]:
             "expected a folder that one of them saved"
         )
     return config
+
+
+def check_class_order(name: str, class_names: Sequence[str]) -> None:
+    """Check that a folder's network numbers its classes as the data do, if it names them.
+
+    Args:
+        name: ``local-dir:`` and the folder.
+        class_names: The classes of the data, in their order.
+
+    Raises:
+        ConfigError: If the network has the same classes in another order.
+    """
+    config = read_folder_config(name)
+    labels: Any = config.get("label_names")
+    if isinstance(by_number := config.get("id2label"), dict):
+        labels = [by_number[number] for number in sorted(by_number, key=int)]
+    if isinstance(labels, list) and set(labels) == set(class_names) and labels != list(class_names):
+        raise ConfigError(
+            f"model {name!r} numbers its classes {', '.join(labels[:12])}, and the data {', '.join(class_names[:12])}; "
+            f"name its order: --data-options.classes {' '.join(labels[:12])}{' ...' if len(labels) > 12 else ''}"
+        )
 
 
 def build_from_folder(name: str, num_classes: int, *, pretrained: bool) -> nn.Module:

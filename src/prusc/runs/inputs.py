@@ -15,6 +15,7 @@ from prusc.engine.runtime import stage_generator
 from prusc.errors import DataError, ModelError, RunFolderError
 from prusc.models.build import build_model, check_model_name, model_image_size, model_normalisation
 from prusc.models.checkpoints import FileWeights, read_weights
+from prusc.models.model_folders import LOCAL_PREFIX, check_class_order
 from prusc.models.prepare import prepare_network
 from prusc.models.weights import load_weights
 from prusc.stages.pseudo_attributes.given import read_cluster_csv
@@ -43,6 +44,8 @@ def build_run_model(
     generator = stage_generator(config.seed, "model")
     pretrained = config.pretrained and config.trained is None
     model = build_model(config.model, data.num_classes, generator=generator, pretrained=pretrained)
+    if config.trained is not None and config.model.startswith(LOCAL_PREFIX):
+        check_class_order(config.model, data.class_names)
     if weights is not None:
         model = _load(model, weights, data, config)
         if log is not None and weights.note:
