@@ -86,16 +86,20 @@ def test_a_folder_of_an_older_prusc_is_believed(tmp_path: Path) -> None:
     check_made_from(folder, striped_data(12), RunConfig())
 
 
-def test_files_are_known_by_place_size_and_time(tmp_path: Path) -> None:
+def test_files_are_known_by_place_and_told_of_when_they_are_written_anew(tmp_path: Path) -> None:
     for number, split in enumerate(("train", "val", "test")):
         write_class_folders(tmp_path / "pets" / split, 3, first=10 * number)
     load = lambda: load_data(str(tmp_path / "pets"), image_size=8, memory_limit_bytes=0)  # noqa: E731
     folder = begun(tmp_path / "run", load())
-    check_made_from(folder, load(), RunConfig())
+    assert check_made_from(folder, load(), RunConfig()) == []
     path = write_image(tmp_path / "pets" / "val" / "cat" / "1.png", 7)
     os.utime(path, (1, 1))
-    with pytest.raises(RunFolderError, match="the inputs of val changed"):
-        check_made_from(folder, load(), RunConfig())
+    (told,) = check_made_from(folder, load(), RunConfig())
+    assert told.startswith("image files of val were written anew since this run was begun; ")
+    (tmp_path / "pets").rename(tmp_path / "moved")
+    moved = load_data(str(tmp_path / "moved"), image_size=8, memory_limit_bytes=0)
+    with pytest.raises(RunFolderError, match=r"the inputs of train changed"):
+        check_made_from(folder, moved, RunConfig())
 
 
 def test_files_that_the_settings_name_are_known_by_content(tmp_path: Path) -> None:

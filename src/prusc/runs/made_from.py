@@ -21,13 +21,17 @@ _CHUNK = 2**24
 _WHAT = {"sample_ids": "the names or the order", "labels": "the labels", "inputs": "the inputs"}
 
 
-def check_made_from(folder: RunFolder, data: Data, config: RunConfig) -> None:
+def check_made_from(folder: RunFolder, data: Data, config: RunConfig) -> list[str]:
     """Remember what a run is made from, or refuse a run in the folder that was made from something else.
 
     Args:
         folder: An open run folder.
         data: The data of the run.
         config: Its settings, which name files.
+
+    Returns:
+        What may have changed, for the log: image files that were written anew. They are not refused, because one that
+        was damaged may have been put right.
 
     Raises:
         RunFolderError: If samples, labels, splits, classes, pixels, the normalisation or a named file changed after
@@ -43,6 +47,12 @@ def check_made_from(folder: RunFolder, data: Data, config: RunConfig) -> None:
             "--out, or delete that run with --force"
         )
     folder.write_json(_FILE, now)
+    return [
+        f"image files of {name} were written anew since this run was begun; if their images are others now, begin anew "
+        "with --force"
+        for name, split in now["splits"].items()
+        if before["splits"][name]["files"] != split["files"]
+    ]
 
 
 def describe_inputs(data: Data, config: RunConfig) -> dict[str, Any]:
@@ -63,22 +73,27 @@ def _describe_split(split: Split) -> dict[str, Any]:
         "sample_ids": _digest("\0".join(split.sample_ids).encode("utf-8", "backslashreplace")),
         "labels": _digest_tensor(split.labels),
         "inputs": _digest_inputs(split.inputs),
+        "files": _digest_files(split.inputs),
     }
 
 
 def _digest_inputs(inputs: Any) -> str | None:
-    """Return a digest of pixels in memory, or of place, size and time of files; ``None`` for anything else."""
+    """Return a digest of pixels in memory, or of the places of files; ``None`` for anything else."""
     if isinstance(inputs, Tensor):
         return _digest_tensor(inputs)
     if not isinstance(inputs, ImageFiles):
         return None
-    found = hashlib.blake2b(str(inputs.size).encode(), digest_size=16)
-    for source in inputs.paths:
-        found.update(repr(source).encode("utf-8", "backslashreplace"))
-        if isinstance(source, str | Path):
-            status = Path(source).stat()
-            found.update(f"{status.st_size} {status.st_mtime_ns}".encode())
-    return found.hexdigest()
+    # An image inside another file knows its place there; to describe that whole file for each would take minutes.
+    places = "\0".join(str(getattr(source, "place", source)) for source in inputs.paths)
+    return _digest(f"{inputs.size} {places}".encode("utf-8", "backslashreplace"))
+
+
+def _digest_files(inputs: Any) -> str | None:
+    """Return a digest of size and time of files; ``None`` if the inputs are none."""
+    if not isinstance(inputs, ImageFiles):
+        return None
+    status = [Path(source).stat() for source in inputs.paths if isinstance(source, str | Path)]
+    return _digest(" ".join(f"{found.st_size} {found.st_mtime_ns}" for found in status).encode())
 
 
 def _digest_tensor(values: Tensor) -> str:

@@ -121,7 +121,7 @@ def open_session(
     if folder is not None:
         folder.open(config, force=force)
         write_skipped(folder, data)
-        check_made_from(folder, data, config)
+        notes += check_made_from(folder, data, config)
     is_trained = model is not None or config.trained is not None
     session = Session(config, data, network, is_trained, given, Stages(folder, runtime, report))
     session.log(
