@@ -98,8 +98,9 @@ class Problems:
                 log(f"data: {kind}: {first}{more}")
             elif kind != "ignored":
                 warnings.warn(f"{first}{more}", stacklevel=3)
-        for text in self.remarks if log is not None else ():
-            log(f"data: {text}")
+        if log is not None:
+            for text in self.remarks:
+                log(f"data: {text}")
 
 
 @dataclass(frozen=True, eq=False)

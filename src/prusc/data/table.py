@@ -84,16 +84,26 @@ class Split:
         )
         return f"Split({len(self)} samples {shape})"
 
-    def subset(self, indices: Int[Tensor, " chosen"] | Sequence[int]) -> "Split":
+    def subset(self, indices: Int[Tensor, " chosen"] | Bool[Tensor, " samples"] | Sequence[int]) -> "Split":
         """Return some of the samples.
 
         Args:
-            indices: Indices of the samples, in the order wanted.
+            indices: Indices of the samples, in the order wanted; or a flag for each sample.
 
         Returns:
             A split of these samples.
+
+        Raises:
+            DataError: If an index is out of range.
         """
         indices = torch.as_tensor(indices)
+        if indices.dtype == torch.bool and indices.shape == (len(self),):
+            indices = indices.nonzero()[:, 0]
+        wrong = indices[(indices < -len(self)) | (indices >= len(self))]
+        if len(wrong):
+            raise DataError(
+                f"index {int(wrong[0])} is out of range; with {len(self)} samples it must be in 0..{len(self) - 1}"
+            )
         inputs = self.inputs[indices] if isinstance(self.inputs, Tensor) else Subset(self.inputs, indices.tolist())
         return Split(
             inputs,

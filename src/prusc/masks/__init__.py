@@ -3,8 +3,11 @@
 from prusc.masks.binary_mask import BinaryMask as BinaryMask
 from prusc.masks.binary_mask import apply_mask as apply_mask
 from prusc.masks.binary_mask import keep_zeros as keep_zeros
+from prusc.masks.checkpointing import no_checkpointing as no_checkpointing
 from prusc.masks.gumbel_sigmoid import sample_masked_weight as sample_masked_weight
 from prusc.masks.masked_model import MaskedModel as MaskedModel
 from prusc.masks.masked_model import maskable_parameters as maskable_parameters
 from prusc.masks.masked_model import module_modes as module_modes
 from prusc.masks.masked_model import whole_mask as whole_mask
+from prusc.masks.plain_network import list_changes as list_changes
+from prusc.masks.plain_network import plain_network as plain_network
