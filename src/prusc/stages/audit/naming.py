@@ -139,8 +139,8 @@ def measure_differences(
     """
     features = features.double()
     zero = torch.zeros(features.shape[1], dtype=torch.float64)
-    total, mean, difference, auc, squares, variance, freedom = 0.0, *(zero.clone() for _ in range(6))
-    auc_total, num_free = 0.0, 0
+    mean, difference, auc, squares, variance, freedom = torch.zeros(6, features.shape[1], dtype=torch.float64)
+    total, auc_total, num_free = 0.0, 0.0, 0
     for own, members in _classes_on_both_sides(features, labels, inside):
         here, rest = own[members], own[~members]
         num_here, num_rest = len(here), len(rest)
