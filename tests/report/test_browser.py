@@ -217,7 +217,7 @@ def test_errors_are_filtered_ordered_and_shown_in_parts(browser: Browser, pages:
     page.select_option("#gallery-filters [name=order]", "low")
     first = chosen.sort_values("confidence/erm", kind="stable").iloc[0]
     assert cards.first.get_attribute("title") == first["sample_id"]
-    shown = cards.first.inner_text().replace("\N{NO-BREAK SPACE}", " ")
+    shown = cards.first.inner_text().replace("\N{NO-BREAK SPACE}", " ").strip()
     assert shown.startswith("eel")
     assert f"{100 * first['confidence/erm']:.0f} %" in shown
     # A number of the confusion matrix sets the filters anew.

@@ -69,5 +69,5 @@ def test_a_folder_without_names_or_with_damaged_ones_still_has_a_report(audited:
     assert "samples/names.json cannot be read" in page.text
     names.unlink()
     page = report_of(audited)
-    assert "names" not in page.text
+    assert "names.json" not in page.text
     assert "What its samples share" not in page.text

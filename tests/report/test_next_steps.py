@@ -28,7 +28,7 @@ def test_a_run_is_repeated_and_compared(shared_run: Path, tmp_path: Path, capsys
     # Each is read, and fails only because this folder is not there.
     for words in (run, compare, report):
         assert run_command_line(words[1:]) == 2
-        assert str(folder) in capsys.readouterr().err
+        assert str(folder) in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_audit_and_an_unfinished_run_go_on_in_their_folder(audited: Path, run: Path) -> None:
@@ -57,6 +57,14 @@ def test_what_came_from_python_goes_on_there(run: Path) -> None:
         f"{str(run / 'config.toml')!r}), seed=1), out={str(run) + '-seed-1'!r})"
     )
     compile(first.command, "report", "eval")
+
+
+def test_a_folder_without_a_name_has_neighbours_all_the_same(shared_run: Path) -> None:
+    record = replace(read_run(shared_run), path=Path())
+    again = commands(record)[0][5]
+    assert again == f"{Path.cwd()}-seed-1"
+    record = replace(record, path=Path("runs/v1.2"))
+    assert commands(record)[1][-1] == "runs/v1.2-seed-1.html"
 
 
 def test_a_network_of_the_user_is_named_on_the_command_line(run: Path, tmp_path: Path) -> None:

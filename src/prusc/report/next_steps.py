@@ -47,13 +47,13 @@ def list_next_steps(run: RunRecord) -> list[NextStep]:
 
 def _after_run(run: RunRecord) -> list[NextStep]:
     seed = run.config.seed + 1
-    again = run.path.with_name(f"{run.path.absolute().name}-seed-{seed}")
+    again = _beside(run, f"seed-{seed}")
     steps = [_go_on(run, "Repeat the run with another seed, to see whether the result holds.", again, seed=seed)]
-    compare = f"prusc compare {_quote(run.path)} {_quote(again)} --out {_quote(again.with_suffix('.html'))}"
+    compare = f"prusc compare {_quote(run.path)} {_quote(again)} --out {_quote(_beside(run, f'seed-{seed}.html'))}"
     steps.append(NextStep("Then compare both.", compare))
     tried_early = run.config.clustering.checkpoint == 0 or run.config.clustering.from_csv is not None
     if not run.remedy and run.metrics["verdict"] != "improved" and not tried_early and not _given(run):
-        other = run.path.with_name(f"{run.path.absolute().name}-untrained-clusters")
+        other = _beside(run, "untrained-clusters")
         steps.append(
             NextStep(
                 "Try clusters of the network before its training, which helps if it started from pretrained weights.",
@@ -82,6 +82,13 @@ def _command(run: RunRecord, out: Path) -> str:
     # A settings file may not name code of the user, so the command line repeats the name.
     model = f" --model {shlex.quote(run.config.model)}" if is_function_name(run.config.model) else ""
     return f"prusc run --config {_quote(run.path / CONFIG)}{model} --out {_quote(out)}"
+
+
+def _beside(run: RunRecord, suffix: str) -> Path:
+    """Return a path beside the folder, whose name begins with that of the folder."""
+    # A folder that is named as "." has no name of its own.
+    folder = run.path if run.path.name else run.path.absolute()
+    return folder.with_name(f"{folder.name}-{suffix}")
 
 
 def _given(run: RunRecord) -> tuple[str, ...]:

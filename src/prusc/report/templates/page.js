@@ -273,7 +273,7 @@
       if (hasAfter) names.push("prediction_after", "confidence_after");
       names.push("cluster", "is_suspect");
       if (errors.kind) names.push("kind", "suggested_class", "suggested_confidence");
-      const rows = ids.sort((a, b) => a - b).map(id => {
+      const rows = [...ids].sort((a, b) => a - b).map(id => {
         const row = [errors.ids[id], errors.classes[errors.label[id]]];
         errors.predictions.forEach((predictions, network) => {
           const share = errors.confidence[network][id];
@@ -288,7 +288,7 @@
       link.href = URL.createObjectURL(new Blob([text], {type: "text/csv"}));
       link.download = errors.file;
       link.click();
-      URL.revokeObjectURL(link.href);
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     }
 
     const todo = {
