@@ -69,7 +69,7 @@ def test_issues_equal_those_of_a_slow_twin() -> None:
         probabilities = logits.softmax(dim=1)
         found = set(find_label_issues(labels, probabilities).nonzero()[:, 0].tolist())
         assert found == off_diagonal(labels.tolist(), probabilities.tolist())
-        assert 0 < len(found) < 40
+        assert 0 < len(found) < 60
 
 
 def test_a_class_without_a_label_is_never_suggested_by_the_rule() -> None:

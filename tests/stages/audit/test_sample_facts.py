@@ -49,3 +49,5 @@ def test_a_planted_size_and_a_planted_value_are_named() -> None:
     by_text = {item.text: item for item in found}
     assert set(by_text) == {"width in pixels: higher", "hospital is A: more often", "hospital is B: less often"}
     assert by_text["hospital is A: more often"].inside > 0.8
+    # Where there are two values, the rarer says the same.
+    assert by_text["hospital is B: less often"].follows == "hospital=A"

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 from scipy.stats import t as student
 from torch import Tensor
+from torch.nn import functional as F
 
 from prusc.stages.audit.image_features import Feature
 
@@ -19,6 +20,8 @@ from prusc.stages.audit.image_features import Feature
 _SMALLEST_EFFECT = 0.2
 # A difference that loses this share of its size once stronger ones are held fixed follows from them.
 _SHARE_EXPLAINED = 0.5
+# Two features say the same if they correlate this much within the classes.
+_SAYS_THE_SAME = 0.999
 _PERMUTATIONS_AT_ONCE = 64
 
 
@@ -88,7 +91,11 @@ def name_values(
         inside = values == value
         sizes = measure_differences(features, labels, inside)
         clear = (p_values[row] <= significance) & (sizes.effect.abs() >= _SMALLEST_EFFECT)
-        order = [index for index in sizes.effect.abs().argsort(descending=True).tolist() if bool(clear[index])]
+        # Of a value and its opposite, the one that is more frequent comes first.
+        order = sorted(
+            clear.nonzero()[:, 0].tolist(),
+            key=lambda index: (-round(abs(sizes.effect[index].item()), 9), -sizes.effect[index].item()),
+        )
         follows = find_followers(features, labels, inside, order)
         found[value] = tuple(
             Difference(
@@ -200,6 +207,8 @@ def difference_p_values(
         van Elteren 1960 (the rank sum of strata); Westfall and Young 1993 (the correction).
     """
     num_features = features.shape[1]
+    if not asked or not num_features:
+        return torch.ones(len(asked), num_features, dtype=torch.float64)
     classes = []
     variance = torch.zeros(len(asked), num_features, dtype=torch.float64)
     for label in labels.unique().tolist():
@@ -243,7 +252,7 @@ def find_followers(
 
     A difference follows if it loses at least half of its size once the stronger differences that stand alone are held
     fixed. The slopes are those within each class and side, so that two differences which merely occur together do not
-    explain each other.
+    explain each other. It also follows if it says the same, as "is A" and "is not B" do where there are two values.
 
     Args:
         features: Of each sample.
@@ -255,8 +264,9 @@ def find_followers(
         For each of these features the strongest one that it follows from, by correlation; ``None`` if it stands alone.
     """
     features = features.double()
-    residuals = features.clone()
+    residuals, centred = features.clone(), features.clone()
     for label in labels.unique().tolist():
+        centred[labels == label] -= features[labels == label].mean(dim=0)
         for side in (inside, ~inside):
             members = (labels == label) & side
             if bool(members.any()):
@@ -271,6 +281,9 @@ def find_followers(
             left = differences[index] - slopes @ differences[alone]
             explained = (slopes * differences[alone]) * differences[index].sign()
             nearest = alone[int(explained.argmax())]
+            same = F.cosine_similarity(centred[:, alone], centred[:, [index]], dim=0).abs()
+            if bool((same > _SAYS_THE_SAME).any()):
+                left, nearest = torch.zeros_like(left), alone[int(same.argmax())]
         if nearest is None or bool(left.abs() > (1 - _SHARE_EXPLAINED) * differences[index].abs()):
             alone.append(index)
             nearest = None
