@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from prusc import RunConfig, audit, debias
-from prusc.config import AuditConfig, ClusteringConfig, MaskConfig, config_to_dict
+from prusc.config import AuditConfig, ClusteringConfig, MaskConfig, PseudoAttributeConfig, config_to_dict
 from prusc.errors import RunFolderError
 from prusc.runs.reuse import belongs_to, is_timed_by, touched_stages
 from tests.networks import striped_data
@@ -28,8 +28,8 @@ from tests.run_folders import TINY
         ("a_setting_of_the_future", {"erm"}),
         ("clustering.checkpoint", {"erm"}),
         ("clustering.num_clusters", {"clustering", "masks", "dense", "masked", "remedy"}),
-        ("debiasing_set.final_clusters", {"clustering", "masks", "dense", "masked", "remedy"}),
-        ("debiasing_set.border_share", {"masks", "dense", "masked", "remedy"}),
+        ("pseudo_attribute.source", {"clustering", "masks", "dense", "masked", "remedy"}),
+        ("debiasing_set.split", {"masks", "dense", "masked", "remedy"}),
         ("masks.batch_size", {"masks", "dense", "masked", "remedy"}),
         ("masks.steps", {"masks", "masked", "remedy"}),
         ("finetune.steps", {"dense", "masked", "remedy"}),
@@ -113,11 +113,15 @@ def test_another_number_of_clusters_keeps_the_network_and_nothing_stale(
     (out / "report.html").write_text("stale")
     (out / "samples").mkdir(exist_ok=True)
     (out / "samples" / "samples.csv").write_text("stale")
-    other = replace(TINY, clustering=ClusteringConfig(num_clusters=2))
+    other = replace(
+        TINY,
+        clustering=ClusteringConfig(num_clusters=2),
+        pseudo_attribute=PseudoAttributeConfig(source="clusters"),
+    )
     found = audit(data=data, config=other, out=out)
     assert (out / "erm.safetensors").stat().st_ino == network
     assert found.clustering.num_clusters == 2
     assert "stale" not in "".join(path.read_text() for path in out.rglob("*.csv"))
     assert json.loads((out / "audit.json").read_text())["clusters"][0]["cluster"] in (0, 1)
-    with pytest.raises(RunFolderError, match=r"clustering\.checkpoint was 1"):
-        audit(data=data, config=replace(TINY, clustering=ClusteringConfig(num_clusters=2, checkpoint=0)), out=out)
+    with pytest.raises(RunFolderError, match=r"clustering\.checkpoint was 'early', is 0"):
+        audit(data=data, config=replace(other, clustering=ClusteringConfig(num_clusters=2, checkpoint=0)), out=out)

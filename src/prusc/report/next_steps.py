@@ -51,7 +51,7 @@ def _after_run(run: RunRecord) -> list[NextStep]:
     steps = [_go_on(run, "Repeat the run with another seed, to see whether the result holds.", again, seed=seed)]
     compare = f"prusc compare {_quote(run.path)} {_quote(again)} --out {_quote(_beside(run, f'seed-{seed}.html'))}"
     steps.append(NextStep("Then compare both.", compare))
-    tried_early = run.config.clustering.checkpoint == 0 or run.config.clustering.from_csv is not None
+    tried_early = run.config.early_epoch == 0 or run.config.clustering.from_csv is not None
     if not run.remedy and run.metrics["verdict"] != "improved" and not tried_early and not _given(run):
         other = _beside(run, "untrained-clusters")
         steps.append(

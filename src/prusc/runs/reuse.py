@@ -15,10 +15,11 @@ _TOUCHED_BY: tuple[tuple[str, tuple[str, ...]], ...] = (
     # An early network of fewer epochs has another schedule, so its epochs are not those of a longer training.
     ("clustering.checkpoint", ("erm",)),
     ("clustering.*", ("clustering", *_AFTER_CLUSTERS)),
-    ("debiasing_set.final_clusters", ("clustering", *_AFTER_CLUSTERS)),
+    ("pseudo_attribute.*", ("clustering", *_AFTER_CLUSTERS)),
     ("debiasing_set.*", _AFTER_CLUSTERS),
     ("masks.include", _AFTER_CLUSTERS),
     ("masks.exclude", _AFTER_CLUSTERS),
+    ("masks.head", _AFTER_CLUSTERS),
     ("masks.batch_size", _AFTER_CLUSTERS),
     ("masks.reestimate_batch_norm", _AFTER_CLUSTERS),
     ("masks.*", ("masks", "masked", "remedy")),
