@@ -34,10 +34,13 @@ __all__ = [  # noqa: RUF022 -- in the order in which one needs them
     "keep_zeros",
     "Cells",
     "cluster_contrastive_loss",
+    "find_names",
+    "find_label_issues",
     # Results and errors
     "DebiasingResult",
     "AuditResult",
     "MethodResult",
+    "Names",
     "GroupEvaluation",
     "Representations",
     "Clustering",

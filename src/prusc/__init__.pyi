@@ -24,6 +24,9 @@ from .report.tasks import audit as audit
 from .report.tasks import debias as debias
 from .runs.audit import AuditResult as AuditResult
 from .runs.result import DebiasingResult as DebiasingResult
+from .runs.samples.names import Names as Names
+from .runs.samples.names import find_names as find_names
+from .stages.audit.label_issues import find_label_issues as find_label_issues
 from .stages.cells import Cells as Cells
 
 # Stages

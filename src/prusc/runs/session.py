@@ -118,12 +118,15 @@ def open_session(
     if config.trained is not None and config.weights is not None:
         build_untrained(config, data)
     # Only now, because an error in the data or the weights must leave no folder behind.
+    changed: tuple[str, ...] = ()
     if folder is not None:
-        folder.open(config, force=force)
+        changed = folder.open(config, force=force)
         write_skipped(folder, data)
         notes += check_made_from(folder, data, config)
     is_trained = model is not None or config.trained is not None
     session = Session(config, data, network, is_trained, given, Stages(folder, runtime, report))
+    if changed:
+        session.log(f"settings that changed: {'; '.join(changed)}; stages that they do not touch are used again")
     session.log(
         f"data {data.name}: {', '.join(f'{len(s)} {n}' for n, s in data.splits.items())} samples of "
         f"{data.num_classes} classes"
