@@ -16,8 +16,8 @@ from prusc.runs.audit import AUDIT_FILE, IMAGES_FILE, AuditResult
 from prusc.runs.result import FAMILY_TITLES, DebiasingResult
 from prusc.stages.audit.clusters import AUDIT_TEXTS
 from prusc.stages.evaluation import GroupEvaluation, wilson_interval
+from prusc.stages.evidence import describe_evidence
 from prusc.stages.pseudo_attributes.clustering import describe_structure
-from prusc.stages.pseudo_attributes.evidence import describe_evidence
 from prusc.stages.selection.verdict import VERDICT_TEXTS
 
 
