@@ -20,8 +20,8 @@ from prusc.runs.samples.files import LABEL_ISSUES, NAMES
 from prusc.runs.samples.names import names_from_dict
 from prusc.stages.audit.clusters import AUDIT_TEXTS
 from prusc.stages.evaluation import GroupEvaluation, wilson_interval
+from prusc.stages.evidence import describe_evidence
 from prusc.stages.pseudo_attributes.clustering import describe_structure
-from prusc.stages.pseudo_attributes.evidence import describe_evidence
 from prusc.stages.selection.verdict import VERDICT_TEXTS
 
 

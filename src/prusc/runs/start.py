@@ -22,8 +22,8 @@ from prusc.runs.inputs import build_untrained
 from prusc.runs.session import Session
 from prusc.stages.cells import make_cells
 from prusc.stages.erm import train_erm
+from prusc.stages.evidence import choose_source, describe_evidence, measure_evidence
 from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
-from prusc.stages.pseudo_attributes.evidence import choose_source, describe_evidence, measure_evidence
 from prusc.stages.pseudo_attributes.given import read_cluster_csv
 from prusc.stages.pseudo_attributes.infer import Seen, infer_attribute, take_given_attribute
 from prusc.stages.representations import extract_representations, predict
