@@ -153,11 +153,11 @@ def test_a_preset_names_the_model_and_weights_replace_pretrained() -> None:
         matrix = parse_matrix(f"methods = ['erm']\nseeds = [0]\n{text}", "m")
         return matrix.cells()[0].config
 
-    assert settings("[data.d]\n[network.mine]\npreset = 'celeba-mobilenet'").model == "torchvision/mobilenet_v2"
-    assert settings("[data.d]\n[network.mine]\npreset = 'celeba-mobilenet'\nmodel = 'small-cnn'").model == "small-cnn"
-    assert settings("[data.d]\npreset = 'celeba-mobilenet'\n[network.resnet18]").model == "resnet18"
-    assert settings("[data.faces]\npreset = 'celeba-mobilenet'\n[network.resnet18]").data == "celeba"
-    assert settings("[data.faces]\npreset = 'celeba-mobilenet'\ndata = 'x'\n[network.resnet18]").data == "x"
+    assert settings("[data.d]\n[network.mine]\npreset = 'celeba'").model == "resnet50.tv_in1k"
+    assert settings("[data.d]\n[network.mine]\npreset = 'celeba'\nmodel = 'small-cnn'").model == "small-cnn"
+    assert settings("[data.d]\npreset = 'celeba'\n[network.resnet18]").model == "resnet18"
+    assert settings("[data.faces]\npreset = 'celeba'\n[network.resnet18]").data == "celeba"
+    assert settings("[data.faces]\npreset = 'celeba'\ndata = 'x'\n[network.resnet18]").data == "x"
     for where in ("[settings]\npreset = 'celeba'\n", ""):
         preset = "" if where else "preset = 'celeba'\n"
         weighted = settings(f"{where}[data.d]\n[network.mine]\n{preset}weights = 'w.pt'")
