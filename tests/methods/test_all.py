@@ -23,7 +23,7 @@ SMALL = RunConfig(
     masks=MaskConfig(steps=4, batch_size=64),
     finetune=FinetuneConfig(steps=3, batch_size=64, head_l2=(0.1,)),
     runtime=RuntimeConfig(device="cpu"),
-    tuning_budget=1,
+    max_settings=1,
 )
 # Those that train a network for each of their settings: all but PruSC.
 OTHERS = [method for method in METHODS.values() if isinstance(method, TrainedMethod)]
@@ -86,7 +86,8 @@ def test_its_settings_have_defaults_and_names_of_their_own(method: Method) -> No
     assert len(set(names)) == len(names)
     assert method.paper
     assert method.title
-    assert method.settings_to_try(replace(SMALL, tuning_budget=2)) == method.settings[:2]
+    config = replace(SMALL, tuning_budget=1e9, max_settings=2)
+    assert method.settings_to_try(config, 100) == method.settings[:2]
 
 
 NUMBERS = [

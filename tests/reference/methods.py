@@ -33,6 +33,23 @@ def irm_loss(
     return total / max(1.0, penalty_weight)
 
 
+def full_batch_irm_loss(
+    logits: Sequence[Sequence[float]],
+    labels: Sequence[int],
+    probabilities: Sequence[Sequence[float]],
+    penalty_weight: float,
+) -> float:
+    num_environments = len(probabilities[0])
+    total = 0.0
+    for environment in range(num_environments):
+        risk = slope = 0.0
+        for row, z, y in zip(probabilities, logits, labels, strict=True):
+            risk += row[environment] * cross_entropy(z, y)
+            slope += row[environment] * scale_gradient(z, y)
+        total += (risk + penalty_weight * slope**2) / num_environments
+    return total / max(1.0, penalty_weight)
+
+
 def split_penalty(slopes: Sequence[float], memberships: Sequence[float]) -> float:
     """What EIIL maximises."""
     first = sum(q * g for q, g in zip(memberships, slopes, strict=True)) / len(slopes)

@@ -68,7 +68,7 @@ def _check_inputs(cells: Sequence[Cell]) -> None:
 
     try:
         for cell in cells:
-            find_method(cell.method).settings_to_try(cell.config)
+            find_method(cell.method).read_options(cell.config)
         config = replace(first.config, data_options=options)
         open_session(None, None, config, out=None, force=False, progress=None, check=check)
     except PruscError as error:

@@ -16,7 +16,7 @@ from prusc.methods.inputs import MethodInputs
 from prusc.methods.method import Method, MethodResult
 from prusc.methods.settings import describe_settings
 from prusc.models.weights import copy_state
-from prusc.runs.artifacts import evaluation_to_dict, group_label_uses, run_to_dict
+from prusc.runs.artifacts import describe_candidate, evaluation_to_dict, group_label_uses, run_to_dict
 from prusc.runs.folder import METRICS, RunFolder
 from prusc.runs.session import Session
 from prusc.runs.start import Start, make_untrained, start_run
@@ -36,11 +36,14 @@ class Trained:
         network: Network that takes normalised inputs and returns logits [N, classes].
         density: Share of the maskable weights that the network keeps.
         facts: Figures of the training, such as the number of samples taken for bias-conflicting.
+        val_logits: Logits of the validation split from fits that have not seen the sample, if the method fits to that
+            split; they judge in place of the network's.
     """
 
     network: nn.Module
     density: float = 1.0
     facts: Mapping[str, float] = field(default_factory=dict)
+    val_logits: Tensor | None = None
 
 
 def _same_class(inputs: MethodInputs, state: Mapping[str, Tensor]) -> nn.Module:
@@ -73,7 +76,7 @@ class TrainedMethod(Method):
         start = start_run(session)
         inputs = make_inputs(self, session, start, untrained)
         tried = []
-        for number, settings in enumerate(self.settings_to_try(session.config)):
+        for number, settings in enumerate(self.settings_to_try(session.config, len(session.data.train))):
             with session.stages.timed(f"training {describe_settings(settings)}"):
                 tried.append(_try(self, settings, number, inputs, session))
         with session.stages.timed("evaluation"):
@@ -143,7 +146,7 @@ def _try(method: TrainedMethod, settings: Any, number: int, inputs: MethodInputs
         begin = time.perf_counter()
         trained = method.train(inputs, settings)
         seconds = round(time.perf_counter() - begin, 3)
-        tried = _evaluate(name, trained.network, session)
+        tried = _evaluate(name, trained.network, session, trained.val_logits)
         state = copy_state(trained.network)
         return replace(tried, state=state, density=trained.density, facts=dict(trained.facts), seconds=seconds)
 
@@ -155,10 +158,10 @@ def _try(method: TrainedMethod, settings: Any, number: int, inputs: MethodInputs
     return tried
 
 
-def _evaluate(name: str, network: nn.Module, session: Session) -> _Tried:
-    """Compute the predictions of a network on the validation and the test split."""
-    val, test = (predict(network, session.feed.of(session.data.splits[split])) for split in ("val", "test"))
-    return _Tried(name, val, test.argmax(dim=1))
+def _evaluate(name: str, network: nn.Module, session: Session, val_logits: Tensor | None = None) -> _Tried:
+    """Compute the predictions of a network on the validation split, unless they are given, and on the test split."""
+    val = predict(network, session.feed.of(session.data.val)) if val_logits is None else val_logits
+    return _Tried(name, val, predict(network, session.feed.of(session.data.test)).argmax(dim=1))
 
 
 def _write(folder: RunFolder, tried: _Tried, name: str) -> None:
@@ -198,10 +201,12 @@ def _finish(
         name: {split: evaluate_groups(found, data.splits[split], data) for split, found in one.predictions.items()}
         for name, one in (("erm", before), (method.name, chosen))
     }
+    if _is_erm_better(method, judge, before, chosen, tried, session):
+        chosen = before
     session.log(f"chosen of {len(tried)} settings: {chosen.name}, judged by {judged_by}")
     result = MethodResult(
         method=method,
-        model=method.rebuild(inputs, chosen.state),
+        model=inputs.erm_network() if chosen is before else method.rebuild(inputs, chosen.state),
         erm=start.erm,
         chosen=chosen.name,
         judged_by=judged_by,
@@ -211,12 +216,22 @@ def _finish(
 
     def write(folder: RunFolder, result: MethodResult) -> None:
         folder.write_csv("candidates.csv", _candidates_table(tried, judge, session))
-        folder.write_tensors("model.safetensors", chosen.state)
+        folder.write_tensors("model.safetensors", result.model.state_dict())
         # Last of all: a folder that holds it is a finished run.
-        folder.write_json(METRICS, _to_dict(method, result, chosen, start, session))
+        folder.write_json(METRICS, _to_dict(method, result, chosen, len(tried), start, session))
 
     stages.write(result, write)
     return result
+
+
+def _is_erm_better(
+    method: TrainedMethod, judge: Judge, before: _Tried, chosen: _Tried, tried: Sequence[_Tried], session: Session
+) -> bool:
+    """Return whether the ERM network is handed back, because the choice is not better than it on validation."""
+    # Whoever asks for one setting, or for ERM, gets it.
+    if not session.config.may_keep_erm or session.config.method_options or method.name == "erm":
+        return False
+    return not judge.is_better(before, chosen, tried)
 
 
 def _candidates_table(tried: Sequence[_Tried], judge: Judge, session: Session) -> pd.DataFrame:
@@ -232,17 +247,16 @@ def _candidates_table(tried: Sequence[_Tried], judge: Judge, session: Session) -
             "seconds": candidate.seconds,
         }
         if session.config.evaluate_candidates:
-            test = evaluate_groups(candidate.test_predictions, data.test, data)
-            row |= {
-                "test_average_accuracy": test.average_accuracy,
-                "test_worst_group_accuracy": test.worst_group_accuracy,
-            }
+            row |= describe_candidate(
+                evaluate_groups(candidate.test_predictions, data.test, data),
+                evaluate_groups(candidate.predictions["val"], data.val, data),
+            )
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def _to_dict(
-    method: TrainedMethod, result: MethodResult, chosen: _Tried, start: Start, session: Session
+    method: TrainedMethod, result: MethodResult, chosen: _Tried, num_settings: int, start: Start, session: Session
 ) -> dict[str, Any]:
     config, clustering = session.config, start.attribute.clustering
     uses = {"none": [], "validation": ["validation"], "training": ["training"]}[method.group_labels]
@@ -253,7 +267,8 @@ def _to_dict(
         "method_title": method.title,
         "paper": method.paper,
         "handed_back": method.family,
-        "settings": asdict(chosen.settings),
+        "settings": None if chosen.settings is None else asdict(chosen.settings),
+        "num_settings": num_settings,
         "facts": dict(chosen.facts),
         "trained_on": ["train", "val"] if method.trains_on_validation else ["train"],
         "selection": describe_selection(config.selection.rule, clustering, of_settings=True),

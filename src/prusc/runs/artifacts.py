@@ -251,6 +251,17 @@ def told_versions() -> dict[str, Any]:
     return {"prusc": version("prusc"), "versions": versions}
 
 
+def describe_candidate(test: GroupEvaluation, val: GroupEvaluation | None) -> dict[str, float | None]:
+    """Return what ``candidates.csv`` says about a candidate that is evaluated by true groups; it decides nothing."""
+    found = {
+        "test_average_accuracy": test.average_accuracy,
+        "test_worst_group_accuracy": test.worst_group_accuracy,
+        "test_aligned_accuracy": test.aligned_accuracy,
+        "test_conflicting_accuracy": test.conflicting_accuracy,
+    }
+    return found if val is None else {**found, "val_worst_group_accuracy": val.worst_group_accuracy}
+
+
 def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circumstances: Mapping[str, Any]) -> None:
     """Write the chosen network, its mask, ``candidates.csv`` and, last of all files, ``metrics.json``.
 
@@ -264,12 +275,9 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circ
     folder.write_tensors("model.safetensors", result.model.state_dict())
     rows = []
     for candidate in result.candidates:
-        row = {key: value for key, value in dataclasses.asdict(candidate).items() if key != "test"}
+        row = {key: value for key, value in dataclasses.asdict(candidate).items() if key not in ("test", "val")}
         if candidate.test is not None:
-            row |= {
-                "test_average_accuracy": candidate.test.average_accuracy,
-                "test_worst_group_accuracy": candidate.test.worst_group_accuracy,
-            }
+            row |= describe_candidate(candidate.test, candidate.val)
         rows.append(row)
     folder.write_csv("candidates.csv", pd.DataFrame(rows))
     config = result.config

@@ -229,7 +229,6 @@ def _finish(
     chosen = choice.candidates["subnetwork"]
     session.log(f"chosen by {choice.judged_by}: {chosen.name}, density {chosen.mask.density:.2f}")
     session.log(f"verdict: {choice.verdict}: {VERDICT_TEXTS[choice.verdict]}")
-    labels = data.val.labels
     result = DebiasingResult(
         model=choice.networks["subnetwork"],
         erm=choice.networks["erm"],
@@ -237,8 +236,8 @@ def _finish(
         verdict=choice.verdict,
         judged_by=choice.judged_by,
         chosen={name: candidate.name for name, candidate in choice.candidates.items()},
-        candidates=summarise(tried.dense, choice.scores, DENSE_FAMILIES, labels)
-        + summarise(tried.masked, choice.scores, {}, labels),
+        candidates=summarise(tried.dense, choice.scores, DENSE_FAMILIES, data)
+        + summarise(tried.masked, choice.scores, {}, data),
         evaluations={
             name: {split: evaluate_groups(found, data.splits[split], data) for split, found in predictions.items()}
             for name, predictions in choice.predictions.items()

@@ -88,7 +88,7 @@ def choose_networks(
     judge, members, verdict = _find_better(erm, tried, heads, judges)
     families["subnetwork"] = members
     best = {name: judge.choose(own) for name, own in families.items() if own}
-    if verdict != "improved":
+    if verdict != "improved" and context.config.may_keep_erm:
         best["subnetwork"] = erm
     networks = {name: context.make_again(candidate) for name, candidate in best.items()}
     predictions = {
