@@ -39,7 +39,7 @@ def test_every_step_sees_all_samples_and_the_penalty_comes_after_annealing(monke
     monkeypatch.setattr(MethodInputs, "fit", evaluate)
     network = IRM_FULL_BATCH.train(inputs, settings).network
     logits = network(inputs.feed.take(torch.arange(len(inputs.train))))
-    norm = sum(float((parameter**2).sum()) for parameter in network.parameters())
+    norm = sum((parameter.detach() ** 2).sum().item() for parameter in network.parameters())
     expected = [
         full_batch_irm_loss(logits, inputs.train.labels, probabilities, penalty_weight=weight).item()
         + 0.01 * norm / weight

@@ -39,6 +39,8 @@ class MethodInputs:
         num_classes: Number of classes.
         trained: The ERM network, on the runtime's device; a method must not change it.
         untrained: The network that ERM training started from; a method must not change it.
+        clustered: The network whose representations were clustered: an early one, that before its training, or the ERM
+            network; a method must not change it.
         head_name: Module name of the head.
         cells: Class and pseudo-attribute of each training sample, as PruSC has them.
         config: Every setting of the run; ``config.erm`` holds those of training.
@@ -56,6 +58,7 @@ class MethodInputs:
     num_classes: int
     trained: nn.Module
     untrained: nn.Module
+    clustered: nn.Module
     head_name: str
     cells: Cells
     config: RunConfig

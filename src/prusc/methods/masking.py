@@ -10,7 +10,7 @@ from prusc.config import MaskConfig
 from prusc.config.checks import require
 from prusc.losses import ContrastiveTerms, debiased_contrastive_terms
 from prusc.masks import BinaryMask
-from prusc.methods.biased_network import find_conflicting, upweight
+from prusc.methods.biased_network import biased_epochs, biased_network_cost, find_conflicting, upweight
 from prusc.methods.budget import Cost, ERMLength
 from prusc.methods.inputs import MethodInputs
 from prusc.methods.settings import require_not_negative, require_positive, require_share
@@ -51,11 +51,9 @@ class MaskingSettings:
 
 def conflicting_samples(inputs: MethodInputs, settings: MaskingSettings) -> Bool[Tensor, " train"]:
     """Find the bias-conflicting training samples, with the biased network of the settings."""
-    return find_conflicting(inputs, num_epochs=_biased_epochs(settings, inputs.config.erm.epochs), q=settings.q)
-
-
-def _biased_epochs(settings: MaskingSettings, of_erm: int) -> int:
-    return max(1, round(settings.biased_share * of_erm))
+    return find_conflicting(
+        inputs, num_epochs=biased_epochs(settings.biased_share, inputs.config.erm.epochs), q=settings.q
+    )
 
 
 def masking_cost(settings: MaskingSettings, erm: ERMLength, *, own: float) -> Cost:
@@ -66,8 +64,7 @@ def masking_cost(settings: MaskingSettings, erm: ERMLength, *, own: float) -> Co
         erm: Length of ERM.
         own: Cost of what follows the mask.
     """
-    num_epochs = _biased_epochs(settings, erm.epochs)
-    shared = {f"biased network after {num_epochs} epochs with q {settings.q}": num_epochs / erm.epochs}
+    shared = biased_network_cost(settings.biased_share, settings.q, erm)
     return Cost(own + erm.share_of(settings.mask_steps), shared if settings.mask_upweight != 1 else {})
 
 

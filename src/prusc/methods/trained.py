@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from prusc.data.table import Split
@@ -38,12 +39,23 @@ class Trained:
         facts: Figures of the training, such as the number of samples taken for bias-conflicting.
         val_logits: Logits of the validation split from fits that have not seen the sample, if the method fits to that
             split; they judge in place of the network's.
+        own_score: Score on validation by which the paper would choose among settings, without group labels; the higher
+            the better. It stands in ``candidates.csv``, and the common judges choose.
     """
 
     network: nn.Module
     density: float = 1.0
     facts: Mapping[str, float] = field(default_factory=dict)
     val_logits: Tensor | None = None
+    own_score: float | None = None
+
+
+def worst_accuracy_over(
+    logits: Float[Tensor, "samples classes"], labels: Int[Tensor, " samples"], group_ids: Int[Tensor, " samples"]
+) -> float:
+    """Return the lowest accuracy over the groups that have samples, known or inferred."""
+    right = (logits.argmax(dim=1) == labels).double()
+    return min(right[group_ids == group].mean().item() for group in group_ids.unique())
 
 
 def _same_class(inputs: MethodInputs, state: Mapping[str, Tensor]) -> nn.Module:
@@ -96,6 +108,7 @@ class _Tried:
     settings: Any = None
     density: float = 1.0
     facts: Mapping[str, float] = field(default_factory=dict)
+    own_score: float | None = None
     seconds: float = 0.0
 
     @property
@@ -124,6 +137,7 @@ def make_inputs(method: Method, session: Session, start: Start, untrained: nn.Mo
         num_classes=data.num_classes,
         trained=start.erm,
         untrained=session.runtime.place(untrained),
+        clustered=session.runtime.place(start.clustered),
         head_name=start.head_name,
         cells=make_cells(start.attribute, data, "train"),
         config=session.config,
@@ -148,7 +162,14 @@ def _try(method: TrainedMethod, settings: Any, number: int, inputs: MethodInputs
         seconds = round(time.perf_counter() - begin, 3)
         tried = _evaluate(name, trained.network, session, trained.val_logits)
         state = copy_state(trained.network)
-        return replace(tried, state=state, density=trained.density, facts=dict(trained.facts), seconds=seconds)
+        return replace(
+            tried,
+            state=state,
+            density=trained.density,
+            facts=dict(trained.facts),
+            own_score=trained.own_score,
+            seconds=seconds,
+        )
 
     made: _Tried = session.stages.make_or_read(make, partial(_read, name=file), partial(_write, name=file))
     tried = replace(made, name=name, settings=settings)
@@ -165,7 +186,8 @@ def _evaluate(name: str, network: nn.Module, session: Session, val_logits: Tenso
 
 
 def _write(folder: RunFolder, tried: _Tried, name: str) -> None:
-    found = {"density": tried.density, "facts": tried.facts, "seconds": tried.seconds}
+    found = {"density": tried.density, "facts": tried.facts, "own_score": tried.own_score}
+    found |= {"seconds": tried.seconds}
     folder.write_json(f"{name}.json", found)
     tensors = {f"state/{key}": value for key, value in tried.state.items()}
     tensors |= {"of/val_logits": tried.val_logits, "of/test_predictions": tried.test_predictions}
@@ -246,6 +268,8 @@ def _candidates_table(tried: Sequence[_Tried], judge: Judge, session: Session) -
             "val_average_accuracy": (candidate.predictions["val"] == data.val.labels).double().mean().item(),
             "seconds": candidate.seconds,
         }
+        if candidate.own_score is not None:
+            row["own_score"] = candidate.own_score
         if session.config.evaluate_candidates:
             row |= describe_candidate(
                 evaluate_groups(candidate.test_predictions, data.test, data),
