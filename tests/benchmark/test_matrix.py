@@ -9,6 +9,7 @@ import pytest
 from prusc.benchmark import narrow, read_matrix, read_suite, suite_names
 from prusc.benchmark.matrix import matrix_to_dict, parse_matrix
 from prusc.cli.main import run_command_line
+from prusc.errors import ConfigError
 from prusc.methods import METHODS
 from tests.benchmark.matrices import tiny_matrix, write_matrix
 from tests.data.folders import write_class_folders
@@ -54,7 +55,7 @@ BAD = [
     (str, ["--backend", "rai"], "unknown backend 'rai'; did you mean ray? ... loky, dask, ray"),
     (str, ["--workers", "0"], "num_workers must be at least 1, found 0"),
     (str, ["--address", "local"], "address 'local' needs a cluster backend; set the backend to dask or ray"),
-    (str, ["--suite", "small"], "either --suite or --matrix, found both; the suites are real, small"),
+    (str, ["--suite", "small"], "either --suite or --matrix, found both; the suites are real, small, tiny"),
 ]
 
 
@@ -144,4 +145,55 @@ def test_every_suite_is_a_matrix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     for name in suite_names():
         matrix = read_suite(name)
         assert matrix.about
-        assert len(matrix.cells()) >= 3 * len(matrix.methods)
+        assert len(matrix.cells()) >= len(matrix.seeds) * len(matrix.methods)
+        assert len(matrix.seeds) >= (2 if name == "tiny" else 5)
+
+
+VARIANTS = """
+[variant.gentle]
+method = "prusc"
+title = "PruSC, gentle"
+masks = { learning_rate = 0.01, snapshots = 1 }
+
+[variant.late]
+method = "prusc"
+clustering = { num_clusters = 2, checkpoint = "none" }
+"""
+
+
+def test_variants_are_further_rows_with_an_erm_of_their_own_only_where_they_need_one(tmp_path: Path) -> None:
+    text = tiny_matrix(tmp_path).replace(
+        "[data.birds]", "[data.birds]\nunbiased = { data_options = { image_size = 16 } }"
+    )
+    matrix = parse_matrix(text + VARIANTS, "m")
+    cells = {cell.name: cell for cell in matrix.cells()}
+    assert list(cells) == ["erm", "prusc", "class-balanced", "gentle", "late", "erm-unbiased"]
+    gentle, late, ceiling, plain = (cells[name] for name in ("gentle", "late", "erm-unbiased", "prusc"))
+    assert (gentle.title, gentle.method, gentle.config.masks.learning_rate) == ("PruSC, gentle", "prusc", 0.01)
+    assert gentle.config.erm == plain.config.erm
+    assert gentle.original_path == plain.original_path
+    assert late.config.clustering.checkpoint is None
+    assert late.original_path == Path("birds/small-cnn/original-late/seed-0")
+    assert (ceiling.method, ceiling.config.data_options.image_size) == ("erm", 16)
+    assert ceiling.original_path == Path("birds/small-cnn/original-erm-unbiased/seed-0")
+    assert plain.config.data_options.image_size == 12
+    assert str(gentle) == "gentle on birds, small-cnn, seed 0"
+    import tomli_w
+
+    assert parse_matrix(tomli_w.dumps(matrix_to_dict(matrix)), "m") == matrix
+    fewer = narrow(matrix, methods=["jtt", "late"])
+    assert [cell.name for cell in fewer.cells()] == ["erm", "jtt", "late", "erm-unbiased"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[variant.prusc]\nmethod = 'prusc'", "variant 'prusc' needs a name of its own"),
+        ("[variant.mine]\nmethod = 'pruscc'", "variant mine: unknown method 'pruscc'; did you mean prusc"),
+        ("[variant.mine]\nseed = 3", r"\[variant.mine\] sets seed; list it in seeds"),
+        ("[variant]\nmine = 3", "variant.mine must be a table of settings, found 3"),
+    ],
+)
+def test_a_bad_variant_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        parse_matrix(f"{tiny_matrix(tmp_path)}{text}\n", "m").cells()

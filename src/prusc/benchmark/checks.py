@@ -51,9 +51,9 @@ def _check_folder(path: Path, config: RunConfig) -> None:
 
 
 def _by_inputs(cells: Iterable[Cell]) -> list[list[Cell]]:
-    groups: dict[tuple[str, str], list[Cell]] = {}
+    groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault((cell.data, cell.network), []).append(cell)
+        groups.setdefault((cell.data, cell.network, cell.variant if cell.has_own_original else ""), []).append(cell)
     return list(groups.values())
 
 

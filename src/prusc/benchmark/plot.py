@@ -7,7 +7,7 @@ from typing import Any
 
 from prusc.benchmark.summary import Panel, Spread
 
-_MARKERS = {"none": "o", "validation": "s", "training": "^"}
+_MARKERS = {"none": "o", "validation": "s", "training": "^", "unbiased data": "D"}
 _MAX_COLUMNS = 3
 
 
@@ -60,7 +60,7 @@ def draw_plot(panels: Sequence[Panel]) -> bytes:
         figure.legend(
             handles=[Line2D([], [], color=c, marker=m, linestyle="", label=title) for title, (c, m) in style.items()],
             loc="outside right upper",
-            title="group labels: ● none\n■ validation, ▲ training",
+            title="group labels: ● none\n■ validation, ▲ training\n◆ data without the shortcut",
             fontsize=8,
             title_fontsize=8,
         )
