@@ -11,6 +11,7 @@ import pandas as pd
 from torch import Tensor
 
 from prusc.config import RunConfig
+from prusc.config.version import find_version
 from prusc.data.table import Data
 from prusc.errors import RunFolderError
 from prusc.masks import BinaryMask
@@ -248,7 +249,7 @@ def data_to_dict(data: Data) -> dict[str, Any]:
 def told_versions() -> dict[str, Any]:
     """Return the versions of prusc, Python and the packages that results depend on."""
     versions = {"python": platform.python_version(), **{name: version(name) for name in _TOLD_VERSIONS}}
-    return {"prusc": version("prusc"), "versions": versions}
+    return {"prusc": find_version(), "versions": versions}
 
 
 def describe_candidate(test: GroupEvaluation, val: GroupEvaluation | None) -> dict[str, float | None]:
