@@ -38,9 +38,12 @@ Do not edit it. [Compare remedies](../how-to/compare-remedies.md) says how to re
 
 All remedies on a data set start from the same ERM network of the same seed, or from its initial weights. Each one tries
 the same compute and number of settings at most, and the same rule chooses among them. *Group labels* says which ones a
-remedy is given. Rows without a version were measured by the version of 25 November 2026: two settings for each remedy,
-by the grids of that time, and the worst group in every table.
+remedy is given.
 Remedies that are given some stand below the others: they show what is possible, and are no rivals.
+"""
+_BEFORE = """
+**Figures of an earlier version.** Runs that do not name their version are of 25 November 2026. Then each remedy tried
+two settings of smaller grids, PruSC some twenty candidates, and the worst group was compared in every table.
 """
 
 
@@ -55,7 +58,8 @@ def take_in(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 def make_page(rows: pd.DataFrame) -> str:
     """Return the text of docs/results/benchmark.md; means over data sets are taken for each network."""
-    parts = [_INTRODUCTION]
+    versions = rows.get("version")
+    parts = [_INTRODUCTION + (_BEFORE if versions is None or versions.isna().any() else "")]
     for network, own in rows.groupby("network", sort=False):
         panels = (*average_over_panels(own), *summarise_rows(own))
         parts.append(f"## {network}\n\n{markdown_tables(panels, level=3)}")
