@@ -48,6 +48,13 @@ def test_every_step_sees_all_samples_and_the_penalty_comes_after_annealing(monke
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = make_inputs("irm-full-batch")
+    monkeypatch.setattr(type(inputs.feed.runtime), "num_processes", 2)
+    with pytest.raises(ConfigError, match="irm-full-batch needs all samples in one process, found 2 processes"):
+        IRM_FULL_BATCH.train(inputs, FullBatchIRMSettings())
+
+
 @pytest.mark.parametrize("values", [{"num_steps": 0}, {"learning_rate": 0.0}, {"num_clusters": 0}])
 def test_settings_out_of_range_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(values))} must be greater than 0, found"):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from prusc.engine.training import Schedule
+from prusc.errors import ConfigError
 from prusc.losses import full_batch_irm_loss
 from prusc.methods.budget import Cost
 from prusc.methods.inputs import MethodInputs
@@ -47,6 +48,12 @@ def _train(inputs: MethodInputs, settings: FullBatchIRMSettings) -> Trained:
 
     The learning rate has a cycle here; the public code keeps it. Each step needs memory for all training samples.
     """
+    if inputs.feed.runtime.num_processes > 1:
+        # The penalty is the square of a mean over all samples, not a mean over the processes' parts.
+        raise ConfigError(
+            f"method irm-full-batch needs all samples in one process, found {inputs.feed.runtime.num_processes} "
+            "processes; run it without torchrun, or choose the method irm"
+        )
     labels, num_samples = inputs.train.labels, len(inputs.train)
     seen = inputs.represent(inputs.trained, inputs.train)
     config = replace(inputs.config.clustering, num_clusters=settings.num_clusters, candidates=(settings.num_clusters,))
