@@ -97,6 +97,7 @@ def test_a_row_has_what_other_choices_among_the_candidates_would_have_had(tmp_pa
             "test_worst_group_accuracy": [0.3, 0.1, 0.2],
             "test_conflicting_accuracy": [0.4, 0.9, 0.5],
             "val_worst_group_accuracy": [0.0, 0.2, 0.2],
+            "val_balanced_accuracy": [0.9, 0.5, 0.4],
             "own_score": [0.1, 0.2, 0.3],
         }
     )

@@ -10,15 +10,16 @@ from tests.networks import generator
 from tests.reference import methods as reference
 
 
+@pytest.mark.parametrize("classes", ["any", "mean"])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_growth_equals_its_slow_twin(seed: int) -> None:
+def test_the_growth_equals_its_slow_twin(seed: int, classes: str) -> None:
     source = generator(seed)
     values = torch.randn(31, 6, generator=source, dtype=torch.float64)
     labels, wrong = torch.arange(31) % 3, torch.rand(31, generator=source) < 0.4
     # The network is never wrong about class 2, so this class says nothing.
     wrong &= labels != 2
-    expected = reference.dimension_growth(values.tolist(), labels.tolist(), wrong.tolist())
-    assert measure_dimensions(values, labels, wrong).tolist() == pytest.approx(expected)
+    expected = reference.dimension_growth(values.tolist(), labels.tolist(), wrong.tolist(), classes)
+    assert measure_dimensions(values, labels, wrong, classes=classes).tolist() == pytest.approx(expected)
 
 
 def test_without_a_mistake_nothing_grows() -> None:

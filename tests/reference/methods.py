@@ -64,11 +64,13 @@ def confusion_weights(predictions: Sequence[int], labels: Sequence[int]) -> list
     return [weight / sum(raw) for weight in raw]
 
 
-def dimension_growth(values: Sequence[Sequence[float]], labels: Sequence[int], wrong: Sequence[bool]) -> list[float]:
-    """The largest difference of medians over the classes, one dimension at a time."""
+def dimension_growth(
+    values: Sequence[Sequence[float]], labels: Sequence[int], wrong: Sequence[bool], classes: str
+) -> list[float]:
+    """The largest or the mean difference of medians over the classes, one dimension at a time."""
     found = []
     for dimension in range(len(values[0])):
-        differences = [-math.inf]
+        differences = []
         for label in set(labels):
             parts: dict[bool, list[float]] = {True: [], False: []}
             for row, own, is_wrong in zip(values, labels, wrong, strict=True):
@@ -76,7 +78,7 @@ def dimension_growth(values: Sequence[Sequence[float]], labels: Sequence[int], w
                     parts[is_wrong].append(row[dimension])
             if parts[True] and parts[False]:
                 differences.append(statistics.median(parts[True]) - statistics.median(parts[False]))
-        found.append(max(differences))
+        found.append(max(differences) if classes == "any" else statistics.mean(differences))
     return found
 
 

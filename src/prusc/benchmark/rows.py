@@ -158,7 +158,7 @@ def _describe_test(values: dict[str, Any]) -> dict[str, Any]:
 def _describe_choices(candidates: pd.DataFrame) -> dict[str, Any]:
     """Return what other choices among the same candidates would have had on test; ``None`` where that is not known."""
     by_rule = {
-        "groups": _find_highest(candidates, "val_worst_group_accuracy"),
+        "groups": _find_highest(candidates, "val_worst_group_accuracy", "val_balanced_accuracy"),
         "own": _find_highest(candidates, "own_score"),
     }
     found: dict[str, Any] = {"num_candidates": len(candidates) or None}
@@ -173,11 +173,17 @@ def _describe_choices(candidates: pd.DataFrame) -> dict[str, Any]:
     return found
 
 
-def _find_highest(candidates: pd.DataFrame, column: str) -> int | None:
-    """Return the position of the candidate with the highest value, the first of equal ones; ``None`` without values."""
+def _find_highest(candidates: pd.DataFrame, column: str, then: str | None = None) -> int | None:
+    """Return the position of the candidate with the highest value; ``None`` without values.
+
+    Of equal ones the highest in the column ``then`` is taken: with many groups, every candidate is wrong about all
+    samples of some group. Of those that are still equal the first is taken.
+    """
     if column not in candidates or not candidates[column].notna().any():
         return None
-    return int(candidates[column].astype(float).fillna(-math.inf).to_numpy().argmax())
+    columns = [column] if then is None or then not in candidates else [column, then]
+    values = candidates[columns].astype(float).fillna(-math.inf).to_numpy().tolist()
+    return max(range(len(values)), key=lambda place: values[place])
 
 
 def _describe_cost(seconds: float, metrics: Mapping[str, Any]) -> dict[str, float]:

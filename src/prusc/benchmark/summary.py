@@ -98,6 +98,10 @@ class MethodSummary:
     num_candidates: float | None
     cost: float
 
+    def by(self, measure: str) -> Spread:
+        """Return what a panel's measure says of the method."""
+        return self.conflicting if measure == "conflicting" and self.conflicting is not None else self.worst_group
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -298,8 +302,4 @@ def _spread(values: Sequence[float]) -> Spread:
 
 
 def _in_order(methods: Iterable[MethodSummary], measure: str) -> tuple[MethodSummary, ...]:
-    def rank(method: MethodSummary) -> tuple[int, float]:
-        spread = method.conflicting if measure == "conflicting" else method.worst_group
-        return _ORDER[method.needs], -(spread or method.worst_group).mean
-
-    return tuple(sorted(methods, key=rank))
+    return tuple(sorted(methods, key=lambda method: (_ORDER[method.needs], -method.by(measure).mean)))

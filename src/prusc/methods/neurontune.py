@@ -1,16 +1,20 @@
 """NeuronTune: zero the representation's dimensions that grow where the network is wrong, and refit the head."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from prusc.config.checks import require
 from prusc.methods.held_out import Predict, cross_fit
 from prusc.methods.inputs import MethodInputs
 from prusc.methods.settings import require_not_negative, require_positive
 from prusc.methods.trained import Trained, TrainedMethod
 from prusc.stages.heads import Head, fit_head
+
+_CLASSES: tuple[Literal["any", "mean"], ...] = ("any", "mean")
 
 
 @dataclass(frozen=True)
@@ -18,23 +22,31 @@ class NeuronTuneSettings:
     """Settings of NeuronTune.
 
     Attributes:
+        classes: Whether a dimension is zeroed if it grows for ``any`` class, as in the paper, or in the ``mean`` over
+            the classes. With many classes nearly every dimension grows for some class.
         threshold: Dimensions whose difference of medians exceeds so many standard deviations are zeroed; the paper has
             0.
         l2: Strength of the regularisation of the head; see `prusc.stages.heads.fit_head`.
     """
 
+    classes: Literal["any", "mean"] = "any"
     threshold: float = 0.0
     l2: float = 1.0
 
     def __post_init__(self) -> None:
+        require(self.classes in ("any", "mean"), "classes", self.classes, "any or mean")
         require_not_negative(self, "threshold")
         require_positive(self, "l2")
 
 
 def measure_dimensions(
-    values: Float[Tensor, "samples dim"], labels: Int[Tensor, " samples"], wrong: Bool[Tensor, " samples"]
+    values: Float[Tensor, "samples dim"],
+    labels: Int[Tensor, " samples"],
+    wrong: Bool[Tensor, " samples"],
+    *,
+    classes: str = "any",
 ) -> Float[Tensor, " dim"]:
-    """Return how much each dimension grows where the network is wrong about a class, for the worst class.
+    """Return how much each dimension grows where the network is wrong about a class.
 
     The growth is the median over the samples of a class that are predicted wrong, minus the median over those that are
     predicted right.
@@ -43,22 +55,26 @@ def measure_dimensions(
         values: Representations of held-out samples.
         labels: Class of each sample.
         wrong: Whether the network predicts another class.
+        classes: ``any`` for the largest growth over the classes, ``mean`` for the mean.
 
     Returns:
-        The largest growth over the classes that have samples of both kinds; minus infinity without such a class.
+        The growth, over the classes that have samples of both kinds; minus infinity without such a class.
 
     References:
         NeuronTune, ICML 2025.
     """
-    growth = values.new_full((values.shape[1],), -torch.inf)
+    found = []
     for label in labels.unique():
         inside = labels == label
         right_values, wrong_values = values[inside & ~wrong], values[inside & wrong]
         if len(right_values) and len(wrong_values):
             # The median of an even number of samples is the mean of the middle two.
             medians = [part.quantile(0.5, dim=0) for part in (wrong_values, right_values)]
-            growth = torch.maximum(growth, medians[0] - medians[1])
-    return growth
+            found.append(medians[0] - medians[1])
+    if not found:
+        return values.new_full((values.shape[1],), -torch.inf)
+    growth = torch.stack(found)
+    return growth.mean(dim=0) if classes == "mean" else growth.max(dim=0).values
 
 
 def _train(inputs: MethodInputs, settings: NeuronTuneSettings) -> Trained:
@@ -68,7 +84,8 @@ def _train(inputs: MethodInputs, settings: NeuronTuneSettings) -> Trained:
 
     def fit(chosen: Tensor) -> tuple[Head, Tensor]:
         values, labels = seen.values[chosen], seen.labels[chosen]
-        zeroed = measure_dimensions(values, labels, wrong[chosen]) > settings.threshold * deviation
+        growth = measure_dimensions(values, labels, wrong[chosen], classes=settings.classes)
+        zeroed = growth > settings.threshold * deviation
         weights = 1 / torch.bincount(labels)[labels].double()
         # A dimension that is constant gets weight 0.
         kept = values * ~zeroed
@@ -94,8 +111,12 @@ NEURONTUNE = TrainedMethod(
     train=_train,
     settings=(
         NeuronTuneSettings(),
-        *(NeuronTuneSettings(l2=l2) for l2 in (0.1, 0.01, 10.0, 1e-3, 1e-4, 1e-5, 100.0)),
-        *(NeuronTuneSettings(threshold=0.5, l2=l2) for l2 in (1.0, 0.1, 0.01, 10.0, 1e-3, 1e-4, 1e-5, 100.0)),
+        NeuronTuneSettings(classes="mean"),
+        *(
+            NeuronTuneSettings(classes=classes, l2=l2)
+            for l2 in (0.1, 0.01, 10.0, 1e-3, 1e-4, 1e-5, 100.0)
+            for classes in _CLASSES
+        ),
     ),
     starts_from_erm=True,
     trains_on_validation=True,

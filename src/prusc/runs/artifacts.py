@@ -260,7 +260,11 @@ def describe_candidate(test: GroupEvaluation, val: GroupEvaluation | None) -> di
         "test_aligned_accuracy": test.aligned_accuracy,
         "test_conflicting_accuracy": test.conflicting_accuracy,
     }
-    return found if val is None else {**found, "val_worst_group_accuracy": val.worst_group_accuracy}
+    return found if val is None else {**found, **_describe_val(val)}
+
+
+def _describe_val(val: GroupEvaluation) -> dict[str, float | None]:
+    return {"val_worst_group_accuracy": val.worst_group_accuracy, "val_balanced_accuracy": val.balanced_accuracy}
 
 
 def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circumstances: Mapping[str, Any]) -> None:
