@@ -30,7 +30,7 @@ _KEYS = {
 # What the shared run of a cell depends on.
 _OF_ORIGINAL = (
     *("data", "layout", "skip_bad", "model", "weights", "pretrained", "trained"),
-    *("data_options", "erm", "clustering", "runtime"),
+    *("data_options", "erm", "clustering", "pseudo_attribute", "runtime"),
 )
 _AXES = ("method", "seed")
 
@@ -175,7 +175,6 @@ class Matrix:
             method = table.get("method", REFERENCE)
             _explained(f"{self.name}, variant {name}", partial(find_method, method))
             differs = any(getattr(config, key) != getattr(plain, key) for key in _OF_ORIGINAL)
-            differs |= config.debiasing_set.final_clusters != plain.debiasing_set.final_clusters
             config = replace(config, method=method)
             found.append(Cell(data, network, config, name, str(table.get("title", name)), differs))
         return found

@@ -1,6 +1,7 @@
-"""Settings of sources of pseudo-attributes that train a model of their own, and their defaults."""
+"""Settings of the pseudo-attribute and of the sources that train a model of their own, and their defaults."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from prusc.config.checks import require
 
@@ -60,3 +61,35 @@ class BiasedConfig:
         require(self.l2 > 0, "biased.l2", self.l2, "greater than 0")
         require(self.folds >= 2, "biased.folds", self.folds, "at least 2")
         require(self.epochs >= 1, "biased.epochs", self.epochs, "at least 1")
+
+
+@dataclass(frozen=True)
+class PseudoAttributeConfig:
+    """What stands in for the spurious attribute that nobody labelled.
+
+    Attributes:
+        source: Where it comes from. ``auto`` compares the linear model and the clusters, and takes the one on whose
+            conflicting validation samples the network fails most clearly. ``linear``: cross-fitted predictions of a
+            linear model on the representations of `clustering.checkpoint`. ``clusters``: clusters of these (see
+            clustering). ``twins``: two linear heads that learn each other's mistakes. ``biased``: a linear head that
+            learns the easy samples. Clusters of your own (clustering.from_csv) replace them all.
+        l2: Strength of the regularisation of the linear model. The stronger, the less it knows but the shortcut.
+        folds: Number of folds; a training sample is predicted by a linear model that has not seen its fold.
+        twins: Twin heads.
+        biased: A biased head.
+    """
+
+    source: Literal["auto", "linear", "clusters", "twins", "biased"] = "auto"
+    l2: float = 0.1
+    folds: int = 5
+    twins: TwinsConfig = field(default_factory=TwinsConfig)
+    biased: BiasedConfig = field(default_factory=BiasedConfig)
+
+    def __post_init__(self) -> None:
+        require(self.l2 > 0, "pseudo_attribute.l2", self.l2, "greater than 0")
+        require(self.folds >= 2, "pseudo_attribute.folds", self.folds, "at least 2")
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The sources to compare."""
+        return ("linear", "clusters") if self.source == "auto" else (self.source,)

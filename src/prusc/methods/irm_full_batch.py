@@ -59,9 +59,7 @@ def _train(inputs: MethodInputs, settings: FullBatchIRMSettings) -> Trained:
     config = replace(inputs.config.clustering, num_clusters=settings.num_clusters, candidates=(settings.num_clusters,))
     clusters = cluster_representations(seen, config, generator=inputs.generator("clusters")).cluster_ids
     cells = Cells(labels, clusters, num_classes=inputs.num_classes, num_values=settings.num_clusters)
-    # Only settings that need no more than the clusters can shape the second environment.
-    balanced = replace(inputs.config.debiasing_set, border_share=0.0, final_clusters=0)
-    probabilities = environment_probabilities(cells, balanced)
+    probabilities = environment_probabilities(cells, inputs.config.debiasing_set)
     done = 0
 
     def loss(model: nn.Module, batch: Tensor, indices: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -24,8 +23,7 @@ from prusc.runs.start import Start, make_untrained, start_run
 from prusc.stages.cells import make_cells
 from prusc.stages.evaluation import evaluate_groups, group_ids
 from prusc.stages.representations import predict
-from prusc.stages.selection.choice import choose_setting
-from prusc.stages.selection.judges import Judge, make_judges
+from prusc.stages.selection.judge import Judge, make_judge
 from prusc.stages.selection.texts import describe_selection
 
 
@@ -110,11 +108,6 @@ class _Tried:
     facts: Mapping[str, float] = field(default_factory=dict)
     own_score: float | None = None
     seconds: float = 0.0
-
-    @property
-    def base_name(self) -> str:
-        """Name of the network itself, because every setting trains its own."""
-        return self.name
 
     @property
     def predictions(self) -> dict[str, Tensor]:
@@ -209,22 +202,18 @@ def _finish(
     method: TrainedMethod, inputs: MethodInputs, start: Start, tried: Sequence[_Tried], session: Session
 ) -> MethodResult:
     data, config, stages = session.data, session.config, session.stages
-    judges = make_judges(
+    judge = make_judge(
         make_cells(start.attribute, data, "val"),
-        start.attribute,
         config.selection,
-        indices=torch.arange(len(data.val)),
         group_ids=group_ids(data.val, data) if config.selection.rule == "validation-groups" else None,
     )
     before = _evaluate("erm", start.erm, session)
-    judge, chosen = choose_setting(judges, before, tried)
+    chosen = _choose(method, judge, before, tried, session)
     judged_by = judge.kind if len(tried) > 1 else "nothing"
     evaluations = {
         name: {split: evaluate_groups(found, data.splits[split], data) for split, found in one.predictions.items()}
         for name, one in (("erm", before), (method.name, chosen))
     }
-    if _is_erm_better(method, judge, before, chosen, tried, session):
-        chosen = before
     session.log(f"chosen of {len(tried)} settings: {chosen.name}, judged by {judged_by}")
     result = MethodResult(
         method=method,
@@ -246,14 +235,14 @@ def _finish(
     return result
 
 
-def _is_erm_better(
-    method: TrainedMethod, judge: Judge, before: _Tried, chosen: _Tried, tried: Sequence[_Tried], session: Session
-) -> bool:
-    """Return whether the ERM network is handed back, because the choice is not better than it on validation."""
+def _choose(method: TrainedMethod, judge: Judge, before: _Tried, tried: Sequence[_Tried], session: Session) -> _Tried:
+    """Choose among the settings as PruSC chooses among its candidates; the ERM network if none is better than it."""
     # Whoever asks for one setting, or for ERM, gets it.
     if not session.config.may_keep_erm or session.config.method_options or method.name == "erm":
-        return False
-    return not judge.is_better(before, chosen, tried)
+        return judge.choose(tried)
+    p_values = judge.p_values(before, tried).tolist()
+    better = [one for one, p_value in zip(tried, p_values, strict=True) if p_value <= judge.config.significance]
+    return judge.choose(better) if better else before
 
 
 def _candidates_table(tried: Sequence[_Tried], judge: Judge, session: Session) -> pd.DataFrame:
@@ -295,7 +284,7 @@ def _to_dict(
         "num_settings": num_settings,
         "facts": dict(chosen.facts),
         "trained_on": ["train", "val"] if method.trains_on_validation else ["train"],
-        "selection": describe_selection(config.selection.rule, clustering, of_settings=True),
+        "selection": describe_selection(config.selection.rule),
         "judged_by": result.judged_by,
         "group_labels_used_for": [*uses, *group_label_uses(config)],
         "chosen": {"erm": "dense", method.name: chosen.name},

@@ -6,7 +6,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from prusc.config import MaskConfig
+from prusc.config import ERMConfig, MaskConfig
+from prusc.config.stages import FilledMaskConfig
 from prusc.data.table import Split
 from prusc.engine.batch_norm import synchronized_batch_norm
 from prusc.engine.display import describe_with_table
@@ -87,7 +88,8 @@ def learn_masks(
         data: The split that the de-biasing set draws from, with its augmentation. Processes share each batch and learn
             the same masks.
         debiasing_set: Sampling probabilities of that split.
-        config: Settings of mask learning; the defaults if ``None``.
+        config: Settings of mask learning; the defaults if ``None``. Numbers that are not given follow the default ERM
+            training.
         head_name: Module name of the head; found if ``None``.
         generator: Source of the draws and the sampled masks; seed 0 if ``None``.
         contrast: The contrastive loss: a function of representations, labels and cluster ids of the global batch.
@@ -113,9 +115,9 @@ def learn_masks(
         >>> list(prusc.learn_masks(SmallCNN(num_classes=4), few, draws, config).masks)
         [1, 2]
     """
-    config = config or MaskConfig()
     generator = generator or stage_generator(0, "masks")
     feed, report = as_feed(data, model), resolve_progress(progress)
+    config = (config or MaskConfig()).fill(len(feed), ERMConfig())
     runtime = feed.runtime
     if config.batch_size % runtime.num_processes:
         raise ConfigError(
@@ -130,7 +132,7 @@ def learn_masks(
     masked = MaskedModel(
         model,
         include=config.include,
-        exclude=config.exclude,
+        exclude=config.excluded(head_name),
         initial_logit=config.initial_logit,
         temperature=config.mask_temperature,
         generator=noise,
@@ -164,7 +166,7 @@ def learn_masks(
 class _Record:
     """Records the history of mask learning and the masks of its snapshots."""
 
-    def __init__(self, masked: MaskedModel, config: MaskConfig) -> None:
+    def __init__(self, masked: MaskedModel, config: FilledMaskConfig) -> None:
         self.masked, self.config = masked, config
         self.masks: dict[int, BinaryMask] = {}
         self.history: list[MaskHistoryEntry] = []
