@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from prusc.benchmark import BenchResult, summarise_rows
+from prusc.benchmark.summary import MEASURE_TITLES
 from prusc.methods import MethodResult
 from prusc.runs.artifacts import group_label_uses
 from prusc.runs.audit import AUDIT_FILE, IMAGES_FILE, AuditResult
@@ -71,10 +72,10 @@ def print_bench(result: BenchResult, out: Path) -> None:
     for panel in summarise_rows(result.rows):
         title = f"{panel.data}, {panel.network}: test split, means over seeds in %; settings chosen by {panel.rule}"
         table = Table(title=escape(title))
-        for name in ("method", "group labels", "seeds", "average", "worst group", "cost (ERM: 1)"):
+        for name in ("method", "group labels", "seeds", "average", MEASURE_TITLES[panel.measure], "cost (ERM: 1)"):
             table.add_column(name, justify="left" if name in ("method", "group labels") else "right")
         for method in panel.methods:
-            figures = (100 * method.average.mean, 100 * method.worst_group.mean, method.cost)
+            figures = (100 * method.average.mean, 100 * method.by(panel.measure).mean, method.cost)
             seeds = str(method.num_seeds)
             table.add_row(escape(method.title), method.needs, seeds, *(f"{figure:.1f}" for figure in figures))
         console.print(table)

@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +17,7 @@ from rich.console import Console
 from prusc.cli.commands import AuditCommand, BenchCommand, CheckCommand, CompareCommand, ReportCommand, RunCommand
 from prusc.config import RunConfig, is_function_name, read_config
 from prusc.config.presets import get_preset
+from prusc.config.version import find_version
 from prusc.engine.process import is_main_process, keep_freed_memory, let_threads_sleep
 from prusc.engine.progress import ConsoleProgress
 from prusc.errors import ConfigError, PruscError, nearest_names
@@ -74,7 +74,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     first = arguments[0] if arguments else ""
     if first == "--version":
-        print(f"prusc {version('prusc')}")
+        print(f"prusc {find_version()}")
         return 0
     if first in _COMMANDS:
         return _COMMANDS[first][1](list(arguments[1:]))

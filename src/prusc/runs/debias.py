@@ -234,7 +234,6 @@ def _finish(session: Session, start: Start, context: CandidateContext, judge: Ju
         f"density {chosen.mask.density:.2f}"
     )
     session.log(f"verdict: {verdict}: {VERDICT_TEXTS[verdict]}")
-    labels = data.val.labels
     result = DebiasingResult(
         model=choice.networks["subnetwork"],
         erm=choice.networks["erm"],
@@ -244,8 +243,8 @@ def _finish(session: Session, start: Start, context: CandidateContext, judge: Ju
         evidence=start.attribute.evidence,
         judged_by=choice.judged_by,
         chosen={name: candidate.name for name, candidate in choice.candidates.items()},
-        candidates=summarise(tried.dense, choice.scores, DENSE_FAMILIES, labels)
-        + summarise(tried.masked, choice.scores, {}, labels),
+        candidates=summarise(tried.dense, choice.scores, DENSE_FAMILIES, data)
+        + summarise(tried.masked, choice.scores, {}, data),
         evaluations={
             name: {split: evaluate_groups(found, data.splits[split], data) for split, found in predictions.items()}
             for name, predictions in choice.predictions.items()

@@ -61,7 +61,7 @@ def choose_networks(
     better = [c for c, p_value in zip(tried, p_values.tolist(), strict=True) if p_value <= judge.config.significance]
     # If none is better, the one that comes nearest to being better is named.
     best = judge.choose(better) if better else tried[int(p_values.argmin())]
-    families["subnetwork"] = [best if better else erm]
+    families["subnetwork"] = [best if better or not context.config.may_keep_erm else erm]
     if not context.config.controls:
         families = {name: families[name] for name in ("erm", "subnetwork")}
     chosen = {name: judge.choose(own) for name, own in families.items() if own}
