@@ -97,6 +97,7 @@ def test_pictures_without_a_transform_are_resized_and_normalised(folder: Path) -
     assert np.array_equal(data.train.inputs[3].permute(1, 2, 0).numpy(), np.asarray(expected))
     assert data.mean == (0.485, 0.456, 0.406)
     lazy = Data.from_datasets(dataset, dataset, dataset, image_size=6, memory_limit_bytes=0)
+    assert repr(lazy.train.inputs.paths[3]) == "DatasetImage(ImageFolder, train, 3)"  # type: ignore[union-attr]
     assert torch.equal(take_inputs(lazy.train.inputs, torch.tensor([3])), data.train.inputs[3:4])  # type: ignore[arg-type]
 
 

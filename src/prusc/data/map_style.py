@@ -97,7 +97,7 @@ class DatasetInputs(Dataset[Any]):
         return _as_tensors(self.reader.read(self.dataset, index)[0], self.reader.split)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DatasetImage(MadeImage):
     """A picture of a data set without a transform.
 
@@ -110,6 +110,10 @@ class DatasetImage(MadeImage):
     dataset: Any
     reader: Reader
     index: int
+
+    def __repr__(self) -> str:
+        # A run folder tells its data by it, so it must be the same in every process.
+        return f"DatasetImage({type(self.dataset).__name__}, {self.reader.split}, {self.index})"
 
     def decode(self, size: int) -> NDArray[np.uint8]:
         """Return the image as an RGB square [size, size, 3]."""
