@@ -15,8 +15,10 @@ __all__ = [  # noqa: RUF022 -- in the order in which one needs them
     # Tasks
     "debias",
     "audit",
+    "audit_features",
     "load_data",
     "Data",
+    "Features",
     "Split",
     "RunConfig",
     # Stages
@@ -39,6 +41,7 @@ __all__ = [  # noqa: RUF022 -- in the order in which one needs them
     # Results and errors
     "DebiasingResult",
     "AuditResult",
+    "FeaturesResult",
     "MethodResult",
     "Names",
     "GroupEvaluation",

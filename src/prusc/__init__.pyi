@@ -4,6 +4,7 @@ from .config import RunConfig as RunConfig
 from .data import Data as Data
 from .data import Split as Split
 from .data import load_data as load_data
+from .data.features import Features as Features
 
 # Results and errors
 from .errors import ConfigError as ConfigError
@@ -21,8 +22,10 @@ from .masks import apply_mask as apply_mask
 from .masks import keep_zeros as keep_zeros
 from .methods.method import MethodResult as MethodResult
 from .report.tasks import audit as audit
+from .report.tasks import audit_features as audit_features
 from .report.tasks import debias as debias
 from .runs.audit import AuditResult as AuditResult
+from .runs.features import FeaturesResult as FeaturesResult
 from .runs.result import DebiasingResult as DebiasingResult
 from .runs.samples.names import Names as Names
 from .runs.samples.names import find_names as find_names

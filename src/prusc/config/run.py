@@ -60,6 +60,8 @@ class RunConfig:
             the classifier did.
         trained_key: Name of the state dict in that file, such as ``state_dict_ema``. Without ``trained`` it is that in
             the file of `weights`. If not given, prusc takes the usual one.
+        features: File of representations and predictions (NPZ or Parquet), in place of data and network. Only prusc
+            audit takes it; it also fits heads (docs/how-to/features.md).
         method: Remedy: ``prusc``, or another one to compare it with (docs/reference/remedies.md).
         method_options: Settings of the other remedy, such as ``upweight=50``. They replace those that prusc would try.
         tuning_budget: Largest cost of all settings of the other remedy that prusc tries, in trainings as long as ERM's.
@@ -92,6 +94,7 @@ class RunConfig:
     pretrained: bool = False
     trained: Path | None = None
     trained_key: str | None = None
+    features: Path | None = None
     method: str = "prusc"
     method_options: tuple[str, ...] = ()
     tuning_budget: float = 5.0
