@@ -27,9 +27,9 @@ from prusc.stages.cells import Cells, make_cells
 from prusc.stages.cross_fitting import make_folds
 from prusc.stages.debiasing_set import build_debiasing_set
 from prusc.stages.evaluation import GroupEvaluation, evaluate_groups, group_ids
+from prusc.stages.evidence import describe_evidence, measure_evidence
 from prusc.stages.heads import Head, fit_head
 from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
-from prusc.stages.pseudo_attributes.evidence import describe_evidence, measure_evidence
 from prusc.stages.pseudo_attributes.infer import Seen, infer_attribute
 from prusc.stages.selection.judge import make_judge
 
@@ -124,7 +124,9 @@ def audit_features(
     session.log(f"audit: {result.audit.verdict}, {num_suspects} of {len(result.audit.clusters)} clusters are suspects")
     if stages.has_folder:
         start = Start(_FeatureNetwork(data), "head", nn.Identity(), attribute)
-        write_samples(stages.folder, make_exhibit(result, predictions, start, session))
+        exhibit = make_exhibit(result, predictions, start, session)
+        # The network here only carries the representations; its logits are those that were given.
+        write_samples(stages.folder, replace(exhibit, logits={"erm": found.logits["val"]}))
     stages.write(result, lambda folder, made: _write(folder, made, session))
     return result
 
@@ -219,7 +221,9 @@ def _try_heads(session: Session, found: Features, attribute: PseudoAttribute, au
     heads = _fit_heads(session, attribute, val_cells)
     groups = group_ids(data.val, data) if config.selection.rule == "validation-groups" else None
     judge = make_judge(val_cells, config.selection, indices=torch.arange(len(data.val)), group_ids=groups)
-    chosen = judge.choose(heads) if heads and judge.is_better(given, heads) else None
+    p_values = judge.p_values(given, heads).tolist() if heads else []
+    better = [head for head, p_value in zip(heads, p_values, strict=True) if p_value <= config.selection.significance]
+    chosen = judge.choose(better) if better else None
     evaluations = {"given": evaluate_groups(found.logits["test"].argmax(dim=1), data.test, data)}
     if chosen is not None and chosen.head is not None:
         predictions = chosen.head.logits(_values(data, "test")).argmax(dim=1)
