@@ -41,7 +41,7 @@ def write_samples(folder: RunFolder | None, exhibit: Exhibit) -> None:
     if folder is not None:
         # Only the main process has the table of clusters.
         val_clusters = _read_val_clusters(folder)
-        values = torch.from_numpy(val_clusters["cluster_assign"].to_numpy(dtype="int64"))
+        values = torch.tensor(val_clusters["cluster_assign"].tolist(), dtype=torch.long)
         verdicts = judge_samples(exhibit, values, seen, generator=stage_generator(exhibit.seed, "balanced heads"))
         shown = choose_shown(val_clusters, exhibit, verdicts.errors)
         _write(folder, exhibit, shown, seen)
