@@ -30,6 +30,7 @@ from .runs.result import DebiasingResult as DebiasingResult
 from .runs.samples.names import Names as Names
 from .runs.samples.names import find_names as find_names
 from .stages.audit.label_issues import find_label_issues as find_label_issues
+from .stages import modularity as modularity
 from .stages.cells import Cells as Cells
 
 # Stages
