@@ -24,8 +24,10 @@ from .methods.method import MethodResult as MethodResult
 from .report.tasks import audit as audit
 from .report.tasks import audit_features as audit_features
 from .report.tasks import debias as debias
+from .report.tasks import inspect_modularity as inspect_modularity
 from .runs.audit import AuditResult as AuditResult
 from .runs.features import FeaturesResult as FeaturesResult
+from .runs.modularity import ModularityResult as ModularityResult
 from .runs.result import DebiasingResult as DebiasingResult
 from .runs.samples.names import Names as Names
 from .runs.samples.names import find_names as find_names

@@ -7,7 +7,7 @@ from prusc.config.checks import require, require_rate
 
 @dataclass(frozen=True)
 class FunctionMaskConfig:
-    """Learning of one function's mask. The defaults are the published settings for images, at fewer steps.
+    """Learning of one function's mask. The published settings have more steps and smaller rates.
 
     Attributes:
         steps: Number of optimiser steps for each mask.
@@ -23,10 +23,10 @@ class FunctionMaskConfig:
             nothing about the network.
     """
 
-    steps: int = 1000
-    batch_size: int = 128
+    steps: int = 500
+    batch_size: int = 64
     mask_samples: int = 4
-    learning_rate: float = 1e-2
+    learning_rate: float = 3e-2
     initial_logit: float = 2.0
     sparsity: float = 3e-4
     clip: float = 1.0

@@ -154,6 +154,21 @@ def overlaps_to_frame(overlaps: Sequence[Overlap]) -> pd.DataFrame:
     )
 
 
+def pool_overlaps(parts: Sequence[Sequence[Overlap]]) -> tuple[Overlap, ...]:
+    """Add up the counts of the same layers and functions, for example over seeds."""
+    pooled: dict[tuple[str, str, str], Overlap] = {}
+    for overlap in (overlap for part in parts for overlap in part):
+        key = overlap.layer, overlap.first, overlap.second
+        before = pooled.get(key, Overlap(*key, 0, 0, 0))
+        pooled[key] = Overlap(
+            *key,
+            before.num_first + overlap.num_first,
+            before.num_second + overlap.num_second,
+            before.num_both + overlap.num_both,
+        )
+    return tuple(pooled.values())
+
+
 def compare_masks(masks: FunctionMasks | Mapping[str, BinaryMask], *, controls: Sequence[str] = ()) -> MaskComparison:
     """Compare masks pairwise, and measure how much of each one the others have too.
 
