@@ -1,6 +1,6 @@
 """What the masks of several functions cost: against single masks, and mask samples in slices against vmap.
 
-    python benchmarks/function_masks.py [--repeats 7] [--device cuda]
+    python benchmarks/function_masks.py [--repeats 7] [--device cuda] [--out docs/data/modularity-speed.json]
 
 The first figure is the time of N masks over that of N single masks, at the same number of samples. The second one
 compares two ways to give each slice of a batch a mask of its own: one call per slice, or one call for all through
@@ -9,6 +9,7 @@ torch.func.vmap.
 
 import argparse
 import json
+from pathlib import Path
 
 import torch
 from interleaved import describe, interleave, median_ratio
@@ -75,6 +76,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     config = FunctionMaskConfig(steps=arguments.steps, batch_size=128, require_skill=False)
@@ -116,7 +118,10 @@ def main() -> None:
             print(f"  {variant:<7} {describe(seconds, variant)}")
         print(f"  many / single = {figures[f'many_to_single_{key}']:.3f}")
         print(f"  vmap / slices = {figures[f'vmap_to_slices_{key}']:.3f}")
-    print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
+    told = json.dumps({name: round(value, 4) for name, value in figures.items()})
+    print(told)
+    if arguments.out is not None:
+        arguments.out.write_text(f"{told}\n", "utf-8")
 
 
 if __name__ == "__main__":

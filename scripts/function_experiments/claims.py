@@ -1,5 +1,6 @@
 """The table claim by claim, the table of settings and the figure of docs/results/modularity.md, from the figures."""
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from scipy.stats import t as student
 from function_experiments.catalogue import EXPERIMENTS
 
 PAGE = ROOT / "docs" / "results" / "modularity.md"
+SPEED = ROOT / "docs" / "data" / "modularity-speed.json"
 IMAGE = ROOT / "docs" / "images" / "modularity-shortcut.png"
 AGREES, PARTLY, DOES_NOT, NOT_RUN = "agrees", "agrees in direction", "does not agree", "not run"
 ALL = "all layers"
@@ -50,7 +52,7 @@ class Figures:
         """Return the mean of one or several measures over them and over the seeds."""
         own = self.rows[self.rows.measure.isin(measures)]
         if own.empty:
-            raise KeyError(measures[0])
+            raise KeyError(measures)
         means = own.groupby("seed").value.mean()
         mean, count = float(means.mean()), len(means)
         if count > 1:
@@ -286,6 +288,17 @@ def make_skill_table(rows: pd.DataFrame) -> str:
     return table(["network", "mask", "accuracy on the class", "accuracy on the sticker", "weights kept"], lines)
 
 
+def make_speed_table() -> str:
+    """Return the ratios that benchmarks/function_masks.py has measured."""
+    figures = json.loads(SPEED.read_text("utf-8"))
+    kinds = {"fnn": "FNN 4 x 256", "smallcnn": "SmallCNN, 28 px"}
+    lines = [
+        [title, f"{figures[f'many_to_single_{key}']:.2f}", f"{figures[f'vmap_to_slices_{key}']:.2f}"]
+        for key, title in kinds.items()
+    ]
+    return table(["network", "four masks / four single masks", "step with vmap / step with slices"], lines)
+
+
 def draw_shortcut(rows: pd.DataFrame) -> None:
     """Draw IoU of class and attribute by layer, before and after PruSC, beside the IoU of two seeds."""
     from matplotlib.figure import Figure as Canvas
@@ -321,11 +334,12 @@ def write_pages(rows: pd.DataFrame, settings: Mapping[str, Any]) -> None:
         ("settings", lambda: make_settings_table(rows, settings)),
         ("shortcut", lambda: make_shortcut_table(rows)),
         ("skill", lambda: make_skill_table(rows)),
+        ("speed", make_speed_table),
     )
     for name, make in texts:
         try:
             insert(PAGE, f"modularity {name}", make())
-        except KeyError as error:
+        except (KeyError, FileNotFoundError) as error:
             print(f"no figures yet for the table {name}: {error}")
     if len(Figures(rows, "shortcut-fashion-stickers").rows):
         draw_shortcut(rows)

@@ -105,7 +105,8 @@ class LSTMTranslator(nn.Module):
     def forward(self, commands: Tensor, previous: Tensor) -> Tensor:
         """Return logits of each action, given the actions before it."""
         length = _trim(previous, 0)
-        _, state = self.encoder(self.words(commands[:, -_trim(commands, 0) :]))
+        # The padding stays, so that an answer does not depend on the other commands of the batch.
+        _, state = self.encoder(self.words(commands))
         hidden, _ = self.decoder(self.actions(previous[:, :length]), state)
         return F.pad(self.head(hidden), (0, 0, 0, previous.shape[1] - length))
 
@@ -135,7 +136,6 @@ class TransformerTranslator(nn.Module):
     def forward(self, commands: Tensor, previous: Tensor) -> Tensor:
         """Return logits of each action, given the actions before it."""
         length = _trim(previous, 0)
-        commands = commands[:, -_trim(commands, 0) :]
         source = self.words(commands) + self.positions[: commands.shape[1]]
         target = self.actions(previous[:, :length]) + self.positions[:length]
         later = torch.ones(length, length, dtype=torch.bool, device=target.device).triu(1)
