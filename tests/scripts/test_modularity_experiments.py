@@ -177,8 +177,8 @@ def test_used_weights_stay_as_they_were_and_others_are_drawn_anew(scripts: Simpl
         tasks.append((data, data))
     settings = scripts.measuring.Settings(
         8,
-        scripts.measuring.Training(60, 32, 1e-2),
-        FunctionMaskConfig(steps=60, batch_size=32, mask_samples=2, learning_rate=0.1, sparsity=0.05),
+        scripts.measuring.Training(80, 32, 3e-2),
+        FunctionMaskConfig(steps=80, batch_size=32, mask_samples=2, learning_rate=0.1, sparsity=0.01),
     )
     first = scripts.transfer.learn_in_turn(model, tasks[:1], settings, seed=0)
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}

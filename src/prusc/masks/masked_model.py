@@ -24,8 +24,8 @@ def maskable_parameters(
 ) -> dict[str, nn.Parameter]:
     """Find the weights that a mask can cover.
 
-    These are the weight matrices of convolutions, linear layers, attention and recurrent layers, but never biases,
-    norms or embeddings. A weight that several modules share appears once, under its first name.
+    These are the weights of convolutions, linear and bilinear layers, attention, recurrent layers and their cells, but
+    never biases, norms or embeddings. A weight that several modules share appears once, under its first name.
 
     Args:
         model: Any network. Weights behind a parametrisation have the names of `prusc.masks.plain_network`.

@@ -55,10 +55,16 @@ def chart_heat_map(
     )
     lay_out(figure, height=130 + 26 * max(len(rows), 3), x_title="")
     figure.update_xaxes(
-        tickvals=list(range(len(columns))), ticktext=[plain(name, 16) for name in columns], tickangle=-60, side="bottom"
+        tickvals=list(range(len(columns))),
+        ticktext=[plain(name, 16) for name in columns],
+        tickangle=-60,
+        showgrid=False,
     )
     figure.update_yaxes(
-        tickvals=list(range(len(rows))), ticktext=[plain(name, 18) for name in rows], range=[len(rows) - 0.5, -0.5]
+        showgrid=False,
+        tickvals=list(range(len(rows))),
+        ticktext=[plain(name, 18) for name in rows],
+        range=[len(rows) - 0.5, -0.5],
     )
     return figure
 
