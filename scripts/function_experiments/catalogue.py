@@ -45,7 +45,7 @@ def _double_lstm(mode: str, num_heads: int) -> Experiment:
     settings = {
         "published": Settings(256, _PUBLISHED, masks_of(20_000, 1e-4), num_samples=1_000_000),
         "scaled": Settings(
-            64, Training(2500, 128, 4e-3), masks_of(500, 5e-4, rate=5e-2, samples=2), num_samples=200_000
+            64, Training(1500, 128, 5e-3), masks_of(300, 5e-4, rate=0.1, samples=2), num_samples=200_000
         ),
     }
     return Experiment(
@@ -114,10 +114,10 @@ EXPERIMENTS: dict[str, Experiment] = {
         "class and sticker, before and after PruSC",
         "small-cnn",
         {
-            "published": Settings(0, Training(20), masks_of(20_000, 3e-4, rate=1e-3), limit=600),
-            "scaled": Settings(0, Training(6), masks_of(250, 3e-4, rate=5e-2, batch=64), limit=200),
+            "published": Settings(0, Training(20, 256), masks_of(20_000, 3e-4, rate=1e-3), limit=600),
+            "scaled": Settings(0, Training(8, 128), masks_of(150, 3e-4, rate=5e-2, batch=32, samples=2), limit=300),
         },
-        (0, 1),
+        (30, 31),
         fashion_stickers,
     ),
 }

@@ -4,38 +4,61 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import prusc
 from function_experiments.measuring import Figure, Settings, share_figure
-from prusc.config import ERMConfig, FinetuneConfig, MaskConfig
+from prusc.config import ERMConfig, FinetuneConfig, MaskConfig, read_config
 from prusc.data import Data, InputTransform, load_data
 from prusc.data.batches import take_inputs
 from prusc.data.table import Split
 from prusc.engine.runtime import stage_generator
+from prusc.models.build import SmallCNN
 from prusc.stages.modularity import Examples, compare_masks, learn_function_masks, stability
 from prusc.stages.modularity.prediction import judge_samples, predict_outputs
 
 
-def fashion_stickers(settings: Settings, seed: int, _: Path | None) -> list[Figure]:
+def fashion_stickers(settings: Settings, seed: int, source: Path | None) -> list[Figure]:
     """Masks for the class and for the colour of the sticker, over the ERM network and the chosen network.
 
     Here the steps of training are epochs, and the limit is the number of steps of PruSC's mask learning.
+
+    Args:
+        settings: Of the run and the masks.
+        seed: Of the run and the masks.
+        source: Parent of finished run folders with these settings, ``seed-0`` and so on; ``None`` runs PruSC.
     """
     # The same images, with stickers that say nothing about the class: so the two functions are different ones.
     apart = load_data("fashion-stickers", correlation=0.25, data_seed=seed)
     config = prusc.RunConfig(
         seed=seed,
         controls=False,
-        erm=ERMConfig(epochs=settings.training.steps),
-        masks=MaskConfig(steps=settings.limit),
+        erm=ERMConfig(epochs=settings.training.steps, flip=True),
+        masks=MaskConfig(steps=settings.limit, batch_size=settings.training.batch_size),
         finetune=FinetuneConfig(learning_rates=()),
     )
-    result = prusc.debias(config=config)
     figures = []
-    for when, model in (("before", result.erm), ("after", result.model)):
+    for when, model in _make_networks(config, source).items():
         figures += _describe(model, apart, when, settings, seed)
     return figures
+
+
+def _make_networks(config: prusc.RunConfig, source: Path | None) -> dict[str, nn.Module]:
+    """Return the ERM network and the network that PruSC chose."""
+    if source is None:
+        result = prusc.debias(config=config)
+        return {"before": result.erm, "after": result.model}
+    folder = source / f"seed-{config.seed}"
+    found = read_config(folder / "config.toml")
+    for part in ("data", "model", "seed", "erm", "clustering", "debiasing_set", "masks", "finetune", "selection"):
+        if getattr(found, part) != getattr(config, part):
+            raise SystemExit(f"{folder} has other settings: {part} is {getattr(found, part)}")
+    networks: dict[str, nn.Module] = {}
+    for when, file in (("before", "erm"), ("after", "model")):
+        networks[when] = SmallCNN(num_classes=4).eval()
+        networks[when].load_state_dict(load_file(folder / f"{file}.safetensors"))
+    return networks
 
 
 def _describe(model: nn.Module, apart: Data, when: str, settings: Settings, seed: int) -> list[Figure]:
