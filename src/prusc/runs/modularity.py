@@ -14,6 +14,7 @@ from prusc.config import RunConfig
 from prusc.data import Data
 from prusc.data.table import Split
 from prusc.engine.display import describe_with_table
+from prusc.engine.feed import Feed
 from prusc.engine.progress import ProgressOption
 from prusc.engine.runtime import stage_generator
 from prusc.errors import ConfigError, DataError, RunFolderError, nearest_names
@@ -38,7 +39,7 @@ from prusc.stages.modularity.comparison import (
     pool_overlaps,
     stability,
 )
-from prusc.stages.modularity.functions import FunctionData, check_functions, check_samples
+from prusc.stages.modularity.functions import FunctionData, Part, check_functions, check_samples
 from prusc.stages.modularity.learning import check_skill, learn_function_masks
 
 ALL_SAMPLES = "all samples"
@@ -139,8 +140,7 @@ def inspect_modularity(
         raise ConfigError("masks of functions are learned in one process; start prusc without torchrun")
     with session.stages.timed("erm"):
         network, _ = train_or_load(session)
-    splits, control = make_functions(session.data, session.data.train, by)
-    functions = {name: session.feed.of(split) for name, split in splits.items()}
+    functions, control = make_functions(session.data, session.feed, by)
     masks = _learn(session, network, functions)
     with session.stages.timed("evaluation"):
         result = _evaluate(session, network, functions, control, masks)
@@ -149,12 +149,12 @@ def inspect_modularity(
     return result
 
 
-def make_functions(data: Data, split: Split, by: str) -> tuple[dict[str, Split], str]:
+def make_functions(data: Data, split: Split | Feed, by: str) -> tuple[dict[str, FunctionData], str]:
     """Divide a split into functions.
 
     Args:
         data: Names of classes and attributes.
-        split: The samples.
+        split: The samples, or their feed.
         by: As `ModularityConfig.by`.
 
     Returns:
@@ -164,11 +164,10 @@ def make_functions(data: Data, split: Split, by: str) -> tuple[dict[str, Split],
         DataError: If there is no such attribute, or a class cannot be removed.
     """
     if by == "class":
-        return {
-            n: s for n, s in make_removal_functions(split, data.class_names).items() if isinstance(s, Split)
-        }, CONTROL
+        return make_removal_functions(split, data.class_names), CONTROL
     name = by.partition(":")[2]
-    if name not in data.attribute_names or split.attributes is None:
+    attributes = split.split.attributes if isinstance(split, Feed) else split.attributes
+    if name not in data.attribute_names or attributes is None:
         known = ", ".join(data.attribute_names) or "none"
         raise DataError(
             f"data {data.name!r} have no attribute {name!r}{nearest_names(name, data.attribute_names)}; the known ones "
@@ -178,9 +177,9 @@ def make_functions(data: Data, split: Split, by: str) -> tuple[dict[str, Split],
     values = data.attribute_values[position]
     if len(values) < 2:
         raise DataError(f"attribute {name!r} has only one value ({', '.join(values)}); functions need at least two")
-    functions = {ALL_SAMPLES: split}
+    functions: dict[str, FunctionData] = {ALL_SAMPLES: split}
     for value, title in enumerate(values):
-        functions[f"{name}: {title}"] = split.subset((split.attributes[:, position] == value).nonzero()[:, 0])
+        functions[f"{name}: {title}"] = Part(split, (attributes[:, position] == value).nonzero()[:, 0])
     return functions, ALL_SAMPLES
 
 
@@ -253,18 +252,18 @@ def _evaluate(
     masks: Sequence[Mapping[str, BinaryMask]],
 ) -> ModularityResult:
     data, config = session.data, session.config.modularity
-    tests, _ = make_functions(data, data.test, config.by)
+    test = session.feed.of(data.test)
+    tests, _ = make_functions(data, test, config.by)
     removal = None
-    shown: dict[str, Split] = dict(tests)
+    shown: dict[str, FunctionData] = dict(tests)
     if config.by == "class":
-        test = session.feed.of(data.test)
         generator = stage_generator(session.config.seed, "class removal")
         removal = measure_class_removal(network, masks[0], test, data.class_names, generator=generator)
         # Under a mask without a class, the accuracy on each class tells more than that on all others together.
-        shown = {control: data.test}
+        shown = {control: test}
         for label, name in enumerate(data.class_names):
-            shown[name] = data.test.subset((data.test.labels == label).nonzero()[:, 0])
-    accuracies = cross_accuracy(network, masks[0], {name: session.feed.of(split) for name, split in shown.items()})
+            shown[name] = Part(test, (data.test.labels == label).nonzero()[:, 0])
+    accuracies = cross_accuracy(network, masks[0], shown)
     comparisons = [compare_masks(own, controls=(control,)) for own in masks]
     pairs = [stability(masks[i], masks[j]) for i in range(len(masks)) for j in range(i + 1, len(masks))]
     settings = config.masks

@@ -8,7 +8,7 @@ from torch import nn
 from prusc.errors import DataError
 from prusc.masks import BinaryMask
 from prusc.stages.evaluation import wilson_interval
-from prusc.stages.modularity import CONTROL, Examples, make_removal_functions, measure_class_removal
+from prusc.stages.modularity import CONTROL, Examples, Part, make_removal_functions, measure_class_removal
 from prusc.stages.modularity.class_removal import confusion_matrix
 from prusc.stages.modularity.prediction import predict_outputs
 from tests.networks import feed_of, generator, striped_split
@@ -88,7 +88,7 @@ def test_each_function_lacks_one_class() -> None:
     assert functions[CONTROL] is data
     for label, name in enumerate(NAMES):
         part = functions[f"without {name}"]
-        assert isinstance(part, Examples)
+        assert isinstance(part, Part)
         assert (len(part), label in part.labels.tolist()) == (20, False)
     feeds = make_removal_functions(feed_of(striped_split(30)), NAMES)
     assert [len(feed) for feed in feeds.values()] == [30, 20, 20, 20]

@@ -24,6 +24,7 @@ from prusc.stages.modularity.comparison import compare_masks as compare_masks
 from prusc.stages.modularity.comparison import stability as stability
 from prusc.stages.modularity.functions import IGNORED as IGNORED
 from prusc.stages.modularity.functions import Examples as Examples
+from prusc.stages.modularity.functions import Part as Part
 from prusc.stages.modularity.learning import FunctionHistoryEntry as FunctionHistoryEntry
 from prusc.stages.modularity.learning import FunctionMasks as FunctionMasks
 from prusc.stages.modularity.learning import learn_function_masks as learn_function_masks

@@ -15,7 +15,14 @@ from prusc.engine.runtime import stage_generator
 from prusc.errors import DataError
 from prusc.masks import BinaryMask
 from prusc.stages.evaluation import wilson_interval
-from prusc.stages.modularity.functions import Examples, FunctionData, as_function_feed, check_samples, function_labels
+from prusc.stages.modularity.functions import (
+    Examples,
+    FunctionData,
+    Part,
+    as_function_feed,
+    check_samples,
+    function_labels,
+)
 from prusc.stages.modularity.learning import FunctionMasks
 from prusc.stages.modularity.prediction import predict_outputs
 
@@ -126,14 +133,13 @@ def make_removal_functions(data: Examples | Split | Feed, class_names: Sequence[
         raise DataError(
             f"class removal needs at least 3 classes, found {len(class_names)}; one of two cannot be removed"
         )
-    split = data.split if isinstance(data, Feed) else data
+    labels = data.split.labels if isinstance(data, Feed) else data.labels
     functions: dict[str, FunctionData] = {CONTROL: data}
     for label, name in enumerate(class_names):
-        rest = (split.labels != label).nonzero()[:, 0]
-        if len(rest) == len(split):
+        rest = (labels != label).nonzero()[:, 0]
+        if len(rest) == len(labels):
             raise DataError(f"class {name!r} has no samples, so it cannot be removed; leave it out of the class names")
-        part = split.subset(rest)
-        functions[removal_name(name)] = data.of(part) if isinstance(data, Feed) and isinstance(part, Split) else part
+        functions[removal_name(name)] = Part(data, rest)
     return functions
 
 

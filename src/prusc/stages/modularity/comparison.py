@@ -210,11 +210,9 @@ def compare_masks(masks: FunctionMasks | Mapping[str, BinaryMask], *, controls: 
         kept = torch.stack([named[name].tensors[layer].flatten() for name in names])
         both[layer] = _count_both(kept)
         sizes[layer] = kept.shape[1]
-        num_functions, num_controls = kept[~is_control].sum(0), kept[is_control].sum(0)
-        # A function does not share with itself.
-        others = num_functions - (kept & ~is_control[:, None]).long()
-        shared[layer] = (kept & (others > 0)).sum(1)
-        in_controls[layer] = (kept & (num_controls - (kept & is_control[:, None]).long() > 0)).sum(1)
+        # A mask does not share with itself, so its own kind must have two.
+        shared[layer] = (kept & (kept[~is_control].sum(0) > (~is_control[:, None]).long())).sum(1)
+        in_controls[layer] = (kept & (kept[is_control].sum(0) > is_control[:, None].long())).sum(1)
     for values in (both, shared, in_controls):
         values[ALL_LAYERS] = torch.stack(list(values.values())).sum(0)
     sizes[ALL_LAYERS] = sum(sizes.values())
@@ -274,8 +272,12 @@ def _layers_of(masks: Mapping[str, BinaryMask]) -> tuple[str, ...]:
 
 def _count_both(kept: Tensor) -> Tensor:
     """Return how many weights each pair of masks has in common, shape [masks, masks]."""
-    # Counts up to 2**53 are exact.
-    return (kept.double() @ kept.double().T).long()
+    counts = torch.zeros(len(kept), len(kept), dtype=torch.long)
+    # Sums of so few ones are exact in single precision, and the numbers of a large layer need not exist at once.
+    for part in kept.split(1 << 20, dim=1):
+        ones = part.float()
+        counts += (ones @ ones.T).long()
+    return counts
 
 
 def _make_overlap(layer: str, names: Sequence[str], i: int, j: int, both: Tensor) -> Overlap:

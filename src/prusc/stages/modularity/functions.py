@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Int
@@ -15,18 +15,6 @@ from prusc.models.calls import to_device
 
 IGNORED = -100
 """Label of an output that does not count, such as padding or the answer to another question."""
-
-
-class FunctionFeed(Protocol):
-    """What gives batches: `Examples`, and the `Feed` of a split."""
-
-    def __len__(self) -> int: ...
-
-    def take(self, indices: Tensor) -> Any:
-        """Return the inputs of some samples as one batch."""
-
-    def take_labels(self, indices: Tensor) -> Tensor:
-        """Return the labels of some samples."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,12 +67,73 @@ class Examples:
         return Examples(self.inputs, labels)
 
 
-FunctionData: TypeAlias = Examples | Split | Feed
+@dataclass(frozen=True, eq=False, repr=False)
+class Part:
+    """Some of the samples of other data, without a copy of their inputs.
+
+    Attributes:
+        data: The other data.
+        indices: Positions of the samples in it.
+    """
+
+    data: Examples | Split | Feed
+    indices: Int[Tensor, " samples"]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __repr__(self) -> str:
+        return f"Part({len(self)} of {len(self.data)} samples)"
+
+    @property
+    def labels(self) -> Tensor:
+        """Class of each output of each sample."""
+        return _labels_of(self.data)[self.indices]
 
 
-def as_function_feed(data: FunctionData, model: nn.Module) -> Examples | Feed:
+FunctionData: TypeAlias = Examples | Split | Feed | Part
+
+
+@dataclass(frozen=True)
+class PartFeed:
+    """A `Part` that gives batches."""
+
+    data: Examples | Feed
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def labels(self) -> Tensor:
+        """Class of each output of each sample."""
+        return _labels_of(self.data)[self.indices]
+
+    def take(self, indices: Tensor) -> Any:
+        """Return the inputs of some samples as one batch."""
+        return self.data.take(self.indices[indices])
+
+    def take_labels(self, indices: Tensor) -> Tensor:
+        """Return the labels of some samples."""
+        return self.data.take_labels(self.indices[indices])
+
+
+FunctionFeed: TypeAlias = Examples | Feed | PartFeed
+
+
+def as_function_feed(data: FunctionData, model: nn.Module) -> FunctionFeed:
     """Return data that give batches: a split gets its own transform and the device of the network."""
+    if isinstance(data, Part):
+        whole = data.data if isinstance(data.data, Examples) else as_feed(data.data, model)
+        return PartFeed(whole, data.indices)
     return data if isinstance(data, Examples) else as_feed(data, model)
+
+
+def take_part(data: FunctionFeed, indices: Int[Tensor, " chosen"]) -> PartFeed:
+    """Return some of the samples, without a copy of their inputs."""
+    if isinstance(data, PartFeed):
+        return PartFeed(data.data, data.indices[indices])
+    return PartFeed(data, indices)
 
 
 def check_samples(functions: Mapping[str, FunctionData]) -> None:
@@ -119,16 +168,16 @@ def check_functions(functions: Mapping[str, FunctionData]) -> None:
             )
 
 
-def function_labels(data: Examples | Feed) -> Tensor:
+def function_labels(data: FunctionFeed) -> Tensor:
     """Return all labels of a function, on the CPU."""
     return _labels_of(data).cpu()
 
 
-def _labels_of(data: FunctionData) -> Tensor:
+def _labels_of(data: FunctionData | FunctionFeed) -> Tensor:
     return data.split.labels if isinstance(data, Feed) else data.labels
 
 
-def iterate_inputs(data: Examples | Feed, batch_size: int) -> Iterator[Any]:
+def iterate_inputs(data: FunctionFeed, batch_size: int) -> Iterator[Any]:
     """Yield the inputs of all samples in order, in batches."""
     if isinstance(data, Feed):
         yield from data.iterate()

@@ -15,14 +15,15 @@ from prusc.errors import ModelError
 from prusc.masks import BinaryMask, MaskedModel, left_out_parameters
 from prusc.stages.modularity.functions import (
     IGNORED,
-    Examples,
     FunctionData,
+    Part,
     as_function_feed,
     call_outputs,
     check_functions,
     check_outputs,
     device_of,
     function_labels,
+    take_part,
 )
 from prusc.stages.modularity.prediction import predict_outputs
 
@@ -230,10 +231,10 @@ def check_skill(model: nn.Module, name: str, data: FunctionData) -> None:
     """
     feed = as_function_feed(data, model)
     positions = torch.linspace(0, len(feed) - 1, min(len(feed), _MAX_CHECKED)).round().long()
-    few = feed.subset(positions) if isinstance(feed, Examples) else feed.of(feed.split.subset(positions))
+    few = take_part(feed, positions)
     labels = function_labels(few)
     counting = labels != IGNORED
-    found = predict_outputs(model, None, few, name=name)[counting]
+    found = predict_outputs(model, None, Part(few.data, few.indices), name=name)[counting]
     labels = labels[counting]
     classes = labels.unique()
     sizes = torch.stack([(labels == label).sum() for label in classes]).double()
