@@ -15,6 +15,7 @@ from function_experiments.catalogue import EXPERIMENTS
 PAGE = ROOT / "docs" / "results" / "modularity.md"
 SPEED = ROOT / "docs" / "data" / "modularity-speed.json"
 IMAGE = ROOT / "docs" / "images" / "modularity-shortcut.png"
+_DEEP = ("FNN", "transformer", "resnet")
 AGREES, PARTLY, DOES_NOT, NOT_RUN = "agrees", "agrees in direction", "does not agree", "not run"
 ALL = "all layers"
 
@@ -55,7 +56,10 @@ class Figures:
             raise KeyError(measures)
         means = own.groupby("seed").value.mean()
         if len(means) > 1:
-            return _over_seeds(means)
+            found = _over_seeds(means)
+            # Shares end at 0 and 1, Student's interval does not; a relative drop may be negative.
+            lowest = -math.inf if any("drop" in measure for measure in measures) else 0.0
+            return Estimate(found.mean, max(found.low, lowest), min(found.high, 1.0), found.num_seeds)
         return Estimate(float(means.mean()), float(own.low.mean()), float(own.high.mean()), 1)
 
     def difference(self, more: Sequence[str], less: Sequence[str]) -> Estimate:
@@ -279,8 +283,9 @@ def make_settings_table(rows: pd.DataFrame, settings: Mapping[str, Any]) -> str:
         lines.append(
             [
                 f"`{name}`",
-                _pair(used["width"], published.width),
-                _pair(used["num_layers"], published.num_layers),
+                # Our small CNN and the LSTMs have fixed layers; the CNN's width is fixed, too.
+                _pair(used["width"], published.width) if used["width"] else "–",
+                _pair(used["num_layers"], published.num_layers) if experiment.network in _DEEP else "–",
                 _pair(training["steps"], published.training.steps),
                 _pair(masks["steps"], published.masks.steps),
                 _pair(masks["mask_samples"], published.masks.mask_samples),
