@@ -31,8 +31,8 @@ from .runs.modularity import ModularityResult as ModularityResult
 from .runs.result import DebiasingResult as DebiasingResult
 from .runs.samples.names import Names as Names
 from .runs.samples.names import find_names as find_names
-from .stages.audit.label_issues import find_label_issues as find_label_issues
 from .stages import modularity as modularity
+from .stages.audit.label_issues import find_label_issues as find_label_issues
 from .stages.cells import Cells as Cells
 
 # Stages

@@ -17,14 +17,14 @@ from prusc.methods import MethodResult
 from prusc.runs.artifacts import group_label_uses
 from prusc.runs.audit import AUDIT_FILE, IMAGES_FILE, AuditResult
 from prusc.runs.features import HEAD_FILE, SNIPPET_FILE, FeaturesResult
+from prusc.runs.folder import MODULARITY
+from prusc.runs.modularity import ModularityResult
 from prusc.runs.result import FAMILY_TITLES, DebiasingResult
 from prusc.runs.samples.files import LABEL_ISSUES, NAMES
 from prusc.runs.samples.names import names_from_dict
 from prusc.stages.audit.clusters import AUDIT_TEXTS
 from prusc.stages.evaluation import GroupEvaluation, wilson_interval
 from prusc.stages.evidence import describe_evidence
-from prusc.runs.folder import MODULARITY
-from prusc.runs.modularity import ModularityResult
 from prusc.stages.modularity.accuracy import NO_MASK
 from prusc.stages.pseudo_attributes.clustering import describe_structure
 from prusc.stages.selection.verdict import VERDICT_TEXTS

@@ -6,8 +6,8 @@ from typing import Literal
 
 from prusc.config.checks import require
 from prusc.config.data import DataConfig
-from prusc.config.sources import PseudoAttributeConfig
 from prusc.config.modularity import ModularityConfig
+from prusc.config.sources import PseudoAttributeConfig
 from prusc.config.stages import (
     AuditConfig,
     ClusteringConfig,

@@ -130,3 +130,9 @@ def test_bad_input_is_one_clear_error() -> None:
         half_mask_test(model, {"first": masks["first"]}, functions, generator=generator())
     with pytest.raises(ConfigError, match="no samples for the masks second"):
         half_mask_test(model, masks, {"first": functions["first"]}, generator=generator())
+
+
+def test_a_wrapped_network_is_measured_as_the_one_inside() -> None:
+    functions, masks = two_functions(), block_masks()
+    expected = cross_accuracy(TwoBlocks(), masks, functions).entries
+    assert cross_accuracy(nn.DataParallel(TwoBlocks()), masks, functions).entries == expected

@@ -13,6 +13,7 @@ from prusc.engine.runtime import global_randomness, stage_generator
 from prusc.engine.training import check_finite
 from prusc.errors import ModelError
 from prusc.masks import BinaryMask, MaskedModel, left_out_parameters
+from prusc.masks.plain_network import is_plain, plain_network
 from prusc.stages.modularity.functions import (
     IGNORED,
     FunctionData,
@@ -120,6 +121,7 @@ def learn_function_masks(
     config = config or FunctionMaskConfig()
     generator = generator or stage_generator(0, "function masks")
     report = resolve_progress(progress)
+    model = model if is_plain(model) else plain_network(model)
     check_functions(functions)
     if config.require_skill:
         for name, data in functions.items():

@@ -9,6 +9,7 @@ from torch.func import functional_call
 
 from prusc.errors import ModelError
 from prusc.masks import BinaryMask, module_modes
+from prusc.masks.plain_network import is_plain, plain_network
 from prusc.stages.modularity.functions import (
     IGNORED,
     FunctionData,
@@ -53,6 +54,8 @@ def predict_outputs(
         ModelError: If the mask or the labels do not fit the network.
         DataError: If a label is out of range.
     """
+    # Masks have the names of the innermost network.
+    model = model if is_plain(model) else plain_network(model)
     feed, device = as_function_feed(data, model), device_of(model)
     labels = function_labels(feed)
     weights = {} if mask is None else masked_weights(model, mask)
