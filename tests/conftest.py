@@ -50,6 +50,18 @@ def shared_audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_functions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of masks of functions by class, with its report; no test may change it."""
+    from prusc import inspect_modularity
+    from tests.networks import small_cnn, striped_data
+    from tests.runs.modularity_cases import tiny
+
+    return make_once(
+        tmp_path_factory, "functions", lambda out: inspect_modularity(small_cnn(), striped_data(), tiny(), out=out)
+    )
+
+
+@pytest.fixture(scope="session")
 def shared_striped_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of prusc on 90 striped images a split; no test may change it."""
     from prusc import debias

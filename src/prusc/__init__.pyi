@@ -24,11 +24,14 @@ from .methods.method import MethodResult as MethodResult
 from .report.tasks import audit as audit
 from .report.tasks import audit_features as audit_features
 from .report.tasks import debias as debias
+from .report.tasks import inspect_modularity as inspect_modularity
 from .runs.audit import AuditResult as AuditResult
 from .runs.features import FeaturesResult as FeaturesResult
+from .runs.modularity import ModularityResult as ModularityResult
 from .runs.result import DebiasingResult as DebiasingResult
 from .runs.samples.names import Names as Names
 from .runs.samples.names import find_names as find_names
+from .stages import modularity as modularity
 from .stages.audit.label_issues import find_label_issues as find_label_issues
 from .stages.cells import Cells as Cells
 

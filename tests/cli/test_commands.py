@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from prusc.cli.commands import AuditCommand, BenchCommand, CheckCommand, CompareCommand, ReportCommand, RunCommand
+from prusc.cli.commands import (
+    AuditCommand,
+    BenchCommand,
+    CheckCommand,
+    CompareCommand,
+    ModularityCommand,
+    ReportCommand,
+    RunCommand,
+)
 from prusc.cli.main import run_command_line
 from prusc.config import RunConfig, config_to_dict
 
@@ -17,6 +25,7 @@ CLASSES: dict[str, type] = {
     "bench": BenchCommand,
     "check": CheckCommand,
     "compare": CompareCommand,
+    "modularity": ModularityCommand,
     "report": ReportCommand,
     "run": RunCommand,
 }

@@ -14,7 +14,7 @@ import pytest
 from prusc.cli.main import main, run_command_line
 from tests.cli.faces import Capture, check_refused, cut, on_faces
 
-COMMANDS = ("check", "audit", "run", "report", "compare", "bench", "presets", "completion")
+COMMANDS = ("check", "audit", "run", "modularity", "report", "compare", "bench", "presets", "completion")
 
 
 def test_what_the_terminal_cannot_show_is_written_out(

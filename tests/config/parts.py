@@ -8,7 +8,9 @@ from prusc.config import (
     DebiasingSetConfig,
     ERMConfig,
     FinetuneConfig,
+    FunctionMaskConfig,
     MaskConfig,
+    ModularityConfig,
     PseudoAttributeConfig,
     RunConfig,
     RuntimeConfig,
@@ -30,6 +32,8 @@ PARTS = [
     FinetuneConfig,
     SelectionConfig,
     AuditConfig,
+    FunctionMaskConfig,
+    ModularityConfig,
     RuntimeConfig,
     RunConfig,
 ]

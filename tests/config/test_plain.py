@@ -14,7 +14,9 @@ from prusc.config import (
     DebiasingSetConfig,
     ERMConfig,
     FinetuneConfig,
+    FunctionMaskConfig,
     MaskConfig,
+    ModularityConfig,
     PseudoAttributeConfig,
     RunConfig,
     RuntimeConfig,
@@ -107,6 +109,9 @@ def test_every_setting_survives_toml() -> None:
         finetune=FinetuneConfig((), 2, (), 7, 8, 0.0),
         selection=SelectionConfig("class-accuracy", 0.01, 99),
         audit=AuditConfig(3, 9, 0.01, 50),
+        modularity=ModularityConfig(
+            "attribute:a", 3, FunctionMaskConfig(9, 8, 2, 0.5, 1.0, 0.0, 2.0, ("a.*",), ("b", "c"), False)
+        ),
         runtime=RuntimeConfig("cpu", "bf16-mixed", True, 0, 9),
     )
     plain = config_to_dict(config)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from prusc.errors import ConfigError, ModelError
-from prusc.masks import MaskedModel, maskable_parameters, whole_mask
+from prusc.masks import MaskedModel, left_out_parameters, maskable_parameters, whole_mask
 from tests.masks.cases import EVERY_NETWORK, make
 from tests.networks import small_cnn
 
@@ -80,3 +80,25 @@ def test_the_whole_mask_follows_the_patterns() -> None:
     ]
     with pytest.raises(ConfigError, match="'nothing' matches no weight"):
         whole_mask(small_cnn(), include=("nothing",))
+
+
+@EVERY_NETWORK
+def test_what_is_left_out_is_the_rest(name: str) -> None:
+    model, _ = make(name)
+    left_out, masked = left_out_parameters(model), maskable_parameters(model)
+    assert {*left_out, *masked} == {key for key, _ in model.named_parameters()}
+    assert not {*left_out} & {*masked}
+    assert all("bias" in key or model.get_parameter(key).ndim < 2 or name == "vit_tiny" for key in left_out)
+
+
+@pytest.mark.parametrize("kind", [nn.RNNCell, nn.GRUCell, nn.LSTMCell])
+def test_recurrent_cells_are_masked(kind: type[nn.RNNCellBase]) -> None:
+    assert list(maskable_parameters(kind(3, 4))) == ["weight_ih", "weight_hh"]
+    assert left_out_parameters(kind(3, 4), exclude=("weight_hh",)) == ("weight_hh", "bias_ih", "bias_hh")
+
+
+def test_attention_with_keys_of_another_width_and_bilinear_layers_are_masked() -> None:
+    attention = nn.MultiheadAttention(4, 2, kdim=3, vdim=5)
+    projections = ["q_proj_weight", "k_proj_weight", "v_proj_weight"]
+    assert list(maskable_parameters(attention)) == [*projections, "out_proj.weight"]
+    assert list(maskable_parameters(nn.Bilinear(2, 3, 4))) == ["weight"]

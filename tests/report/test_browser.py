@@ -21,7 +21,7 @@ HOSTILE = (
     "🦊" * 300,
 )
 
-NAMES = ("run", "hostile", "audit", "hostile audit", "comparison", "audits", "benchmark", "remedy")
+NAMES = ("run", "hostile", "audit", "hostile audit", "comparison", "audits", "benchmark", "remedy", "functions")
 
 if CHROMIUM is None and os.environ.get("CI"):
     raise RuntimeError("CI has to have chromium: .ci/run installs it")
@@ -35,7 +35,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory, shared_bench: Path) -> dict[str, Path]:
+def pages(tmp_path_factory: pytest.TempPathFactory, shared_bench: Path, shared_functions: Path) -> dict[str, Path]:
     """A report with as many points as a map may have, one of hostile names, audits like these, and all other pages."""
     folder = tmp_path_factory.mktemp("runs")
     run = make_run(folder / "run", num_samples=2 * MAX_MAP_SAMPLES, class_names=("cat", "dog", "eel"))
@@ -61,6 +61,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, shared_bench: Path) -> dict[
         "audits": folder / "audits.html",
         "benchmark": folder / "bench" / "report.html",
         "remedy": remedy / "report.html",
+        "functions": shared_functions / "report.html",
     }
 
 

@@ -37,6 +37,23 @@ class AuditCommand(RunCommand):
 
 
 @dataclass(frozen=True)
+class ModularityCommand(RunCommand):
+    """Find the weights that single functions of a classifier use, and how much of them the functions share.
+
+    Attributes:
+        out: Run folder. An unfinished run with the same settings is resumed.
+        force: Delete the content of the run folder first.
+        config: TOML file of settings, such as the config.toml of another run. Options on the command line override it.
+        preset: Name of packaged settings, such as celeba, waterbirds or isic. Options on the command line override
+            them.
+        by: What divides the samples into functions: class, attribute:NAME or column:NAME. It is short for
+            modularity.by.
+    """
+
+    by: str | None = None
+
+
+@dataclass(frozen=True)
 class CheckCommand:
     """Read a data set once and list its content and its problems. The exit code is 1 if there are problems.
 
@@ -58,12 +75,12 @@ class CheckCommand:
 
 @dataclass(frozen=True)
 class ReportCommand:
-    """Write the report of a run, an audit or a benchmark again, from its folder alone.
+    """Write the report of a run, an audit, masks of functions or a benchmark again, from its folder alone.
 
     The report is report.html. A run gets a model-card.md too.
 
     Attributes:
-        folder: Folder of a run (finished or not), of an audit or of a benchmark.
+        folder: Folder of a run (finished or not), of an audit, of prusc modularity or of a benchmark.
         figures: Also write the figures as PNG and SVG files, into the folder figures.
         map: Projection of the representations: principal components, or t-SNE, which takes up to a minute.
     """

@@ -17,12 +17,15 @@ from prusc.methods import MethodResult
 from prusc.runs.artifacts import group_label_uses
 from prusc.runs.audit import AUDIT_FILE, IMAGES_FILE, AuditResult
 from prusc.runs.features import HEAD_FILE, SNIPPET_FILE, FeaturesResult
+from prusc.runs.folder import MODULARITY
+from prusc.runs.modularity import ModularityResult
 from prusc.runs.result import FAMILY_TITLES, DebiasingResult
 from prusc.runs.samples.files import LABEL_ISSUES, NAMES
 from prusc.runs.samples.names import names_from_dict
 from prusc.stages.audit.clusters import AUDIT_TEXTS
 from prusc.stages.evaluation import GroupEvaluation, wilson_interval
 from prusc.stages.evidence import describe_evidence
+from prusc.stages.modularity.accuracy import NO_MASK
 from prusc.stages.pseudo_attributes.clustering import describe_structure
 from prusc.stages.selection.verdict import VERDICT_TEXTS
 
@@ -224,6 +227,42 @@ def print_features(result: FeaturesResult, out: Path) -> None:
         files = f"{out / HEAD_FILE}, applied by {out / SNIPPET_FILE}"
         text = f"The {result.judged_by} of the validation split chose the head: {files}"
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_modularity(result: ModularityResult, out: Path) -> None:
+    """Print the accuracies under each mask, and how much of their weights the functions share."""
+    console = _output()
+    table = Table(
+        title=f"Masks by {escape(result.by)}, over {len(result.masks)} seeds; accuracies on the test split and shares "
+        "in %, 95 % intervals in brackets"
+    )
+    for name in ("function", "weights kept", "IoU with the others", "IoU with another seed"):
+        table.add_column(name, justify="left" if name == "function" else "right")
+    for row in result.to_frame().to_dict("records"):
+        figures = [f"{100 * row[key]:.1f}" for key in ("density", "iou_with_others", "iou_with_another_seed")]
+        table.add_row(escape(str(row["function"])), *figures)
+    console.print(table)
+    if result.removal is not None:
+        table = Table(title="Relative drop of accuracy in %, under the mask that was learned without a class")
+        for name in ("class", "drop of this class", "largest drop of another", "which"):
+            table.add_column(name, justify="right" if "drop" in name else "left")
+        for entry in result.removal.removed:
+            drops = (
+                _with_interval(entry.drop, entry.drop_ci95),
+                _with_interval(entry.other_drop, entry.other_drop_ci95),
+            )
+            table.add_row(escape(entry.name), *drops, escape(entry.most_hit))
+        console.print(table)
+    else:
+        table = Table(title="Accuracy on a function (row) under its own mask and under no mask")
+        for name in ("function", "no mask", "its own mask", "samples"):
+            table.add_column(name, justify="left" if name == "function" else "right")
+        for name in result.masks[0]:
+            whole, own = (result.accuracies.get(mask, name) for mask in (NO_MASK, name))
+            cells = (_with_interval(entry.accuracy, entry.ci95) for entry in (whole, own))
+            table.add_row(escape(name), *cells, str(own.num_samples))
+        console.print(table)
+    console.print(f"All figures: {out / MODULARITY}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:

@@ -24,6 +24,7 @@ from prusc.cli.commands import (
     CheckCommand,
     CompareCommand,
     CompletionCommand,
+    ModularityCommand,
     PresetsCommand,
     ReportCommand,
     RunCommand,
@@ -245,6 +246,17 @@ def _run_run(arguments: list[str]) -> int:
     return _go(command, apply_method, print_method)
 
 
+def _run_modularity(arguments: list[str]) -> int:
+    command = _read_settings(ModularityCommand, "modularity", arguments)
+    if command.by is not None:
+        settings = replace(command.run.modularity, by=command.by)
+        command = replace(command, run=replace(command.run, modularity=settings))
+    from prusc.cli.console import print_modularity
+    from prusc.runs.modularity import inspect_modularity
+
+    return _go(command, inspect_modularity, print_modularity)
+
+
 def _go(command: RunCommand, task: Callable[..., ResultT], show: Callable[[ResultT, Path], None]) -> int:
     with _output.progress() as progress:
         result = task(config=command.run, out=command.out, force=command.force, progress=progress)
@@ -367,6 +379,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "check": ("read a data set once and list its problems", _run_check),
     "audit": ("find the shortcuts of a classifier", _run_audit),
     "run": ("extract a network without the shortcuts, or apply another method", _run_run),
+    "modularity": ("find the weights that single functions of a classifier use", _run_modularity),
     "report": ("write the report of a run folder again", _run_report),
     "compare": ("compare runs side by side", _run_compare),
     "bench": ("compare methods on data sets, networks and seeds", _run_bench),

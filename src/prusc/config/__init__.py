@@ -4,6 +4,8 @@ from prusc.config.data import USE_OPTIONS as USE_OPTIONS
 from prusc.config.data import DataConfig as DataConfig
 from prusc.config.data import StickerConfig as StickerConfig
 from prusc.config.files import read_config as read_config
+from prusc.config.modularity import FunctionMaskConfig as FunctionMaskConfig
+from prusc.config.modularity import ModularityConfig as ModularityConfig
 from prusc.config.plain import config_from_dict as config_from_dict
 from prusc.config.plain import config_to_dict as config_to_dict
 from prusc.config.run import RunConfig as RunConfig

@@ -6,6 +6,7 @@ from typing import Literal
 
 from prusc.config.checks import require
 from prusc.config.data import DataConfig
+from prusc.config.modularity import ModularityConfig
 from prusc.config.sources import PseudoAttributeConfig
 from prusc.config.stages import (
     AuditConfig,
@@ -83,6 +84,7 @@ class RunConfig:
         finetune: What follows the mask.
         selection: How candidates are judged.
         audit: How clusters become suspects.
+        modularity: Masks of single functions.
         runtime: Device and precision.
     """
 
@@ -112,6 +114,7 @@ class RunConfig:
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
+    modularity: ModularityConfig = field(default_factory=ModularityConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:

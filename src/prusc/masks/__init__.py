@@ -6,6 +6,7 @@ from prusc.masks.binary_mask import keep_zeros as keep_zeros
 from prusc.masks.checkpointing import no_checkpointing as no_checkpointing
 from prusc.masks.gumbel_sigmoid import sample_masked_weight as sample_masked_weight
 from prusc.masks.masked_model import MaskedModel as MaskedModel
+from prusc.masks.masked_model import left_out_parameters as left_out_parameters
 from prusc.masks.masked_model import maskable_parameters as maskable_parameters
 from prusc.masks.masked_model import module_modes as module_modes
 from prusc.masks.masked_model import whole_mask as whole_mask

@@ -1,7 +1,7 @@
 """A network with one mask logit per weight, for any architecture and without changing the network."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -16,7 +16,7 @@ from prusc.masks.checkpointing import no_checkpointing
 from prusc.masks.gumbel_sigmoid import sample_masked_weight
 from prusc.masks.plain_network import is_plain, plain_network
 
-_MASKABLE = (_ConvNd, nn.Linear, nn.RNNBase, nn.MultiheadAttention)
+_MASKABLE = (_ConvNd, nn.Linear, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 
 
 def maskable_parameters(
@@ -24,8 +24,8 @@ def maskable_parameters(
 ) -> dict[str, nn.Parameter]:
     """Find the weights that a mask can cover.
 
-    These are the weight matrices of convolutions, linear layers, attention and recurrent layers, but never biases,
-    norms or embeddings. A weight that several modules share appears once, under its first name.
+    These are the weights of convolutions, linear and bilinear layers, attention, recurrent layers and their cells, but
+    never biases, norms or embeddings. A weight that several modules share appears once, under its first name.
 
     Args:
         model: Any network. Weights behind a parametrisation have the names of `prusc.masks.plain_network`.
@@ -68,6 +68,14 @@ def maskable_parameters(
     return chosen
 
 
+def left_out_parameters(
+    model: nn.Module, *, include: Sequence[str] = ("*",), exclude: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Return the names of the parameters that `maskable_parameters` leaves out, such as biases, norms, embeddings."""
+    masked = maskable_parameters(model, include=include, exclude=exclude)
+    return tuple(name for name, _ in model.named_parameters() if name not in masked)
+
+
 def whole_mask(model: nn.Module, *, include: Sequence[str] = ("*",), exclude: Sequence[str] = ()) -> BinaryMask:
     """Return the mask that keeps all weights that `maskable_parameters` finds."""
     weights = maskable_parameters(model, include=include, exclude=exclude)
@@ -91,6 +99,27 @@ def module_modes(model: nn.Module, training: bool) -> Iterator[None]:
             module.training = mode
 
 
+@contextmanager
+def evaluation_with_gradients(model: nn.Module) -> Iterator[None]:
+    """Compute as in evaluation mode inside a ``with`` block, in a way that gradients can flow back.
+
+    cuDNN has no backward pass for recurrent layers in evaluation mode. They are in training mode without dropout, which
+    computes the same.
+
+    Args:
+        model: The network; each module gets its own mode and dropout back at the end.
+    """
+    recurrent = [(module, module.dropout) for module in model.modules() if isinstance(module, nn.RNNBase)]
+    with module_modes(model, False):
+        try:
+            for module, _ in recurrent:
+                module.training, module.dropout = True, 0.0
+            yield
+        finally:
+            for module, dropout in recurrent:
+                module.dropout = dropout
+
+
 class MaskedModel(nn.Module):
     """A frozen network whose weights are multiplied by learnable masks.
 
@@ -105,6 +134,8 @@ class MaskedModel(nn.Module):
         initial_logit: Initial value of all mask logits.
         temperature: Temperature of the Gumbel-sigmoid; greater than 0.
         generator: Source of the sampled masks, on the weights' device; ``None`` uses the global one.
+        train_network: Whether the wrapped network is in training mode while masks are sampled. Otherwise its dropout is
+            off, and BatchNorm uses its stored statistics.
 
     Raises:
         ConfigError: If the temperature is not positive or a pattern matches no weight.
@@ -120,6 +151,7 @@ class MaskedModel(nn.Module):
         initial_logit: float = 0.0,
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
+        train_network: bool = True,
     ) -> None:
         super().__init__()
         if temperature <= 0:
@@ -131,6 +163,7 @@ class MaskedModel(nn.Module):
         self.parameter_names = tuple(weights)
         self.temperature = temperature
         self.generator = generator
+        self.train_network = train_network
         self.mask_logits = nn.ParameterList(
             nn.Parameter(torch.full_like(weight, initial_logit, memory_format=torch.contiguous_format))
             for weight in weights.values()
@@ -176,5 +209,10 @@ class MaskedModel(nn.Module):
                 tensors[name] = weight * (logits.detach() >= 0)
         for index, name in enumerate(self._buffer_names):
             tensors[name] = getattr(self, f"_buffer_{index}")
-        with module_modes(self.model, self.training), no_checkpointing():
+        with self._modes(), no_checkpointing():
             return functional_call(self.model, tensors, args, kwargs)
+
+    def _modes(self) -> AbstractContextManager[None]:
+        if self.training and not self.train_network:
+            return evaluation_with_gradients(self.model)
+        return module_modes(self.model, self.training)

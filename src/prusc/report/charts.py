@@ -71,7 +71,7 @@ def chart_groups(evaluations: Mapping[str, GroupEvaluation]) -> go.Figure:
             hovertemplate="%{text}<extra></extra>",
         )
     names = [f"{plain(group_name(group), 26)} ({group.num_samples})" for group in shown]
-    _lay_out(figure, height=110 + 40 * len(shown), x_title="accuracy in %")
+    lay_out(figure, height=110 + 40 * len(shown), x_title="accuracy in %")
     figure.update_xaxes(range=[-1, 101], dtick=20)
     figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5])
     return figure
@@ -92,7 +92,7 @@ def chart_layers(density_per_layer: Mapping[str, float]) -> go.Figure:
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,
     )
-    _lay_out(figure, height=80 + 24 * max(len(shown), 3), x_title="weights kept, in %")
+    lay_out(figure, height=80 + 24 * max(len(shown), 3), x_title="weights kept, in %")
     figure.update_xaxes(range=[0, 100])
     figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5])
     return figure
@@ -108,7 +108,7 @@ def chart_losses(history: pd.DataFrame) -> go.Figure:
         figure.add_scatter(
             x=history["step"], y=history[column], mode="lines", name=name, line={"color": colour, "dash": dash}
         )
-    _lay_out(figure, height=320, x_title="step of mask learning", y_title="mean loss, in nats")
+    lay_out(figure, height=320, x_title="step of mask learning", y_title="mean loss, in nats")
     figure.update_yaxes(rangemode="tozero")
     return figure
 
@@ -134,7 +134,7 @@ def chart_densities(history: pd.DataFrame) -> go.Figure:
         }
         name = plain(column.removeprefix("density/"), 24)
         figure.add_scatter(x=history["step"], y=100 * history[column], mode="lines", name=name, line=line)
-    _lay_out(figure, height=320, x_title="step of mask learning", y_title="weights kept, in %")
+    lay_out(figure, height=320, x_title="step of mask learning", y_title="weights kept, in %")
     figure.update_yaxes(range=[0, 102])
     return figure
 
@@ -194,12 +194,12 @@ def chart_ratings(ratings: Sequence[Rating]) -> go.Figure:
             ],
             hovertemplate="%{text}<extra></extra>",
         )
-    _lay_out(figure, height=460, x_title="average accuracy in %", y_title="worst group in %, 95 % interval")
+    lay_out(figure, height=460, x_title="average accuracy in %", y_title="worst group in %, 95 % interval")
     figure.update_yaxes(range=[-1, 101])
     return figure
 
 
-def _lay_out(figure: go.Figure, *, height: int, x_title: str, y_title: str = "") -> None:
+def lay_out(figure: go.Figure, *, height: int, x_title: str, y_title: str = "") -> None:
     """Apply the common layout; the style of the page sets the colours of text and lines."""
     figure.update_layout(
         template="none",

@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from prusc.config import RunConfig
+from prusc.report.modularity_record import ModularityRecord
 from prusc.report.record import RunRecord
 from prusc.runs.folder import CONFIG
 
@@ -32,7 +33,7 @@ def _show(value: Any) -> str:
     return "not given" if value is None else str(value)
 
 
-def repeat_command(run: RunRecord, command: str) -> str:
-    """Return the command line that repeats a run or an audit in another folder."""
+def repeat_command(run: RunRecord | ModularityRecord, command: str) -> str:
+    """Return the command line that repeats a run, an audit or masks of functions in another folder."""
     config = run.path / CONFIG
     return f"prusc {command} --config {shlex.quote(str(config))} --out {shlex.quote(f'{run.path}-again')}"

@@ -4,7 +4,9 @@ from prusc.report.after_run import with_report
 from prusc.runs.audit import audit as _audit
 from prusc.runs.debias import debias as _debias
 from prusc.runs.features import audit_features as _audit_features
+from prusc.runs.modularity import inspect_modularity as _inspect_modularity
 
 debias = with_report(_debias)
 audit = with_report(_audit)
 audit_features = with_report(_audit_features)
+inspect_modularity = with_report(_inspect_modularity)

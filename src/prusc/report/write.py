@@ -9,6 +9,8 @@ from prusc.report.bench_page import is_bench, render_bench
 from prusc.report.comparison import render_comparison
 from prusc.report.figures import draw_figures
 from prusc.report.model_card import make_model_card
+from prusc.report.modularity_page import render_modularity
+from prusc.report.reading.modularity import is_modularity, read_modularity
 from prusc.report.reading.run import read_run
 from prusc.report.run_page import render_run
 from prusc.report.sample_map import MapKind
@@ -18,12 +20,12 @@ REPORT, MODEL_CARD = "report.html", "model-card.md"
 
 
 def write_report(path: Path | str, *, figures: bool = False, map_kind: MapKind = "pca") -> tuple[str, ...]:
-    """Write ``report.html`` into the folder of a run, an audit or a benchmark.
+    """Write ``report.html`` into the folder of a run, an audit, masks of functions or a benchmark.
 
     A finished run also gets ``model-card.md``. The function reads only this folder, and loads no network.
 
     Args:
-        path: Folder of a run (finished or not), an audit or a benchmark.
+        path: Folder of a run (finished or not), an audit, masks of functions or a benchmark.
         figures: Whether to also write figures as PNG and SVG into ``figures/``.
         map_kind: Projection of the map of the representations: ``pca`` or ``tsne``.
 
@@ -37,6 +39,10 @@ def write_report(path: Path | str, *, figures: bool = False, map_kind: MapKind =
     if is_bench(Path(path)):
         write_file(Path(path) / REPORT, render_bench(Path(path)).encode("utf-8", "replace"))
         return ()
+    if is_modularity(Path(path)):
+        record = read_modularity(Path(path))
+        write_file(record.path / REPORT, render_modularity(record).encode("utf-8", "replace"))
+        return record.missing
     run = read_run(Path(path))
     drawn = draw_figures(run, map_kind) if figures else {}
     page = render_audit(run, map_kind=map_kind) if run.is_audit else render_run(run, map_kind=map_kind)

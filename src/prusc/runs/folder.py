@@ -22,6 +22,7 @@ from prusc.runs.reuse import belongs_to, is_timed_by, touched_stages
 FORMAT = 1
 METRICS = "metrics.json"
 CONFIG = "config.toml"
+MODULARITY = "modularity.json"
 SKIPPED = "skipped.csv"
 
 
@@ -212,7 +213,7 @@ class RunFolder:
     def _clear(self) -> None:
         with self._explained():
             # metrics.json is deleted first: if this is interrupted, the run counts as unfinished.
-            for name in (METRICS, "log.txt"):
+            for name in (METRICS, MODULARITY, "log.txt"):
                 (self.path / name).unlink(missing_ok=True)
             shutil.rmtree(self.stages, ignore_errors=True)
             for name in (
@@ -223,6 +224,9 @@ class RunFolder:
                 "history.csv",
                 "audit.json",
                 "look_at.csv",
+                "accuracies.csv",
+                "overlaps.csv",
+                "removal.csv",
                 "report.html",
                 "model-card.md",
                 "heads.csv",
@@ -231,7 +235,7 @@ class RunFolder:
                 (self.path / name).unlink(missing_ok=True)
             for file in self.path.glob("*.safetensors"):
                 file.unlink()
-            for name in ("checkpoints", "samples", "figures"):
+            for name in ("checkpoints", "samples", "figures", "masks"):
                 shutil.rmtree(self.path / name, ignore_errors=True)
 
     @contextmanager

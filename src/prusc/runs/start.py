@@ -61,7 +61,7 @@ class _Clustered:
 def start_run(session: Session) -> Start:
     """Train the ERM network, or take the given one, and infer the pseudo-attribute."""
     with session.stages.timed("erm"):
-        erm, checkpoints = _train_or_load(session)
+        erm, checkpoints = train_or_load(session)
     head_name = find_head(erm, session.feed.take(torch.arange(2)), session.data.num_classes)
     clustered = _choose_clustered(session, erm, checkpoints)
     attribute = session.stages.stage(
@@ -110,8 +110,12 @@ def has_start(folder: RunFolder) -> bool:
     return folder.has(ERM_WEIGHTS) and read_attribute(folder) is not None
 
 
-def _train_or_load(session: Session) -> tuple[nn.Module, dict[int, State]]:
-    """Return the ERM network, and the state of the epoch that is clustered, if it was trained now."""
+def train_or_load(session: Session) -> tuple[nn.Module, dict[int, State]]:
+    """Train the ERM network, or take the given one or that of the run folder.
+
+    Returns:
+        The ERM network, and the state of the epoch that is clustered, if it was trained now.
+    """
     model = session.runtime.place(session.network)
     checkpoints: dict[int, State] = {}
     is_stored = True

@@ -29,7 +29,7 @@ def read_metrics(
     Raises:
         RunFolderError: If it is damaged, or a newer prusc wrote it.
     """
-    metrics = _read_outcome(path / METRICS, _check_metrics)
+    metrics = read_outcome(path / METRICS, _check_metrics)
     if not metrics:
         return {}, {}, ()
     return metrics, *_check_metrics(metrics)
@@ -41,10 +41,10 @@ def read_audit(path: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: If it is damaged, or a newer prusc wrote it.
     """
-    return _read_outcome(path / AUDIT_FILE, _check_audit)
+    return read_outcome(path / AUDIT_FILE, _check_audit)
 
 
-def _read_outcome(path: Path, check: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+def read_outcome(path: Path, check: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     """Read and check a file of results; empty if it is missing, which means that the run is not finished."""
     if not path.is_file():
         return {}

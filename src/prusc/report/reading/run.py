@@ -61,7 +61,7 @@ def _read_folder(files: OptionalFiles) -> RunRecord:
         cells=cells,
         tested=read_tested(outcome),
         look_at=files.read(IMAGES_FILE, _read_look_at, "the images to look at first") if audit else None,
-        config=_read_config(files.path, outcome),
+        config=read_run_config(files.path, outcome),
         candidates=files.read("candidates.csv", pd.read_csv, "the candidate networks" if metrics else ""),
         history=(None if audit or is_other else files.read("history.csv", pd.read_csv, "the course of mask learning")),
         clusters=files.read("clusters.csv", _read_clusters, "the sizes of the clusters"),
@@ -72,7 +72,12 @@ def _read_folder(files: OptionalFiles) -> RunRecord:
     )
 
 
-def _read_config(path: Path, metrics: Mapping[str, Any]) -> RunConfig:
+def read_run_config(path: Path, metrics: Mapping[str, Any]) -> RunConfig:
+    """Read the settings of a run; an error names the prusc that wrote them.
+
+    Raises:
+        ConfigError: If they cannot be read.
+    """
     try:
         return read_config(path / CONFIG)
     except ConfigError as error:

@@ -1,0 +1,87 @@
+"""Run the experiments on functional modularity, one command each, and write docs/results/modularity.md's tables.
+
+    python scripts/modularity_experiments.py --list              # names, networks, seeds and settings
+    python scripts/modularity_experiments.py add-mul-fnn         # one experiment, scaled down to a few minutes
+    python scripts/modularity_experiments.py add-mul-fnn --published  # as published: hours, better on a GPU
+    python scripts/modularity_experiments.py removal-mnist --source DIR  # images from DIR
+    python scripts/modularity_experiments.py --tables-only       # the tables alone, from docs/data/modularity.csv
+
+Finished seeds are kept in the table, and run again with --force.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+import torch
+from experiments import ROOT
+from function_experiments.catalogue import EXPERIMENTS
+from function_experiments.claims import write_pages
+from function_experiments.experiments import Scale
+
+RESULTS = ROOT / "docs" / "data" / "modularity.csv"
+SETTINGS = ROOT / "docs" / "data" / "modularity-settings.json"
+
+
+def run_one(name: str, scale: Scale, seed: int, source: Path | None, *, force: bool) -> None:
+    """Run one seed of one experiment, and add its figures to the table."""
+    experiment = EXPERIMENTS[name]
+    before = pd.read_csv(RESULTS) if RESULTS.is_file() else pd.DataFrame()
+    if len(before):
+        own = (before.experiment == name) & (before.scale == scale) & (before.seed == seed)
+        if bool(own.any()) and not force:
+            print(f"{name}, {scale}, seed {seed}: finished before", flush=True)
+            return
+        before = before[~own]
+    begin, cpu = time.perf_counter(), time.process_time()
+    figures = experiment.run(experiment.settings[scale], seed, source)
+    rows = pd.DataFrame([{"experiment": name, "scale": scale, "seed": seed, **asdict(figure)} for figure in figures])
+    rows["cpu_seconds"] = round(time.process_time() - cpu)
+    # Another experiment may have written meanwhile.
+    if RESULTS.is_file():
+        before = pd.read_csv(RESULTS)
+        before = before[(before.experiment != name) | (before.scale != scale) | (before.seed != seed)]
+    RESULTS.parent.mkdir(exist_ok=True)
+    table = pd.concat([before, rows]).sort_values(["experiment", "scale", "seed"], kind="stable")
+    table.to_csv(RESULTS, index=False, float_format="%.5g")
+    known = json.loads(SETTINGS.read_text("utf-8")) if SETTINGS.is_file() else {}
+    known.setdefault(name, {})[scale] = asdict(experiment.settings[scale])
+    SETTINGS.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", "utf-8")
+    print(f"{name}, {scale}, seed {seed}: {time.perf_counter() - begin:.0f} s", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", help="experiments; all of the scaled ones if none is named")
+    parser.add_argument("--published", action="store_true", help="the published settings")
+    parser.add_argument("--seeds", type=int, nargs="+", help="instead of the seeds of the page")
+    parser.add_argument("--source", type=Path, help="folder of the images; MNIST's is PRUSC_DATA/mnist if not given")
+    parser.add_argument("--force", action="store_true", help="run finished seeds again")
+    parser.add_argument("--tables-only", action="store_true")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    if options.list:
+        for name, experiment in EXPERIMENTS.items():
+            print(f"{name:28} {experiment.title}; {experiment.network}; seeds {experiment.seeds or 'none here'}")
+        return
+    unknown = [name for name in options.names if name not in EXPERIMENTS]
+    if unknown:
+        parser.error(f"no experiment {unknown[0]!r}: choose among {', '.join(EXPERIMENTS)}")
+    scale: Scale = "published" if options.published else "scaled"
+    for name in () if options.tables_only else options.names or EXPERIMENTS:
+        # The folder of MNIST holds no other images.
+        source = options.source or (Path(os.environ.get("PRUSC_DATA", ".")) / "mnist" if "mnist" in name else None)
+        for seed in options.seeds or EXPERIMENTS[name].seeds:
+            run_one(name, scale, seed, source, force=options.force)
+    write_pages(pd.read_csv(RESULTS), json.loads(SETTINGS.read_text("utf-8")))
+
+
+if __name__ == "__main__":
+    main()

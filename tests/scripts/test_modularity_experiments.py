@@ -1,0 +1,282 @@
+"""The experiments on functional modularity: their data, their networks, and the table of claims."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from prusc.config import FunctionMaskConfig
+from prusc.errors import DataError
+from prusc.masks import maskable_parameters
+from prusc.stages.modularity import IGNORED, Examples
+from tests.networks import generator
+from tests.scripts.scripts import import_script
+
+PARTS = ("arithmetic", "catalogue", "claims", "experiments", "mathematics", "measuring", "networks", "scan", "transfer")
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    return SimpleNamespace(**{name: import_script(monkeypatch, f"function_experiments.{name}") for name in PARTS})
+
+
+# ---------------------------------------------------------------------------------------------------------------- SCAN
+
+
+def test_scan_has_the_published_counts(scripts: SimpleNamespace) -> None:
+    scan = scripts.scan
+    commands = scan.all_commands()
+    assert len(commands) == len({words for words, _ in commands}) == 20_910
+    sizes = {
+        "simple": (16_728, 4_182),
+        "jump": (14_670, 7_706),
+        "turn left": (21_890, 1_208),
+        "length": (16_990, 3_920),
+    }
+    splits = {
+        "simple": scan.split_simple(commands, generator()),
+        "jump": scan.split_primitive(commands, ("jump",)),
+        "turn left": scan.split_primitive(commands, ("turn", "left")),
+        "length": scan.split_length(commands),
+    }
+    assert {name: (len(train), len(test)) for name, (train, test) in splits.items()} == sizes
+    train, test = splits["jump"]
+    assert train.count((("jump",), ("JUMP",))) == 1467
+    assert all("jump" in words for words, _ in test)
+    assert {len(actions) for _, actions in splits["length"][1]} == {24, 25, 26, 27, 28, 30, 32, 33, 36, 40, 48}
+
+
+@pytest.mark.parametrize(
+    ("command", "actions"),
+    [
+        ("jump", "JUMP"),
+        ("turn left twice", "LTURN LTURN"),
+        ("turn opposite left", "LTURN LTURN"),
+        ("walk opposite right thrice", "RTURN RTURN WALK " * 3),
+        ("turn around right", "RTURN " * 4),
+        ("jump around left", "LTURN JUMP " * 4),
+        ("run after look left twice", "LTURN LOOK LTURN LOOK RUN"),
+        ("jump left and jump thrice", "LTURN JUMP JUMP JUMP JUMP"),
+    ],
+)
+def test_scan_commands_mean_what_the_paper_says(command: str, actions: str, scripts: SimpleNamespace) -> None:
+    assert dict(scripts.scan.all_commands())[tuple(command.split())] == tuple(actions.split())
+
+
+def test_scan_becomes_padded_numbers(scripts: SimpleNamespace) -> None:
+    scan = scripts.scan
+    examples = scan.as_examples([(("turn", "left"), ("LTURN",)), (("jump",), ("JUMP",))], max_actions=3)
+    left, jump = 3 + scan.ACTIONS.index("LTURN"), 3 + scan.ACTIONS.index("JUMP")
+    assert examples.inputs["commands"][0].tolist() == [0] * 7 + [5, 6]
+    assert examples.inputs["previous"].tolist() == [[scan.BEGIN, left, 0, 0], [scan.BEGIN, jump, 0, 0]]
+    assert examples.labels.tolist() == [[left, scan.END, IGNORED, IGNORED], [jump, scan.END, IGNORED, IGNORED]]
+
+
+@pytest.mark.parametrize("kind", ["LSTMTranslator", "TransformerTranslator"])
+def test_translators_do_not_look_ahead_nor_at_padding(kind: str, scripts: SimpleNamespace) -> None:
+    scan = scripts.scan
+    extra = {"num_layers": 1} if kind == "TransformerTranslator" else {}
+    model = getattr(scripts.networks, kind)(scan.NUM_WORDS, scan.NUM_ACTIONS, 8, **extra).eval()
+    pairs = [pair for pair in scan.all_commands() if len(pair[1]) in (2, 8)][::200]
+    examples = scan.as_examples(pairs, 10)
+    with torch.no_grad():
+        together = model(**examples.inputs)
+        assert together.shape == (*examples.labels.shape, scan.NUM_ACTIONS)
+        for row, (_, actions) in enumerate(pairs):
+            alone = model(**{name: values[row : row + 1] for name, values in examples.inputs.items()})
+            length = len(actions) + 1
+            torch.testing.assert_close(alone[0, :length], together[row, :length], rtol=1e-4, atol=1e-5)
+        later = {name: values.clone() for name, values in examples.inputs.items()}
+        later["previous"][:, 2] = 4
+        torch.testing.assert_close(model(**later)[:, :2], together[:, :2], rtol=1e-4, atol=1e-5)
+    assert all("embedding" not in name and "words" not in name for name in maskable_parameters(model))
+
+
+# --------------------------------------------------------------------------------------------------------- arithmetic
+
+
+@pytest.mark.parametrize("as_sequence", [False, True])
+def test_two_operations_are_all_pairs_with_the_right_answers(as_sequence: bool, scripts: SimpleNamespace) -> None:
+    functions = scripts.arithmetic.two_operations(as_sequence=as_sequence)
+    rows = [0, 7, 4321, 9999]
+    for name, operation in (("add", lambda a, b: a + b), ("multiply", lambda a, b: a * b)):
+        data = functions[name]
+        assert len(data) == 10_000
+        for row in rows:
+            read = data.inputs[row, :2] if as_sequence else data.inputs[row]
+            bits = read[:, 20:] if as_sequence else read[40:]
+            assert bits.reshape(-1, 2).argmax(1).unique().tolist() == [int(name == "multiply")]
+            digits = read[:, :20].reshape(2, 2, 10) if as_sequence else read[:40].reshape(2, 2, 10)
+            ones, tens = digits.argmax(-1).tolist()
+            numbers = [ones[i] + 10 * tens[i] for i in range(2)]
+            answer = operation(*numbers) % 100
+            assert data.labels[row].tolist() == [answer % 10, answer // 10]
+        if as_sequence:
+            assert not bool(data.inputs[:, 2:].any())
+
+
+@pytest.mark.parametrize("mode", ["vector", "same input", "same output", "both"])
+def test_double_addition_asks_for_both_sums(mode: str, scripts: SimpleNamespace) -> None:
+    data = scripts.arithmetic.double_addition(20, generator(), mode)
+    for inputs, labels in zip(data.inputs, data.labels.tolist(), strict=True):
+        if mode == "vector":
+            pairs = inputs.reshape(2, 2, 2, 10)
+        else:
+            steps = torch.stack([inputs[:2], inputs[4:6]])
+            if mode == "same output":
+                assert not bool(steps[0, :, 20:].any())
+                assert not bool(steps[1, :, :20].any())
+                steps = steps[:, :, :20] + steps[:, :, 20:]
+            pairs = steps.reshape(2, 2, 2, 10)
+        answers = []
+        for pair in pairs:
+            ones, tens = pair.argmax(-1).tolist()
+            total = (ones[0] + 10 * tens[0] + ones[1] + 10 * tens[1]) % 100
+            answers += [total % 10, total // 10]
+        assert labels == answers
+
+
+# -------------------------------------------------------------------------------------------------------- mathematics
+
+
+def test_mathematics_files_are_read_and_bad_ones_refused(tmp_path: Path, scripts: SimpleNamespace) -> None:
+    path = tmp_path / "arithmetic.txt"
+    path.write_text("What is 1 + 1?\n2\nWhat is -3 * 4?\n-12\n")
+    pairs = scripts.mathematics.read_questions(path)
+    assert pairs == [("What is 1 + 1?", "2"), ("What is -3 * 4?", "-12")]
+    examples = scripts.mathematics.as_examples(pairs)
+    said = [scripts.mathematics.CHARACTERS[number - 3] for number in examples.labels[1, :3].tolist()]
+    assert "".join(said) == "-12"
+    assert examples.labels[1, 3] == scripts.mathematics.END
+    for content, message in (
+        ("a\n", "has 1 lines"),
+        ("", "has 0 lines"),
+        ("é\n1\n", "line 1"),
+        ("a" * 161 + "\n1\n", "160"),
+    ):
+        path.write_text(content)
+        with pytest.raises(DataError, match=message):
+            scripts.mathematics.read_questions(path)
+    with pytest.raises(DataError, match="cannot be read"):
+        scripts.mathematics.read_questions(tmp_path / "missing.txt")
+
+
+# -------------------------------------------------------------------------------------------------------- experiments
+
+
+def test_used_weights_stay_as_they_were_and_others_are_drawn_anew(scripts: SimpleNamespace) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 8, bias=False), nn.ReLU(), nn.Linear(8, 2, bias=False))
+    tasks = []
+    for task in range(3):
+        inputs = torch.randn(64, 6, generator=generator(task))
+        data = Examples(inputs, (inputs[:, task] > 0).long())
+        tasks.append((data, data))
+    settings = scripts.measuring.Settings(
+        8,
+        scripts.measuring.Training(80, 32, 3e-2),
+        FunctionMaskConfig(steps=80, batch_size=32, mask_samples=2, learning_rate=0.1, sparsity=0.01),
+    )
+    first = scripts.transfer.learn_in_turn(model, tasks[:1], settings, seed=0)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    learned = scripts.transfer.learn_in_turn(model, tasks, settings, seed=0)
+    for name, weight in model.named_parameters():
+        kept = first[0].mask.tensors[name]
+        assert torch.equal(learned[0].mask.tensors[name], kept)
+        assert torch.equal(weight[kept], before[name][kept])
+        assert bool(kept.any())
+        assert not bool(learned[0].was_frozen.tensors[name].any())
+        assert torch.equal(learned[1].was_frozen.tensors[name], kept)
+        assert torch.equal(learned[2].was_frozen.tensors[name], kept | learned[1].mask.tensors[name])
+        assert not torch.equal(weight[~kept], before[name][~kept])
+    # The later tasks get what the first one left.
+    assert float(learned[0].right.float().mean()) > 0.7
+
+
+def test_a_tiny_run_has_every_measure_of_the_claims(scripts: SimpleNamespace) -> None:
+    settings = scripts.measuring.Settings(
+        8,
+        scripts.measuring.Training(2, 16),
+        FunctionMaskConfig(steps=1, batch_size=8, mask_samples=2, require_skill=False),
+        num_layers=2,
+        num_samples=50,
+    )
+    rows = []
+    for name in ("add-mul-fnn", "double-add-lstm-both"):
+        figures = scripts.catalogue.EXPERIMENTS[name].run(settings, 0, None)
+        rows += [{"experiment": name, "scale": "scaled", "seed": 0, "cpu_seconds": 1, **vars(f)} for f in figures]
+    table = scripts.claims.make_claims_table(pd.DataFrame(rows))
+    lines = [line for line in table.splitlines() if "add and multiply; FNN" in line]
+    assert len(lines) == 4
+    assert all(scripts.claims.NOT_RUN not in line for line in lines)
+    assert scripts.claims.NOT_RUN in table.splitlines()[-1]
+
+
+def test_verdicts_follow_from_the_figures(scripts: SimpleNamespace) -> None:
+    def rows(iou: tuple[float, ...], same: float) -> pd.DataFrame:
+        found = []
+        for seed, value in enumerate(iou):
+            measures = {f"iou/{scripts.claims.ALL}/add/multiply": value}
+            measures |= {f"stability/{scripts.claims.ALL}/{name}": same for name in ("add", "multiply")}
+            measures |= {f"accuracy/{a}/{b}": 0.5 for a in ("add", "multiply") for b in ("add", "multiply")}
+            found += [
+                {
+                    "experiment": "add-mul-fnn",
+                    "scale": "scaled",
+                    "seed": seed,
+                    "measure": m,
+                    "value": v,
+                    "low": v,
+                    "high": v,
+                }
+                for m, v in measures.items()
+            ]
+        return pd.DataFrame(found)
+
+    test = scripts.claims.make_claims(pd.DataFrame())[0].test
+    expected = {
+        scripts.claims.AGREES: ((0.30, 0.31, 0.32), 0.7),
+        scripts.claims.PARTLY: ((0.1, 0.6, 0.9), 0.7),
+        scripts.claims.DOES_NOT: ((0.8, 0.81, 0.82), 0.7),
+    }
+    for verdict, (iou, same) in expected.items():
+        told, found = test(scripts.claims.Figures(rows(iou, same), "add-mul-fnn"))
+        assert found == verdict, told
+    estimate = scripts.claims.Figures(rows((0.3, 0.4, 0.5), 0.7), "add-mul-fnn").estimate("iou/all layers/add/multiply")
+    # Student's t with 2 degrees of freedom: 4.303 * 0.1 / sqrt(3).
+    assert (estimate.mean, estimate.high) == pytest.approx((0.4, 0.4 + 0.2484), abs=1e-3)
+
+
+def test_networks_have_the_shapes_of_their_answers(scripts: SimpleNamespace) -> None:
+    networks = scripts.networks
+    assert networks.FNN(42, 8, 4, 2, 10)(torch.zeros(3, 42)).shape == (3, 2, 10)
+    lstm = networks.StepLSTM(20, 8, (2, 3, 6, 7), 2)
+    assert lstm(torch.zeros(3, 8, 20)).shape == (3, 4, 10)
+    assert len(lstm.heads) == 2
+    resnet = networks.ResNet(1, 10, 3, 4)
+    assert resnet(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+    assert sum(isinstance(module, nn.Conv2d) for module in resnet.modules()) == 7
+    assert sum(isinstance(m, nn.Conv2d | nn.Linear) for m in networks.ResNet(18, 10, 3).modules()) == 110
+
+
+def test_every_experiment_has_both_scales(scripts: SimpleNamespace) -> None:
+    for name, experiment in scripts.catalogue.EXPERIMENTS.items():
+        published, scaled = experiment.settings["published"], experiment.settings["scaled"]
+        assert scaled.training.steps < published.training.steps, name
+        assert scaled.masks.steps < published.masks.steps, name
+        assert replace(scaled, width=1).width == 1
+
+
+def test_images_are_permuted_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = import_script(monkeypatch, "function_experiments.images")
+    data = Examples(torch.arange(18.0).view(2, 1, 3, 3), torch.arange(2))
+    same, other = images.permute_pixels(data, 0), images.permute_pixels(data, 3)
+    assert isinstance(same.inputs, Tensor)
+    assert same.inputs.tolist() == data.inputs.flatten(1).tolist()
+    assert (other.inputs[1] - other.inputs[0]).unique().tolist() == [9.0]
+    assert sorted(other.inputs[0].tolist()) == same.inputs[0].tolist() != other.inputs[0].tolist()
+    assert len(images.take_few(data, 1)) == 1
+    assert images.take_few(data, 0) is data
