@@ -169,9 +169,9 @@ def representations(runtime: Runtime) -> dict[str, Tensor]:
 def lost_training(runtime: Runtime) -> dict[str, Tensor]:
     """A sample that spoils one process's share: all have to stop, none may wait for the others."""
     split = striped_split(NUM_SAMPLES)
-    inputs = TRANSFORM(split.inputs)
-    inputs[3] = torch.nan
-    spoiled = make_split(inputs, split.labels)
+    spoiled = make_split(TRANSFORM(split.inputs), split.labels)
+    # A split refuses such a number at the door, so it comes in afterwards.
+    spoiled.inputs[3] = torch.nan
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
     stopped = []
     for run in (

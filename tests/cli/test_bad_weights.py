@@ -117,7 +117,7 @@ def test_good_clusters_are_taken_and_a_missing_file_is_named(faces: Path, out: P
     ("options", "expected"),
     [
         ("--erm.learning-rate 1e30", "ERM training: the loss is nan at step 2; try a lower learning rate"),
-        ("--masks.beta 1e39", "mask learning: the loss is inf at step 1; try a lower learning rate"),
+        ("--masks.beta 1e39", "mask learning: the loss is nan at step 1; try a lower learning rate"),
         ("--finetune.learning-rates 1e30", "fine-tuning ... the loss is nan at step 2; try a lower learning rate"),
         ("--erm.learning-rate 1e30 --erm.batch-size 16", "16 of 16 samples ... '000000.jpg'; check the network's we"),
     ],

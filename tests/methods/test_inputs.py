@@ -81,7 +81,7 @@ def test_fitting_trains_in_place_as_the_settings_say(inputs: MethodInputs, monke
     monkeypatch.setattr("prusc.methods.inputs.train_weights", spy)
     network, erm = inputs.new_network(), inputs.config.erm
     assert inputs.fit(network, inputs.epochs("any", 1), "test") is network
-    inputs.fit(network, inputs.epochs("any", 1), "test", split=inputs.val, learning_rate=0.5, weight_decay=0.0)
+    inputs.fit(network, inputs.epochs("any", 1), "test", split=inputs.val, learning_rate=0.5, total_decay=0.0)
     assert asked == [(erm.learning_rate, erm.weight_decay, inputs.train_feed.split), (0.5, 0.0, inputs.val)]
 
 
@@ -97,7 +97,7 @@ def test_settings_that_identify_alike_share_one_early_network(monkeypatch: pytes
     first = inputs.early_view("JTT", 1)
     assert inputs.early_view("JTT", 1) is first
     assert inputs.early_view("JTT", 2) is not first
-    assert inputs.early_view("JTT", 1, weight_decay=1.0) is not first
+    assert inputs.early_view("JTT", 1, total_decay=1.0) is not first
     assert trained == [inputs.steps_per_epoch, 2 * inputs.steps_per_epoch, inputs.steps_per_epoch]
     # The network is left as it begins; the view is of the whole training split, in its order.
     assert first.labels.tolist() == inputs.train.labels.tolist()

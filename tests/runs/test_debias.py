@@ -112,8 +112,8 @@ def test_shuffled_group_attributes_change_no_choice_with_any_option(changes: dic
     first, second = (debias(data=own, config=config) for own in (data, shuffle_attributes(data)))
     assert (first.chosen, first.verdict, first.judged_by) == (second.chosen, second.verdict, second.judged_by)
     assert (first.cells, first.clusters, first.history) == (second.cells, second.clusters, second.history)
-    assert [replace(one, test=None) for one in first.candidates] == [
-        replace(one, test=None) for one in second.candidates
+    assert [replace(one, test=None, val=None) for one in first.candidates] == [
+        replace(one, test=None, val=None) for one in second.candidates
     ]
     assert torch.equal(first.clustering.cluster_ids, second.clustering.cluster_ids)
     for key, value in first.model.state_dict().items():

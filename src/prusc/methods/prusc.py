@@ -72,4 +72,5 @@ PRUSC = _PruSC(
     group_labels="none",
     settings=(MaskConfig(),),
     starts_from_erm=True,
+    trains_on_validation=True,
 )

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from scipy.stats import chi2_contingency
 from torch import Tensor
 
 from prusc.config import SelectionConfig
@@ -151,13 +152,12 @@ def test_accuracies_differ_beyond_chance(shares: tuple[float, float], expected: 
 
 
 def test_the_test_of_differing_accuracies_is_pearsons() -> None:
-    from scipy.stats import chi2_contingency
-
     cells = cells_of([[90, 20], [20, 90]])
+    level = SelectionConfig().significance
     for share in (0.60, 0.62, 0.65, 0.70, 0.75, 0.8):
         found = answer(cells, [[0.85, share], [share, 0.85]])
         right: Tensor = found.val_logits.argmax(dim=1) == cells.labels
         groups = pair_sides(cells)
         table = [[int((right & (groups.ids == g)).sum()), int((~right & (groups.ids == g)).sum())] for g in range(4)]
         p_value = chi2_contingency(table, correction=False).pvalue
-        assert judge_of(cells).groups_differ(found) == (p_value <= 0.05)
+        assert judge_of(cells).groups_differ(found) == (p_value <= level)
