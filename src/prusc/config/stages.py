@@ -139,6 +139,11 @@ class MaskConfig:
         include: Shell patterns of the names of the parameters that are masked.
         exclude: Shell patterns of the names of the parameters that are never masked.
         reestimate_batch_norm: Re-estimate the BatchNorm statistics under the fixed mask.
+        granularity: What a mask logit stands for: one weight, or one output channel (in transformers an attention head
+            or a hidden unit of an MLP). Networks without some of their channels can be exported as smaller ones. If
+            not given, it is weight, or channel with `budget_flops`.
+        budget_flops: Largest share of the network's floating-point operations that a chosen network may need, in
+            (0, 1]. The best network within it is chosen, even if the original is better.
     """
 
     steps: int = 600
@@ -155,6 +160,8 @@ class MaskConfig:
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
     reestimate_batch_norm: bool = True
+    granularity: Literal["weight", "channel"] | None = None
+    budget_flops: float | None = None
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "masks.steps", self.steps, "at least 1")
@@ -170,6 +177,14 @@ class MaskConfig:
         )
         require(self.sparsity >= 0, "masks.sparsity", self.sparsity, "at least 0")
         require(1 <= self.snapshots <= self.steps, "masks.snapshots", self.snapshots, "in 1..steps")
+        if self.budget_flops is not None:
+            require(0 < self.budget_flops <= 1, "masks.budget_flops", self.budget_flops, "in (0, 1]")
+            require(self.granularity != "weight", "masks.granularity", "weight", "channel with masks.budget_flops")
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether there is one mask logit per channel."""
+        return self.granularity == "channel" or self.budget_flops is not None
 
 
 @dataclass(frozen=True)

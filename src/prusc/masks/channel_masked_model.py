@@ -57,14 +57,15 @@ class ChannelMaskedModel(MaskedModel):
         self.groups = tuple(groups)
         self.head_name = head_name
 
-    @property
-    def kept(self) -> list[Bool[Tensor, " units"]]:
-        """For each group, the units with ``logit >= 0``; the one with the largest logit if there is none."""
-        return [keep_units(logits.detach(), 0.0) for logits in self.mask_logits]
+    def binary_mask(self, threshold: float = 0.0) -> BinaryMask:
+        """Return the mask of the weights that write or read the units with ``logit >= threshold``.
 
-    def binary_mask(self) -> BinaryMask:
-        """Return the thresholded mask of the weights that write or read the units."""
-        return channel_mask(self.model, self.groups, self.kept)
+        A group without such a unit keeps the one with the largest logit.
+        """
+        return channel_mask(self.model, self.groups, self._keep(threshold))
+
+    def _keep(self, threshold: float = 0.0) -> list[Bool[Tensor, " units"]]:
+        return [keep_units(logits.detach(), threshold) for logits in self.mask_logits]
 
     def _mask(self, tensors: dict[str, Tensor]) -> None:
         for name, factor in self._factors.items():
@@ -85,7 +86,7 @@ class ChannelMaskedModel(MaskedModel):
     def _draw(self) -> list[Tensor]:
         """Return one factor per unit, 0 or 1: drawn in training mode, else thresholded."""
         if not self.training:
-            return [kept.to(torch.get_default_dtype()) for kept in self.kept]
+            return [kept.to(torch.get_default_dtype()) for kept in self._keep()]
         return [
             sample_masked_weight(
                 logits, torch.ones_like(logits), temperature=self.temperature, generator=self.generator

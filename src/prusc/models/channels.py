@@ -105,8 +105,8 @@ def _trace(model: nn.Module, sample_inputs: Any, head_name: str) -> Iterator[Any
         raise
     except Exception as error:  # The tracer raises errors of any type for networks that it does not know.
         raise ModelError(
-            f"the channels of {type(model).__name__} cannot be traced ({type(error).__name__}: {error}); learn one mask "
-            "logit per weight instead (masks.granularity weight)"
+            f"the channels of {type(model).__name__} cannot be traced ({type(error).__name__}: {error}); learn one "
+            "mask logit per weight instead (masks.granularity weight)"
         ) from error
 
 

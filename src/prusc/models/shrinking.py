@@ -123,7 +123,8 @@ def _resize(module: nn.Module, key: str, new: Tensor, old: Tensor, title: str) -
 def _recount_heads(module: nn.Module) -> None:
     """Let an attention layer of timm's form have as many heads as its weights."""
     qkv, head_dim = getattr(module, "qkv", None), getattr(module, "head_dim", None)
-    if isinstance(qkv, nn.Linear) and isinstance(head_dim, int) and isinstance(getattr(module, "num_heads", None), int):
-        module.num_heads = qkv.out_features // (3 * head_dim)
+    if isinstance(qkv, nn.Linear) and isinstance(head_dim, int) and hasattr(module, "num_heads"):
+        num_heads = qkv.out_features // (3 * head_dim)
+        vars(module)["num_heads"] = num_heads
         if hasattr(module, "attn_dim"):
-            module.attn_dim = module.num_heads * head_dim
+            vars(module)["attn_dim"] = num_heads * head_dim

@@ -105,6 +105,12 @@ def headline(run: RunRecord) -> str:
             f"{_change(before.worst_group_accuracy, after.worst_group_accuracy)} and average accuracy "
             f"{_change(before.average_accuracy, after.average_accuracy)}."
         )
+    if run.metrics["verdict"] == "within-budget":
+        return (
+            f"No network within the budget is better than the ERM network. With {percent(run.metrics['flops'])} of its "
+            f"operations, worst-group accuracy {_change(before.worst_group_accuracy, after.worst_group_accuracy)} and "
+            f"average accuracy {_change(before.average_accuracy, after.average_accuracy)}."
+        )
     why = {
         "no-shortcut": "the ERM network shows no shortcut that these data contradict",
         "shortcut-only": (

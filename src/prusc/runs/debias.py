@@ -16,6 +16,7 @@ from prusc.engine.progress import ProgressOption
 from prusc.engine.runtime import stage_generator
 from prusc.errors import ConfigError
 from prusc.masks import BinaryMask, whole_mask
+from prusc.models.flops import count_flops
 from prusc.runs.artifacts import (
     read_candidates,
     read_masks,
@@ -230,6 +231,7 @@ def _finish(
     session.log(f"chosen by {choice.judged_by}: {chosen.name}, density {chosen.mask.density:.2f}")
     session.log(f"verdict: {choice.verdict}: {VERDICT_TEXTS[choice.verdict]}")
     labels = data.val.labels
+    flops = count_flops(start.erm, session.feed.take(torch.arange(1))) if session.config.masks.by_channel else None
     result = DebiasingResult(
         model=choice.networks["subnetwork"],
         erm=choice.networks["erm"],
@@ -237,8 +239,8 @@ def _finish(
         verdict=choice.verdict,
         judged_by=choice.judged_by,
         chosen={name: candidate.name for name, candidate in choice.candidates.items()},
-        candidates=summarise(tried.dense, choice.scores, DENSE_FAMILIES, labels)
-        + summarise(tried.masked, choice.scores, {}, labels),
+        candidates=summarise(tried.dense, choice.scores, DENSE_FAMILIES, labels, flops)
+        + summarise(tried.masked, choice.scores, {}, labels, flops),
         evaluations={
             name: {split: evaluate_groups(found, data.splits[split], data) for split, found in predictions.items()}
             for name, predictions in choice.predictions.items()
@@ -250,6 +252,7 @@ def _finish(
         history=tried.learned.history,
         seconds=session.stages.seconds,
         config=session.config,
+        flops=None if flops is None else flops.share(chosen.mask),
     )
     circumstances = {**session.stages.circumstances, "given_in_python": session.given}
     session.stages.write(result, partial(write_result, data=data, circumstances=circumstances))
@@ -269,7 +272,7 @@ def _audit(session: Session, start: Start, choice: Choice) -> tuple[ClusterAudit
 
 
 def _exhibit(session: Session, start: Start, choice: Choice, clusters: tuple[ClusterAudit, ...]) -> Exhibit:
-    after = choice.networks["subnetwork" if choice.verdict == "improved" else "erm"]
+    after = choice.networks["subnetwork" if choice.verdict in ("improved", "within-budget") else "erm"]
     return Exhibit(
         data=session.data,
         networks={"before": choice.networks["erm"], "after": after},

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from prusc.config import RunConfig
 from prusc.engine.display import describe_with_table
 from prusc.masks import BinaryMask
+from prusc.models.flops import NetworkFlops
 from prusc.stages.audit.clusters import ClusterAudit
 from prusc.stages.candidates import Candidate
 from prusc.stages.evaluation import GroupEvaluation
@@ -41,6 +42,10 @@ VERDICT_TEXTS: dict[Verdict, str] = {
         "guessing on some cell, class or group that judged; either no candidate helps, or these data cannot show which "
         "one does; the result is the ERM network, and candidates.csv lists what was tried"
     ),
+    "within-budget": (
+        "no network within masks.budget_flops is better than the ERM network on the validation split; the result is "
+        "the best network within the budget"
+    ),
 }
 
 
@@ -55,6 +60,8 @@ class CandidateSummary:
         score: Score on the validation split by the judge that decided.
         score_error: Standard error of the score.
         val_average_accuracy: Average accuracy on the validation split.
+        flops: Share of the ERM network's floating-point operations that it needs without its pruned channels; ``None``
+            if single weights are masked.
         test: Evaluation on the test split, if ``evaluate_candidates`` is set; it decides nothing.
     """
 
@@ -64,6 +71,7 @@ class CandidateSummary:
     score: float
     score_error: float
     val_average_accuracy: float
+    flops: float | None = None
     test: GroupEvaluation | None = None
 
 
@@ -72,6 +80,7 @@ def summarise(
     scores: Mapping[str, SelectionScore],
     families: Mapping[str, str],
     val_labels: Int[Tensor, " val"],
+    flops: NetworkFlops | None = None,
 ) -> tuple[CandidateSummary, ...]:
     """Summarise candidates for a table.
 
@@ -80,6 +89,7 @@ def summarise(
         scores: Scores by the judge that decided, by name.
         families: Family of each kind; other kinds belong to the family ``subnetwork``.
         val_labels: Class of each validation sample.
+        flops: Operations of the ERM network, if channels are masked.
 
     Returns:
         One summary per candidate.
@@ -92,6 +102,7 @@ def summarise(
             score=scores[candidate.name].score,
             score_error=scores[candidate.name].error,
             val_average_accuracy=(candidate.val_predictions == val_labels).double().mean().item(),
+            flops=None if flops is None else flops.share(candidate.mask),
             test=candidate.test,
         )
         for candidate in candidates
@@ -145,6 +156,8 @@ class DebiasingResult:
         history: History of mask learning.
         seconds: Wall time of each stage.
         config: All settings.
+        flops: Share of the ERM network's floating-point operations that the chosen network needs without its pruned
+            channels; ``None`` if single weights are masked.
     """
 
     model: nn.Module
@@ -162,6 +175,7 @@ class DebiasingResult:
     history: tuple[MaskHistoryEntry, ...]
     seconds: dict[str, float]
     config: RunConfig
+    flops: float | None = None
 
     def __repr__(self) -> str:
         before, after = (self.evaluations[name]["test"] for name in ("erm", "subnetwork"))

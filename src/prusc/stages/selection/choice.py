@@ -18,7 +18,7 @@ class Choice:
     """The chosen candidate of each family: ``erm``, the controls, and ``subnetwork``, the chosen network.
 
     Attributes:
-        candidates: By family; ``subnetwork`` holds the ERM network if no candidate is better.
+        candidates: By family; ``subnetwork`` holds the ERM network if no candidate is better and there is no budget.
         networks: Their networks, by family.
         predictions: Their predictions on the validation and test splits; see `Candidate.val_logits`.
         verdict: Whether a candidate is better than the ERM network; if not, why.
@@ -64,7 +64,8 @@ def choose_networks(
 ) -> Choice:
     """Choose by the first judge that finds a candidate better than the ERM network; if none does, by the first judge.
 
-    Each judge considers all candidates, then only the heads of the whole network.
+    Each judge considers all candidates, then only the heads of the whole network. With a budget of operations only
+    candidates with a mask are considered, which are within it, and the best of them is chosen in any case.
 
     Args:
         context: What the candidates were made from; it makes the networks of the chosen ones.
@@ -82,13 +83,18 @@ def choose_networks(
     # The plainest first: candidates without training before those with training.
     heads = families["last_layer"]
     tried = [*heads, *sorted(masked, key=lambda candidate: candidate.kind == "weights")]
+    has_budget = context.config.masks.budget_flops is not None
+    if has_budget:
+        heads, tried = (), tried[len(heads) :]
     families["subnetwork"] = tried
     if not context.config.controls:
         families = {name: families[name] for name in ("erm", "subnetwork")}
     judge, members, verdict = _find_better(erm, tried, heads, judges)
     families["subnetwork"] = members
     best = {name: judge.choose(own) for name, own in families.items() if own}
-    if verdict != "improved":
+    if verdict != "improved" and has_budget:
+        verdict = "within-budget"
+    elif verdict != "improved":
         best["subnetwork"] = erm
     networks = {name: context.make_again(candidate) for name, candidate in best.items()}
     predictions = {

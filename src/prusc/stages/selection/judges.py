@@ -30,7 +30,7 @@ from prusc.stages.selection.scores import (
     smooth_accuracies,
 )
 
-Verdict = Literal["improved", "no-shortcut", "shortcut-only"]
+Verdict = Literal["improved", "no-shortcut", "shortcut-only", "within-budget"]
 
 
 @runtime_checkable
