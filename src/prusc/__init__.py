@@ -15,6 +15,7 @@ __all__ = [  # noqa: RUF022 -- in the order in which one needs them
     # Tasks
     "debias",
     "audit",
+    "export",
     "load_data",
     "Data",
     "Split",
@@ -32,12 +33,14 @@ __all__ = [  # noqa: RUF022 -- in the order in which one needs them
     "BinaryMask",
     "apply_mask",
     "keep_zeros",
+    "load_compact",
     "Cells",
     "cluster_contrastive_loss",
     # Results and errors
     "DebiasingResult",
     "AuditResult",
     "MethodResult",
+    "ExportResult",
     "GroupEvaluation",
     "Representations",
     "Clustering",

@@ -20,9 +20,12 @@ from .masks import MaskedModel as MaskedModel
 from .masks import apply_mask as apply_mask
 from .masks import keep_zeros as keep_zeros
 from .methods.method import MethodResult as MethodResult
+from .models.shrinking import load_compact as load_compact
 from .report.tasks import audit as audit
 from .report.tasks import debias as debias
 from .runs.audit import AuditResult as AuditResult
+from .runs.export.task import ExportResult as ExportResult
+from .runs.export.task import export as export
 from .runs.result import DebiasingResult as DebiasingResult
 from .stages.cells import Cells as Cells
 

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, TypeVar
 import tyro
 from rich.console import Console
 
-from prusc.cli.commands import AuditCommand, BenchCommand, CheckCommand, CompareCommand, ReportCommand, RunCommand
+from prusc.cli.commands import (
+    AuditCommand,
+    BenchCommand,
+    CheckCommand,
+    CompareCommand,
+    ExportCommand,
+    ReportCommand,
+    RunCommand,
+)
 from prusc.config import RunConfig, is_function_name, read_config
 from prusc.config.presets import get_preset
 from prusc.engine.process import is_main_process, keep_freed_memory
@@ -97,6 +105,13 @@ def _read_settings(kind: type[CommandT], name: str, arguments: list[str]) -> Com
     run = RunConfig() if base is None else read_config(Path(base))
     if preset is not None:
         run = get_preset(preset)
+    # The budget is a setting of the masks, but what a user asks for is a smaller network.
+    arguments = [
+        argument.replace("--budget-flops", "--masks.budget-flops", 1)
+        if argument.partition("=")[0] == "--budget-flops"
+        else argument
+        for argument in arguments
+    ]
     given = {argument.partition("=")[0] for argument in arguments}
     if given & {"--weights", "--pretrained"}:
         # Only one option may name the initial weights, so those of the file or preset no longer hold, nor its trained
@@ -156,6 +171,24 @@ def _report(out: Path) -> None:
 
     problem = try_report(out)
     print(f"Report: {out / 'report.html'}" if problem is None else f"No report: {problem}")
+
+
+def _run_export(arguments: list[str]) -> int:
+    command = tyro.cli(ExportCommand, prog="prusc export", args=arguments)
+    from prusc.cli.console import print_export
+    from prusc.runs.export.task import export
+    from prusc.runs.folder import CONFIG
+
+    if (command.folder / CONFIG).is_file() and not command.trust_models:
+        model = read_config(command.folder / CONFIG).model
+        if is_function_name(model):
+            # A run folder may come from anywhere, and importing a module runs its code.
+            raise ConfigError(
+                f"run folder {command.folder} names the model {model!r}, whose code prusc would run; if you trust it, "
+                "add --trust-models"
+            )
+    print_export(export(command.folder, format=command.format, compact=command.compact, out=command.out))
+    return 0
 
 
 def _run_report(arguments: list[str]) -> int:
@@ -229,6 +262,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "check": ("read a data set once and list its problems", _run_check),
     "audit": ("find the shortcuts of a classifier", _run_audit),
     "run": ("extract a network without the shortcuts, or apply another method", _run_run),
+    "export": ("export the chosen network of a run as a file to deploy", _run_export),
     "report": ("write the report of a run folder again", _run_report),
     "compare": ("compare runs side by side", _run_compare),
     "bench": ("compare methods on data sets, networks and seeds", _run_bench),
