@@ -101,9 +101,16 @@ def measure(name: str, arguments: argparse.Namespace, folder: Path) -> list[dict
                 own = {key: value for key, value in facts[density].items() if key != "path"}
                 rows.append(
                     {
-                        **{"network": name, "image_size": arguments.image_size, "engine": engine, "batch": batch_size},
-                        **{"density": density, **own, "share_of_operations": share, "share_of_time": time},
-                        **{"time_to_ideal": time / share, "milliseconds": 1000 * min(seconds[str(density)])},
+                        "network": name,
+                        "image_size": arguments.image_size,
+                        "engine": engine,
+                        "batch": batch_size,
+                        "density": density,
+                        **own,
+                        "share_of_operations": share,
+                        "share_of_time": time,
+                        "time_to_ideal": time / share,
+                        "milliseconds": 1000 * min(seconds[str(density)]),
                     }
                 )
                 print(

@@ -71,8 +71,8 @@ def find_channels(
     heads = list(_attention_heads(modules))
     found += heads
     in_heads = {name for group in heads for name in group.written}
-    for items in _trace(traced, sample_inputs, head_name):
-        group, problem = _as_group(items, traced, head_name)
+    traced_groups = [_as_group(items, traced, head_name) for items in _trace(traced, sample_inputs, head_name)]
+    for group, problem in merge_grouped(traced_groups, modules):
         if group.name in in_heads:
             continue
         problem = problem or _pattern_problem(group, modules, include, exclude)
@@ -130,7 +130,7 @@ def _as_group(items: Any, model: nn.Module, head_name: str) -> tuple[ChannelGrou
         name = names[id(module)]
         places = ChannelMap(torch.tensor(item.idxs), torch.tensor(item.root_idxs))
         is_writer = "out_channels" in item.dep.handler.__name__
-        problem = problem or _module_problem(name, module, is_writer=is_writer)
+        problem = problem or _module_problem(name, module)
         if any(len(uses[id(parameter)]) > 1 for parameter in module.parameters(recurse=False)):
             problem = problem or f"{name} shares its weight with another layer"
         if name == head_name and is_writer:
@@ -142,7 +142,7 @@ def _as_group(items: Any, model: nn.Module, head_name: str) -> tuple[ChannelGrou
     return ChannelGroup(root, size, written, read), problem
 
 
-def _module_problem(name: str, module: nn.Module, *, is_writer: bool) -> str:
+def _module_problem(name: str, module: nn.Module) -> str:
     """Return why a layer's channels cannot be removed one by one, if so."""
     weight = dict(module.named_parameters(recurse=False)).get("weight")
     if isinstance(module, _BatchNorm | _InstanceNorm | nn.PReLU):
@@ -150,13 +150,68 @@ def _module_problem(name: str, module: nn.Module, *, is_writer: bool) -> str:
     if isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.RMSNorm):
         return f"the norm {name} spans its channels"
     if isinstance(module, _ConvNd) and not isinstance(module, _ConvTransposeNd) and weight is not None:
-        is_depthwise = module.groups == module.in_channels == module.out_channels
-        if module.groups > 1 and not (is_depthwise and is_writer):
-            return f"{name} is a convolution in groups"
         return ""
     if isinstance(module, nn.Linear) and weight is not None:
         return ""
     return f"{name} is a {type(module).__name__}"
+
+
+def merge_grouped(
+    found: Sequence[tuple[ChannelGroup, str]], modules: Mapping[str, nn.Module]
+) -> list[tuple[ChannelGroup, str]]:
+    """Merge the channels before and after each convolution in groups: a unit is then one group of the convolution.
+
+    Args:
+        found: Groups of channels, each with the reason why its channels have to stay, if any.
+        modules: All layers by name.
+
+    Returns:
+        The groups, where a convolution in groups only writes. Groups that cannot be merged have a reason to stay.
+    """
+    merged = list(found)
+    for name, module in modules.items():
+        if not isinstance(module, _ConvNd) or module.groups == 1 or _is_depthwise(module):
+            continue
+        before = [pair for pair in merged if name in pair[0].read]
+        after = [pair for pair in merged if name in pair[0].written]
+        both = _merge(name, module, *before[0], *after[0]) if len(before) == len(after) == 1 else None
+        for pair in [*before, *after]:
+            if pair in merged:
+                merged.remove(pair)
+                if both is None:
+                    merged.append((pair[0], pair[1] or f"{name} is a convolution in groups"))
+        merged += [] if both is None else [both]
+    return merged
+
+
+def _is_depthwise(module: _ConvNd) -> bool:
+    return module.groups == module.in_channels == module.out_channels
+
+
+def _merge(
+    name: str, module: _ConvNd, before: ChannelGroup, problem: str, after: ChannelGroup, other_problem: str
+) -> tuple[ChannelGroup, str] | None:
+    """Return the group of the channels on both sides of a convolution in groups; ``None`` if they do not fit."""
+    if before is after:
+        return None
+    sides = (
+        (before, before.read[name], module.in_channels // module.groups),
+        (after, after.written[name], module.out_channels // module.groups),
+    )
+    written: dict[str, ChannelMap] = {}
+    read: dict[str, ChannelMap] = {}
+    for group, channels, width in sides:
+        group_of_unit = torch.full((group.size,), -1)
+        group_of_unit[channels.units] = channels.positions // width
+        if bool((group_of_unit < 0).any()):
+            return None
+        for target, places in ((written, group.written), (read, group.read)):
+            for layer, own in places.items():
+                if layer in target:
+                    return None
+                target[layer] = ChannelMap(own.positions, group_of_unit[own.units])
+    del read[name]
+    return ChannelGroup(after.name, module.groups, written, read), problem or other_problem
 
 
 def _pattern_problem(

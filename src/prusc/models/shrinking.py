@@ -102,10 +102,9 @@ def _resize(module: nn.Module, key: str, new: Tensor, old: Tensor, title: str) -
     setattr(module, key, nn.Parameter(fresh, old.requires_grad) if isinstance(old, nn.Parameter) else fresh)
     if isinstance(module, _ConvNd):
         if key == "weight":
-            if module.groups > 1:
-                module.in_channels = module.out_channels = module.groups = new.shape[0]
-            else:
-                module.out_channels, module.in_channels = new.shape[0], new.shape[1]
+            # Of a convolution in groups, whole groups are removed.
+            module.groups = module.groups * new.shape[0] // old.shape[0] if module.groups > 1 else 1
+            module.out_channels, module.in_channels = new.shape[0], new.shape[1] * module.groups
     elif isinstance(module, nn.Linear):
         if key == "weight":
             module.out_features, module.in_features = new.shape

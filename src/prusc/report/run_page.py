@@ -8,6 +8,7 @@ from prusc.report.charts import (
     MAX_CHART_GROUPS,
     MAX_CHART_LAYERS,
     chart_densities,
+    chart_flops,
     chart_groups,
     chart_layers,
     chart_losses,
@@ -66,6 +67,8 @@ def render_run(run: RunRecord, *, map_kind: MapKind = "pca") -> str:
     if run.history is not None:
         charts["chart-losses"] = chart_losses(run.history)
         charts["chart-densities"] = chart_densities(run.history)
+    if run.candidates is not None and "flops" in run.candidates:
+        charts["chart-flops"] = chart_flops(run.candidates)
     clusters = view_clusters(run)
     sample_map = make_map(run, map_kind)
     return render_page(
