@@ -47,9 +47,7 @@ class ChannelGroup:
     read: Mapping[str, ChannelMap]
 
 
-def channel_mask(
-    model: nn.Module, groups: Sequence[ChannelGroup], kept: Sequence[Bool[Tensor, " units"]]
-) -> BinaryMask:
+def channel_mask(model: nn.Module, groups: Sequence[ChannelGroup], kept: Sequence[Bool[Tensor, "..."]]) -> BinaryMask:
     """Return the mask that removes units: the weights that write them, and those that read them.
 
     Args:

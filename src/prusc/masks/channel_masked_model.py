@@ -64,7 +64,7 @@ class ChannelMaskedModel(MaskedModel):
         """
         return channel_mask(self.model, self.groups, self._keep(threshold))
 
-    def _keep(self, threshold: float = 0.0) -> list[Bool[Tensor, " units"]]:
+    def _keep(self, threshold: float = 0.0) -> list[Bool[Tensor, "..."]]:
         return [keep_units(logits.detach(), threshold) for logits in self.mask_logits]
 
     def _mask(self, tensors: dict[str, Tensor]) -> None:
