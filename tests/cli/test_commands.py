@@ -5,7 +5,15 @@ import re
 
 import pytest
 
-from prusc.cli.commands import AuditCommand, BenchCommand, CheckCommand, CompareCommand, ReportCommand, RunCommand
+from prusc.cli.commands import (
+    AuditCommand,
+    BenchCommand,
+    CheckCommand,
+    CompareCommand,
+    ExportCommand,
+    ReportCommand,
+    RunCommand,
+)
 from prusc.cli.main import run_command_line
 
 Capture = pytest.CaptureFixture[str]
@@ -14,6 +22,7 @@ CLASSES: dict[str, type] = {
     "bench": BenchCommand,
     "check": CheckCommand,
     "compare": CompareCommand,
+    "export": ExportCommand,
     "report": ReportCommand,
     "run": RunCommand,
 }

@@ -100,6 +100,8 @@ class RunConfig:
         require(self.tuning_budget >= 1, "tuning_budget", self.tuning_budget, "at least 1")
         require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2**63-1")
         require(not (self.pretrained and self.weights is not None), "pretrained", True, "absent when weights are given")
+        if self.masks.budget_flops is not None:
+            require(self.method == "prusc", "masks.budget_flops", self.masks.budget_flops, "absent with other methods")
         if self.finetune.head_folds:
             # Otherwise the masks would learn from half of the validation split, and all of it would judge their heads.
             require(self.debiasing_set.split == "train", "debiasing_set.split", "val", "train with finetune.head_folds")

@@ -142,8 +142,8 @@ class MaskConfig:
         granularity: What a mask logit stands for: one weight, or one output channel (in transformers an attention head
             or a hidden unit of an MLP). Networks without some of their channels can be exported as smaller ones. If
             not given, it is weight, or channel with `budget_flops`.
-        budget_flops: Largest share of the network's floating-point operations that a chosen network may need, in
-            (0, 1]. The best network within it is chosen, even if the original is better.
+        budget_flops: Largest share of the operations of the original that the chosen network may need, above 0 and at
+            most 1. The best network within it is chosen, even if the original is better.
     """
 
     steps: int = 600
