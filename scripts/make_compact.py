@@ -22,13 +22,14 @@ from make_ablations import share_training
 from prusc.config import ERMConfig, RunConfig
 
 QUALITY = ROOT / "docs" / "data" / "compact-quality.csv"
+SPEED = ROOT / "docs" / "data" / "compact-speed.csv"
 PAGE = ROOT / "docs" / "results" / "compact.md"
 BASE = "weights"
 ARMS: dict[str, dict[str, Any]] = {
     BASE: {},
     "channels": {"granularity": "channel"},
-    "channels, half of the operations": {"budget_flops": 0.5},
-    "channels, a quarter of the operations": {"budget_flops": 0.25},
+    "channels, sparsity 0.3": {"granularity": "channel", "sparsity": 0.3},
+    "channels, sparsity 0.1": {"granularity": "channel", "sparsity": 0.1},
 }
 
 
@@ -62,6 +63,31 @@ def quality_table(rows: pd.DataFrame) -> str:
     return table([*header, "verdict"], lines)
 
 
+def speed_tables(rows: pd.DataFrame) -> str:
+    """Return a table per network: sizes, and the share of the dense network's time for each engine and batch size."""
+    parts = []
+    for network, own in rows.groupby("network", sort=False):
+        cases = list(dict.fromkeys(zip(own.engine, own.batch, strict=True)))
+        lines = []
+        for density, group in own.groupby("density", sort=False):
+            first = group.iloc[0]
+            line = [
+                f"{density:g}",
+                f"{100 * first.share_of_operations:.1f} %",
+                f"{first.operations / 1e6:,.0f}",
+                f"{first.parameters / 1e6:.2f}",
+                f"{first.bytes / 2**20:.1f}",
+            ]
+            for engine, batch in cases:
+                row = group[(group.engine == engine) & (group.batch == batch)].iloc[0]
+                line.append(f"{100 * row.share_of_time:.1f} % ({row.time_to_ideal:.2f}; {row.milliseconds:,.1f})")
+            lines.append(line)
+        header = ["density", "operations", "million", "million parameters", "MiB (ONNX)"]
+        header += [f"{engine}, batch {batch}: time (time / ideal; ms)" for engine, batch in cases]
+        parts.append(f"### {network}, {own.image_size.iloc[0]} px\n\n{table(header, lines)}")
+    return "\n\n".join(parts)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "compact")
@@ -80,7 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = read_rows(everything, options.out)
         QUALITY.parent.mkdir(exist_ok=True)
         rows[rows.network == "subnetwork"].to_csv(QUALITY, index=False, float_format="%.6g")
-    insert(PAGE, "quality", quality_table(pd.read_csv(QUALITY)))
+    if QUALITY.exists():
+        insert(PAGE, "quality", quality_table(pd.read_csv(QUALITY)))
+    if SPEED.exists():
+        insert(PAGE, "speed", speed_tables(pd.read_csv(SPEED)))
 
 
 if __name__ == "__main__":
