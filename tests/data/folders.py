@@ -37,8 +37,10 @@ def write_waterbirds(root: Path, num_images: int = 16) -> Path:
     return root
 
 
-def write_class_folders(root: Path, num_images: int = 5, classes: Sequence[str] = ("cat", "dog")) -> Path:
+def write_class_folders(
+    root: Path, num_images: int = 5, classes: Sequence[str] = ("cat", "dog"), *, first: int = 0
+) -> Path:
     for label, name in enumerate(classes):
         for number in range(num_images):
-            write_image(root / name / f"{number}.png", 50 * label + number)
+            write_image(root / name / f"{number}.png", 50 * label + number + first)
     return root

@@ -58,7 +58,7 @@ def write_huggingface(root: Path) -> dict[str, Any]:
 def write_aligned_folders(root: Path) -> dict[str, Any]:
     for part in ("1pct/align", "1pct/conflict", "valid", "test"):
         for number in range(4):
-            write_image(root / part / f"{number}_{number % 2}_{number // 2}.png", number + len(part))
+            write_image(root / part / f"{number}_{number % 2}_{number // 2}.png", number + 5 * len(part))
     return {}
 
 

@@ -71,8 +71,8 @@ def test_to_find_the_bad_ones_images_are_decoded_once(
 
 
 def test_a_name_that_is_no_text_is_written_out(tmp_path: Path) -> None:
-    for split in ("train", "val", "test"):
-        write_class_folders(tmp_path / "pets" / split, 2)
+    for number, split in enumerate(("train", "val", "test")):
+        write_class_folders(tmp_path / "pets" / split, 2, first=10 * number)
     path = tmp_path / "pets" / "train" / "cat" / os.fsdecode(b"\xff.png")
     try:
         write_image(path, 5)

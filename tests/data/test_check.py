@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from prusc.cli.main import run_command_line
+from prusc.data import load_data
 from prusc.data.check import check_data
-from prusc.errors import ConfigError
-from tests.data.folders import write_class_folders, write_image, write_waterbirds
+from prusc.errors import ConfigError, DataError
+from tests.data.folders import write_class_folders, write_image, write_table, write_waterbirds
 
 
 @pytest.fixture
@@ -124,3 +125,31 @@ def test_what_cannot_be_checked_is_an_error(
 def test_a_packaged_data_set_is_no_folder() -> None:
     with pytest.raises(ConfigError, match="nor a folder or table"):
         check_data("fashion-stickers")
+
+
+def test_a_run_refuses_what_a_check_calls_wrong(tmp_path: Path) -> None:
+    root = tmp_path / "pets"
+    for number, split in enumerate(("train", "val", "test")):
+        write_class_folders(root / split, 4, first=5 * number)
+    assert check_data(str(root)).is_good
+    shutil.copy(root / "train" / "cat" / "0.png", root / "test" / "cat" / "9.png")
+    shutil.copy(root / "val" / "dog" / "1.png", root / "test" / "dog" / "9.png")
+    found = [problem.message for problem in check_data(str(root)).problems]
+    assert len(found) == 2
+    with pytest.raises(DataError) as refused:
+        load_data(str(root), image_size=8)
+    assert all(message in str(refused.value) for message in found)
+    data = load_data(str(root), image_size=8, skip_bad=True)
+    assert [(skipped.split, skipped.sample_id) for skipped in data.skipped] == [
+        ("test", "test/cat/9.png"),
+        ("test", "test/dog/9.png"),
+    ]
+
+
+def test_where_nothing_is_left_the_first_cause_is_named(tmp_path: Path) -> None:
+    rows = [
+        {"image": f"{write_image(tmp_path / f'{n}.png', n).name}", "y": n % 2, "split": n % 3 + 0.5} for n in range(6)
+    ]
+    write_table(tmp_path / "t.csv", rows)
+    with pytest.raises(DataError, match=r"no usable images.*6 problems, the first: .*row 2: the split .* is '0.5'"):
+        check_data(str(tmp_path / "t.csv"))

@@ -108,3 +108,39 @@ def test_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
     with pytest.raises(ConfigError, match=r"pip install prusc\[hf\]"):
         open_dataset("hf:somebody/something")
+
+
+def test_each_split_has_class_names_of_its_own(tmp_path: Path) -> None:
+    def make(names: list[str], labels: list[int], start: int) -> Any:
+        paths = [str(write_image(tmp_path / f"{start + n}.png", start + n)) for n in range(len(labels))]
+        known = datasets.ClassLabel(names=names)
+        features = datasets.Features({"image": datasets.Image(), "label": known, "place": known})
+        return datasets.Dataset.from_dict({"image": paths, "label": labels, "place": labels}, features=features)
+
+    parts = {
+        "train": make(["ant", "bee", "zebra"], [0, 1, 2, 0, 1, 2], 0),
+        "val": make(["zebra", "bee", "ant"], [0, 1, 2], 10),
+        "test": make(["ant", "zebra"], [1, 1, 0], 20),
+    }
+    options: dict[str, Any] = {"target": "label", "attributes": ("place",), "image_size": 4}
+    data = load_huggingface(datasets.DatasetDict(parts), **options)
+    assert data.class_names == ("ant", "bee", "zebra")
+    assert data.val.labels.tolist() == [2, 1, 0]
+    assert data.test.labels.tolist() == [2, 2, 0]
+    assert data.test.attributes[:, 0].tolist() == [2, 2, 0]
+    # A class of one split only has no training images.
+    parts["test"] = make(["ant", "wasp"], [1, 1, 0], 20)
+    with pytest.raises(DataError, match="class 'wasp' has no usable training image, yet images of test"):
+        load_huggingface(datasets.DatasetDict(parts), **options)
+    parts["test"] = parts["val"].remove_columns("place")
+    with pytest.raises(DataError, match="split test: column 'place' is missing"):
+        load_huggingface(datasets.DatasetDict(parts), **options)
+    # datasets writes -1 where a class is not known.
+    parts["test"] = make(["ant", "zebra"], [1, 0, -1], 20)
+    with pytest.raises(DataError, match="row 2: column 'label' has no value"):
+        load_huggingface(datasets.DatasetDict(parts), **options)
+    unknown = parts["test"].remove_columns("label").add_column("label", ["ant", "zebra", "ant"])
+    parts["test"] = unknown.cast_column("place", parts["test"].features["place"])
+    data = load_huggingface(datasets.DatasetDict(parts), **options)
+    assert data.attribute_values == (("ant", "bee", "zebra", "unknown"),)
+    assert data.test.attributes[:, 0].tolist() == [2, 0, 3]

@@ -2,6 +2,7 @@ import io
 import pickle
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from prusc.data import images as images_module
 from prusc.data.images import ImageFiles, decode_image, load_image_inputs, load_images
+from prusc.data.png_notes import make_chunk
 from prusc.errors import ConfigError, DataError
 
 
@@ -281,3 +283,50 @@ def test_missing_files_are_noticed_before_anything_is_decoded(paths: list[Path])
     paths[100].unlink()
     with pytest.raises(DataError, match=r"100\.png cannot be opened"):
         load_image_inputs(paths, 8, memory_limit_bytes=0)
+
+
+def notes(*chunks: tuple[bytes, bytes], after: bool = False) -> bytes:
+    """A PNG of 4 x 6 pixels with further chunks before or behind its pixels."""
+    content = io.BytesIO()
+    smooth_image(4, 6).save(content, "PNG")
+    place = content.getvalue().index(b"IEND" if after else b"IDAT") - 4
+    added = b"".join(make_chunk(kind, data) for kind, data in chunks)
+    return content.getvalue()[:place] + added + content.getvalue()[place:]
+
+
+LONG = zlib.compress(b"x" * 3_000_000)
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
+
+
+@pytest.mark.parametrize(
+    ("content", "is_turned"),
+    [
+        (notes((b"zTXt", b"k\0\0" + LONG)), False),
+        (notes((b"zTXt", b"k\0\0" + LONG), after=True), False),
+        (notes((b"iTXt", b"k\0\1\0\0\0" + LONG)), False),
+        (notes((b"iCCP", b"k\0\0" + LONG)), False),
+        (notes((b"zTXt", b"k\0\0" + LONG), (b"eXIf", TURNED.tobytes()[6:])), True),
+        (notes((b"zTXt", b"XML:com.adobe.xmp\0\0" + LONG)), False),
+        (notes((b"eXIf", b"no notes of a camera")), False),
+        (notes((b"eXIf", b"MM\0*" + b"\xff" * 40)), False),
+    ],
+)
+def test_notes_that_the_reader_stumbles_over_leave_the_pixels(tmp_path: Path, content: bytes, is_turned: bool) -> None:
+    (tmp_path / "image.png").write_bytes(content)
+    expected = smooth_image(4, 6)
+    expected = expected.transpose(Image.Transpose.ROTATE_270) if is_turned else expected
+    assert torch.equal(decode_image(tmp_path / "image.png", 4), resize_then_crop(expected, 4))
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_notes_of_a_jpeg_leave_the_pixels(tmp_path: Path) -> None:
+    for name, exif in (
+        ("plain", b""),
+        ("odd", b"Exif\0\0MM\0*\xff\xff\xff\xff" + b"\1" * 30),
+        ("none", b"Exif\0\0junk"),
+    ):
+        smooth_image(8, 8).save(tmp_path / f"{name}.jpg", exif=exif)
+    plain = decode_image(tmp_path / "plain.jpg", 8)
+    for name in ("odd", "none"):
+        assert torch.equal(decode_image(tmp_path / f"{name}.jpg", 8), plain)

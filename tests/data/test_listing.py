@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prusc.data.listing import NO_SPLIT, Listing, Problem, Problems, number_values, sort_values
+from prusc.data.listing import NO_SPLIT, Listing, Problem, Problems
 from prusc.errors import DataError
 
 
@@ -58,31 +58,6 @@ def test_a_listing_without_samples_is_refused() -> None:
         make_listing().take(np.array([], dtype=np.int64))
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        (["10", "9", "-1"], ("-1", "9", "10")),
-        (["10", "9", "b"], ("10", "9", "b")),
-        (["1.5", "10", "9"], ("1.5", "10", "9")),
-        (["b", "B", "a", "ä"], ("B", "a", "b", "ä")),
-        (["", "1"], ("", "1")),
-        ([], ()),
-    ],
-)
-def test_only_whole_numbers_are_sorted_as_numbers(values: list[str], expected: tuple[str, ...]) -> None:
-    assert sort_values(values) == expected
-
-
-def test_values_are_numbered_in_their_order_or_in_a_given_one() -> None:
-    values = ["b", "a", "c", "a"]
-    numbers, names = number_values(values)
-    assert (numbers.tolist(), names) == ([1, 0, 2, 0], ("a", "b", "c"))
-    numbers, names = number_values(iter(values), ["c", "never", "b", "a"])
-    assert (numbers.tolist(), names) == ([2, 3, 0, 3], ("c", "never", "b", "a"))
-    assert numbers.dtype == np.int64
-    assert [names[number] for number in numbers] == values
-
-
 def test_the_first_problem_stops_the_reader() -> None:
     problems = Problems()
     problems.note("ignored", "list.txt is ignored")
@@ -101,3 +76,29 @@ def test_problems_are_collected_in_their_order() -> None:
         Problem("ignored", "list.txt is ignored"),
         Problem("path", "row 4 leads out"),
     ]
+
+
+def test_notes_are_logged_by_kind_and_unused_images_are_warned_of_without_a_log() -> None:
+    problems, said = Problems(), []
+    for number in range(3):
+        problems.note("unused", f"{number} images")
+    problems.note("ignored", "list.txt is ignored")
+    problems.remark("masks are no class")
+    problems.report_notes(said.append)
+    assert said == [
+        "data: unused: 0 images (and 2 more; prusc check lists them)",
+        "data: ignored: list.txt is ignored",
+        "data: masks are no class",
+    ]
+    with pytest.warns(UserWarning, match="0 images") as warned:
+        problems.report_notes(None)
+    assert len(warned) == 1
+
+
+def test_collected_problems_are_refused_together() -> None:
+    problems = Problems(collect=True)
+    problems.refuse("pets.csv")
+    for number in range(5):
+        problems.add("label", f"row {number}")
+    with pytest.raises(DataError, match=r"^row 0; row 1; row 2; and 2 more, which .* \(from pets.csv\)$"):
+        problems.refuse("pets.csv")

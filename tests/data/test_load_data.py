@@ -15,7 +15,7 @@ def celeba(tmp_path: Path) -> Path:
     (folder / "img_align_celeba").mkdir(parents=True)
     rows = []
     for image in range(6):
-        Image.new("RGB", (10, 12)).save(folder / "img_align_celeba" / f"{image}.jpg")
+        Image.new("RGB", (10, 12), (40 * image, 0, 0)).save(folder / "img_align_celeba" / f"{image}.jpg")
         rows.append(f"{image}.jpg {2 * (image % 2) - 1} 1 -1")
     (folder / "list_attr_celeba.txt").write_text("6\nBlond_Hair Male Young\n" + "\n".join(rows))
     (folder / "list_eval_partition.txt").write_text("\n".join(f"{image}.jpg {image // 2}" for image in range(6)))

@@ -104,16 +104,22 @@ def test_cells_of_parquet_are_written_as_csv_would(tmp_path: Path) -> None:
         }
     )
     frame.to_parquet(tmp_path / "t.parquet")
-    assert cells(tmp_path / "t.parquet") == [["1", "0.5", "1", "x"], ["2", "2", "0", ""], ["3", "", "", "z"]]
+    assert cells(tmp_path / "t.parquet") == [
+        ["1", "0.5", "True", "x"],
+        ["2", "2", "False", ""],
+        ["3", "", "", "z"],
+    ]
     assert read_columns(tmp_path / "t.parquet") == ("id", "share", "is_bird", "name")
 
 
 def test_columns_of_the_same_name_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "t.tsv"
-    write(path, "a\ta \n1\t2\n")
-    with pytest.raises(DataError, match=r"t\.tsv has several columns called 'a'; expected one"):
-        read_tables([path], tmp_path)
-    assert read_columns(path) == ()
+    for ending, text in (("tsv", "a\ta \n1\t2\n"), ("tsv", "a\tb\ta\n1\t2\t3\n"), ("csv", '"a",b,a\n1,2,3\n')):
+        path = write(tmp_path / f"t.{ending}", text)
+        with pytest.raises(DataError, match=rf"t\.{ending} has several columns called 'a'; expected one"):
+            read_tables([path], tmp_path)
+        assert read_columns(path) == ()
+    # What pandas would call the second of two such columns may be a name.
+    assert read_columns(write(tmp_path / "t.csv", "a,a.1,,\n1,2,3,4\n"))[:2] == ("a", "a.1")
 
 
 def test_a_cell_that_no_column_names_is_refused(tmp_path: Path) -> None:

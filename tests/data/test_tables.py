@@ -250,3 +250,33 @@ def test_samples_that_belong_together_must_not_be_in_two_splits(tmp_path: Path) 
     bundles = listed(path, keep_together="lesion_id", split_column="none").bundles
     assert bundles is not None
     assert bundles.tolist() == [n // 3 for n in range(12)]
+
+
+def test_rows_without_a_bundle_stand_alone(tmp_path: Path) -> None:
+    path = write_birds(tmp_path, filename=lambda n: f"img/{n}.png", y=lambda n: n % 2, nest=lambda n: (n // 4) or "")
+    bundles = listed(path, keep_together="nest").bundles
+    assert bundles is not None
+    assert len(set(bundles[:4].tolist())) == 4
+    assert len(set(bundles.tolist())) == 4 + 2
+    assert len(set(bundles[4:8].tolist())) == 1
+
+
+def test_booleans_are_the_classes_of_a_known_format(tmp_path: Path) -> None:
+    root = write_waterbirds(tmp_path / "birds")
+    frame = pd.read_csv(root / "metadata.csv", dtype=str)
+    expected = listed(root, WATERBIRDS)
+    frame.assign(y=frame["y"].map({"0": "FALSE", "1": "TRUE"}), split=frame["split"] + ".0").to_csv(
+        root / "metadata.csv", index=False
+    )
+    found = listed(root, WATERBIRDS)
+    assert found.class_names == ("landbird", "waterbird")
+    assert found.labels.tolist() == expected.labels.tolist()
+    assert found.splits.tolist() == expected.splits.tolist()
+
+
+def test_given_classes_are_read_as_the_cells_are(tmp_path: Path) -> None:
+    path = write_birds(tmp_path, filename=lambda n: f"img/{n}.png", y=lambda n: f"{n % 2}.0")
+    listing = listed(path, classes=("1", "0"))
+    assert listing.class_names == ("1", "0")
+    assert listing.labels.tolist() == [1 - n % 2 for n in range(12)]
+    assert listed(path, classes=("1.0", "0")).class_names == ("1", "0")

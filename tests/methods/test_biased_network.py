@@ -23,7 +23,7 @@ def test_what_the_biased_network_gets_wrong_is_conflicting_and_found_once(monkey
     with torch.no_grad():
         logits = inputs.untrained.eval()(inputs.feed.take(torch.arange(len(inputs.train))))
     assert found.tolist() == (logits.argmax(dim=1) != inputs.train.labels).tolist()
-    assert find_conflicting(inputs, num_epochs=2, q=0.7) is found
+    assert torch.equal(find_conflicting(inputs, num_epochs=2, q=0.7), found)
     find_conflicting(inputs, num_epochs=1, q=0.7)
     find_conflicting(inputs, num_epochs=1, q=0.5)
     assert [steps for steps, _ in asked] == [2 * inputs.steps_per_epoch, inputs.steps_per_epoch, inputs.steps_per_epoch]

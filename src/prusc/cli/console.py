@@ -14,10 +14,12 @@ from prusc.methods import MethodResult
 from prusc.runs.artifacts import group_label_uses
 from prusc.runs.audit import AUDIT_FILE, IMAGES_FILE, AuditResult
 from prusc.runs.export.task import ExportResult
-from prusc.runs.result import FAMILY_TITLES, VERDICT_TEXTS, DebiasingResult
+from prusc.runs.result import FAMILY_TITLES, DebiasingResult
 from prusc.stages.audit.clusters import AUDIT_TEXTS
-from prusc.stages.evaluation import GroupEvaluation
+from prusc.stages.evaluation import GroupEvaluation, wilson_interval
 from prusc.stages.pseudo_attributes.clustering import describe_structure
+from prusc.stages.pseudo_attributes.evidence import describe_evidence
+from prusc.stages.selection.verdict import VERDICT_TEXTS
 
 
 def _print_clusters(result: DebiasingResult, console: Console) -> None:
@@ -144,8 +146,19 @@ def _networks_table(
 
 
 def print_audit(result: AuditResult, out: Path) -> None:
-    """Print every cluster, suspects first, what the clusters agree with, and the verdict."""
-    found = result.audit
+    """Print the accuracy, the values of the pseudo-attribute, suspects first, what they follow, and the verdict."""
+    found, evaluation = result.audit, result.evaluation
+    console = _output()
+    low, high = wilson_interval(round(evaluation.average_accuracy * result.num_samples), result.num_samples)
+    console.print(
+        f"Accuracy on {result.num_samples} validation samples: "
+        f"{_with_interval(evaluation.average_accuracy, (low, high))} %",
+        highlight=False,
+    )
+    if result.weak_classes:
+        console.print(f"Classes that fail more than the others: {', '.join(result.weak_classes)}", markup=False)
+    if evaluation.attributes:
+        console.print(_tabulate_groups(evaluation))
     table = Table(
         title=f"Clusters of the validation split, {result.num_samples} samples, suspects first; accuracies in %, 95 % "
         "intervals in brackets"
@@ -166,19 +179,30 @@ def print_audit(result: AuditResult, out: Path) -> None:
             f"{cluster.p_value:.3f}",
         ]
         table.add_row(*row)
-    console = _output()
     console.print(table)
     follows = "; ".join(
         f"{agreement.name} {agreement.adjusted_mutual_information:.2f} (purity {100 * agreement.purity:.0f} %)"
         for agreement in result.agreements
     )
     lines = (
+        *(f"Source {one.source}: {describe_evidence(one)}" for one in result.evidence),
         f"Agreement of the clusters (adjusted mutual information; 1 if identical) with: {follows}",
         f"{found.verdict}, {describe_structure(found.structure)}: {AUDIT_TEXTS[found.verdict]}",
         f"Images to look at first: {out / IMAGES_FILE}; all figures: {out / AUDIT_FILE}",
     )
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _tabulate_groups(evaluation: GroupEvaluation) -> Table:
+    table = Table(title="Groups by the given attributes; accuracies in %, 95 % intervals in brackets")
+    names = ("class", *evaluation.groups[0].attributes)
+    for name in (*names, "samples", "accuracy"):
+        table.add_column(name, justify="left" if name in names else "right")
+    for group in evaluation.groups:
+        figures = (str(group.num_samples), _with_interval(group.accuracy, group.ci95))
+        table.add_row(group.label, *group.attributes.values(), *figures)
+    return table
 
 
 def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:

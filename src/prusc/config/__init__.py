@@ -9,6 +9,9 @@ from prusc.config.plain import config_to_dict as config_to_dict
 from prusc.config.run import RunConfig as RunConfig
 from prusc.config.run import RuntimeConfig as RuntimeConfig
 from prusc.config.run import is_function_name as is_function_name
+from prusc.config.sources import BiasedConfig as BiasedConfig
+from prusc.config.sources import PseudoAttributeConfig as PseudoAttributeConfig
+from prusc.config.sources import TwinsConfig as TwinsConfig
 from prusc.config.stages import AuditConfig as AuditConfig
 from prusc.config.stages import ClusteringConfig as ClusteringConfig
 from prusc.config.stages import DebiasingSetConfig as DebiasingSetConfig

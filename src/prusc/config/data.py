@@ -53,8 +53,9 @@ class DataConfig:
             the data set's own size.
         memory_limit_gib: Size in GiB up to which all decoded images are kept in memory. Larger data sets are decoded
             image by image, whenever one is needed.
-        classes: Tables: values that the class may have, in the order of the classes. If not given, all values that
-            occur are classes.
+        classes: Tables and class folders: all classes, in their order, such as the one a trained network has. If not
+            given, all values that occur are classes, numbers in numerical order, folders and others in alphabetical
+            order.
         file_column: Tables: column that names the image. If not given, prusc looks for a usual name.
         split_column: Tables: column of the split. If not given, prusc looks for a usual name; "none" ignores such a
             column and makes the splits.

@@ -75,8 +75,12 @@ def _convert(value: Any, expected: Any, name: str) -> Any:
     """Check one plain value against its annotation; turn lists into tuples and strings into paths."""
     origin, options = get_origin(expected), get_args(expected)
     if origin in (Union, UnionType):
-        inner = next(option for option in options if option is not type(None))
-        return None if value == _NONE and inner not in (str, Path) else _convert(value, inner, name)
+        inner = [option for option in options if option is not type(None)]
+        if value == _NONE and type(None) in options and not {str, Path} & set(inner):
+            return None
+        # A value that is listed, such as a word beside numbers, comes before the other types.
+        listed = [option for option in inner if get_origin(option) is Literal and value in get_args(option)]
+        return value if listed else _convert(value, inner[0], name)
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_convert(item, options[0], name) for item in value)
     if origin is Literal and value in options:

@@ -1,6 +1,4 @@
-"""Presets: the settings that were published with PruSC, and those of our own experiments."""
-
-from dataclasses import replace
+"""Presets: the settings that were published with PruSC."""
 
 from prusc.config import (
     ClusteringConfig,
@@ -9,9 +7,8 @@ from prusc.config import (
     ERMConfig,
     FinetuneConfig,
     MaskConfig,
+    PseudoAttributeConfig,
     RunConfig,
-    RuntimeConfig,
-    StickerConfig,
 )
 from prusc.errors import ConfigError, nearest_names
 
@@ -60,6 +57,7 @@ def _published(data: str, *, num_train: int, num_val: int, num_clusters: int = 1
             flip=True,
             min_crop_scale=0.7,
         ),
+        pseudo_attribute=PseudoAttributeConfig(source="clusters"),
         clustering=ClusteringConfig(num_clusters=num_clusters, checkpoint=None),
         debiasing_set=DebiasingSetConfig(split="val"),
         masks=MaskConfig(
@@ -67,6 +65,7 @@ def _published(data: str, *, num_train: int, num_val: int, num_clusters: int = 1
             batch_size=_BATCH_SIZE,
             learning_rate=1e-2,
             initial_logit=1.5,
+            head=True,
             beta=0.1,
             negatives="cluster",
             sparsity_term="sum-of-logits",
@@ -83,51 +82,10 @@ def _num_batches(num_samples: int) -> int:
     return -(-num_samples // _BATCH_SIZE)
 
 
-def _mobilenet(
-    data: str, data_options: DataConfig, debiasing_set: DebiasingSetConfig, finetune: FinetuneConfig
-) -> RunConfig:
-    """Return the settings of our own experiments on photographs: a small ImageNet network at 96 px.
-
-    Decisions 6 to 8 in docs/decisions explain the settings.
-    """
-    return RunConfig(
-        data=data,
-        model="torchvision/mobilenet_v2",
-        pretrained=True,
-        data_options=data_options,
-        erm=ERMConfig(epochs=4, batch_size=_BATCH_SIZE, learning_rate=1e-3, flip=True),
-        clustering=ClusteringConfig(num_clusters=2, checkpoint=0),
-        debiasing_set=replace(debiasing_set, min_crop_scale=0.5),
-        masks=MaskConfig(
-            steps=400,
-            batch_size=_BATCH_SIZE,
-            learning_rate=0.05,
-            initial_logit=1.0,
-            beta=0.0,
-            exclude=("classifier.*",),
-        ),
-        finetune=replace(finetune, batch_size=_BATCH_SIZE, learning_rates=(3e-4,)),
-        # On a CPU this layout halves the time of this network's steps.
-        runtime=RuntimeConfig(channels_last=True),
-    )
-
-
 PRESETS = {
     "celeba": _published("celeba", num_train=162_770, num_val=19_867),
     "waterbirds": _published("waterbird_complete95_forest2water2", num_train=4_795, num_val=1_199),
     # The authors did not publish which images of ISIC's archive they used.
     # These are the numbers of HAM10000 in docs/results/real-images.md.
     "isic": _published("isic", num_train=5_980, num_val=997, num_clusters=8),
-    "celeba-mobilenet": _mobilenet(
-        "celeba",
-        DataConfig(image_size=96),
-        DebiasingSetConfig(border_share=0.33, final_clusters=8),
-        FinetuneConfig(head_l2=(1000.0, 100.0, 10.0, 1.0, 0.1, 0.01)),
-    ),
-    "isic-mobilenet": _mobilenet(
-        "isic",
-        DataConfig(image_size=96, keep_together="lesion_id", stickers=StickerConfig(train_shares=(0.5, 0.03))),
-        DebiasingSetConfig(),
-        FinetuneConfig(head_l2=(10.0, 1.0, 0.1, 0.01, 1e-3, 1e-4), head_views=2),
-    ),
 }

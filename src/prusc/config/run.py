@@ -6,6 +6,7 @@ from typing import Literal
 
 from prusc.config.checks import require
 from prusc.config.data import DataConfig
+from prusc.config.sources import PseudoAttributeConfig
 from prusc.config.stages import (
     AuditConfig,
     ClusteringConfig,
@@ -48,7 +49,8 @@ class RunConfig:
         data: Data set: ``fashion-stickers``, another name in docs/reference/benchmark-data.md, or the path of a folder
             or table of images. docs/how-to/data.md lists the layouts.
         layout: Name of the layout. If not given, prusc recognises it.
-        skip_bad: Leave out images that cannot be read and list them in the run folder, instead of stopping.
+        skip_bad: Leave out images that cannot be read or are in another split too, and list them in the run folder,
+            instead of stopping.
         model: Architecture: ``small-cnn``, any name in timm, ``torchvision/NAME``, or ``module:function``. Your
             function takes the number of classes and returns the network.
         weights: File of weights that training starts from, such as ImageNet's. Its head may have other classes.
@@ -64,6 +66,7 @@ class RunConfig:
             influences it.
         data_options: Where the images come from.
         erm: Ordinary training.
+        pseudo_attribute: What stands in for the spurious attribute.
         clustering: Clusters of representations.
         debiasing_set: How samples are drawn.
         masks: Mask learning.
@@ -88,6 +91,7 @@ class RunConfig:
     evaluate_candidates: bool = False
     data_options: DataConfig = field(default_factory=DataConfig)
     erm: ERMConfig = field(default_factory=ERMConfig)
+    pseudo_attribute: PseudoAttributeConfig = field(default_factory=PseudoAttributeConfig)
     clustering: ClusteringConfig = field(default_factory=ClusteringConfig)
     debiasing_set: DebiasingSetConfig = field(default_factory=DebiasingSetConfig)
     masks: MaskConfig = field(default_factory=MaskConfig)
@@ -102,10 +106,7 @@ class RunConfig:
         require(not (self.pretrained and self.weights is not None), "pretrained", True, "absent when weights are given")
         if self.masks.budget_flops is not None:
             require(self.method == "prusc", "masks.budget_flops", self.masks.budget_flops, "absent with other methods")
-        if self.finetune.head_folds:
-            # Otherwise the masks would learn from half of the validation split, and all of it would judge their heads.
-            require(self.debiasing_set.split == "train", "debiasing_set.split", "val", "train with finetune.head_folds")
-        if self.clustering.checkpoint is not None:
+        if isinstance(self.clustering.checkpoint, int):
             require(
                 0 <= self.clustering.checkpoint <= self.erm.epochs,
                 "clustering.checkpoint",
@@ -114,9 +115,27 @@ class RunConfig:
             )
 
     @property
+    def early_epoch(self) -> int | None:
+        """Epoch of the ERM training whose network the pseudo-attribute comes from; ``None`` is the final one.
+
+        Before its training, a network with published weights knows enough; a random one needs an epoch.
+        """
+        if self.clustering.checkpoint == "early":
+            return 0 if self.pretrained or self.weights is not None else 1
+        return self.clustering.checkpoint
+
+    @property
     def trains_on_validation(self) -> bool:
         """Whether PruSC fits weights to validation samples, which is an advantage over methods that do not."""
-        return self.finetune.head_folds > 0 or self.debiasing_set.split == "val"
+        return self.head_folds > 0 or self.debiasing_set.split == "val"
+
+    @property
+    def head_folds(self) -> int:
+        """Number of folds for heads on the validation split; 0 if they are fitted on the de-biasing set.
+
+        If that set is drawn from half of the validation split, the other half judges.
+        """
+        return self.finetune.head_folds if self.debiasing_set.split == "train" else 0
 
 
 def is_function_name(name: str) -> bool:

@@ -101,7 +101,8 @@ def load_data(
         return packaged.load(**given, seed=seed)
     found = find_layout(name, layout, packaged=PACKAGED_NAMES)
     check_options(name, given, found.options)
-    listing, made = list_layout(name, found, Problems(), given, default_seed=default_seed)
+    problems = Problems()
+    listing, made = list_layout(name, found, problems, given, default_seed=default_seed)
     if log is not None:
         named = "named" if layout is not None else "recognised"
         attributes = f"attributes {', '.join(listing.attribute_names)}" if listing.attribute_names else "no attributes"
@@ -110,6 +111,7 @@ def load_data(
             f"data: layout {found.name} ({named}), {len(listing)} images, classes {', '.join(listing.class_names[:10])}"
             f"{', ...' if len(listing.class_names) > 10 else ''}, {attributes}{splits}"
         )
+    problems.report_notes(log)
     return assemble_data(
         listing,
         given.get("image_size", default_image_size),

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from prusc.data.image_folder import walk_images
-from prusc.data.listing import Listing, Problems, number_values, sort_values
+from prusc.data.folder_walk import walk_images
+from prusc.data.listing import Listing, Problems
+from prusc.data.values import number_values, sort_values
 from prusc.errors import ConfigError, DataError
 
 _TRAIN_PARTS = ("align", "conflict")

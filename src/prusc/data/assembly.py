@@ -1,5 +1,6 @@
 """From a listing to data: images that are decoded, or decoded when needed, split by split."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prusc.data.consistency import check_samples, drop, find_bad_masks, find_shared
 from prusc.data.images import (
     DEFAULT_MEMORY_LIMIT_BYTES,
     ImageFiles,
@@ -18,7 +20,7 @@ from prusc.data.images import (
     load_readable_images,
     map_in_threads,
 )
-from prusc.data.listing import Listing
+from prusc.data.listing import Listing, Problems
 from prusc.data.regions import ImageRegions, has_regions
 from prusc.data.table import SPLIT_NAMES, Data, SkippedSample, Split
 from prusc.errors import DataError
@@ -42,8 +44,8 @@ def assemble_data(
     Args:
         listing: Samples of all three splits.
         image_size: Height and width of the images in pixels.
-        skip_bad: Leave out images that are missing or cannot be decoded. Finding them decodes images that memory does
-            not hold once more.
+        skip_bad: Leave out images that are missing, cannot be decoded or are in an earlier split too. Finding them
+            decodes images that memory does not hold once more.
         memory_limit_bytes: Size up to which all images are held in memory; larger data sets are decoded one by one.
         num_threads: Number of decoding threads; ``None`` uses one per core.
         progress: Called with the number of images decoded so far and the number of all images.
@@ -53,12 +55,25 @@ def assemble_data(
 
     Raises:
         ConfigError: If a setting is out of range.
-        DataError: If an image is missing or damaged, or a split or a class is left without samples.
+        DataError: If an image is missing or damaged, an image is in two splits, a mask cannot be read, or a split or a
+            class is left without training samples.
     """
     # Finds empty splits and the like before minutes of decoding, not after.
     _assemble(listing, ImageFiles(listing.images, image_size), ())
-    if not skip_bad:
+    skipped: tuple[SkippedSample, ...] = ()
+    shared = find_shared(listing, num_threads=num_threads)
+    if skip_bad:
+        skipped = _skip(listing, shared)
+        listing = drop(listing, list(shared))
+    else:
         check_images_exist(listing)
+        problems = Problems(collect=True)
+        for message in shared.values():
+            problems.add("shared", f"{message}, or go on without it (skip_bad)")
+        check_samples(listing, problems)
+        for message in find_bad_masks(listing, image_size, num_threads=num_threads).values():
+            problems.add("mask", message)
+        problems.refuse(listing.source)
     # Sorted by split, so that one tensor holds all images and each split is a slice of it.
     listing = listing.take(np.argsort(listing.splits, kind="stable"))
     if not skip_bad:
@@ -77,12 +92,18 @@ def assemble_data(
         bad = find_bad_images(listing.images, image_size, num_threads=num_threads, progress=progress)
     if len(bad) == len(listing):
         raise DataError(f"none of the {len(listing)} images of {listing.source} can be read; the first: {bad[0]}")
-    skipped = tuple(
+    skipped += _skip(listing, bad)
+    listing = drop(listing, list(bad))
+    data = _assemble(listing, ImageFiles(listing.images, image_size) if readable is None else readable, skipped)
+    check_samples(listing, Problems())
+    return data
+
+
+def _skip(listing: Listing, messages: Mapping[int, str]) -> tuple[SkippedSample, ...]:
+    return tuple(
         SkippedSample(SPLIT_NAMES[listing.splits[index]], _as_text(listing.sample_ids[index]), _as_text(message))
-        for index, message in bad.items()
+        for index, message in messages.items()
     )
-    listing = listing.take(np.setdiff1d(np.arange(len(listing)), list(bad)))
-    return _assemble(listing, ImageFiles(listing.images, image_size) if readable is None else readable, skipped)
 
 
 def find_bad_images(

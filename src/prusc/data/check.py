@@ -1,6 +1,5 @@
 """Check of a data set: reads all of it once and reports every problem."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from prusc.data.assembly import DEFAULT_IMAGE_SIZE
-from prusc.data.images import Progress, decode_source, map_in_threads
+from prusc.data.assembly import DEFAULT_IMAGE_SIZE, find_bad_images
+from prusc.data.consistency import check_samples, find_bad_masks, find_shared
+from prusc.data.images import Progress
 from prusc.data.layouts import check_options, find_layout, list_layout
 from prusc.data.listing import Listing, Problem, Problems
 from prusc.data.table import SPLIT_NAMES
-from prusc.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ class DataReport:
         groups: Number of usable samples by group; empty if there are no attributes.
         made_splits: Missing splits, which loading would make with the counts given here.
         problems: All problems.
+        remarks: What is worth knowing of how the data were read, although nothing is wrong.
     """
 
     layout: str
@@ -58,6 +58,7 @@ class DataReport:
     groups: tuple[GroupCount, ...]
     made_splits: tuple[str, ...]
     problems: tuple[Problem, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
@@ -104,28 +105,21 @@ def check_data(
     listing, made = list_layout(name, found, problems, given, default_seed=default_seed)
     size = given.get("image_size", default_image_size)
 
-    def read(index: int) -> tuple[str | None, bytes | None]:
+    messages = find_bad_images(listing.images, size, num_threads=num_threads, progress=progress)
+    for index, message in messages.items():
         image = listing.images[index]
-        digest = _digest(Path(image)) if isinstance(image, str | Path) else None
-        try:
-            decode_source(image, size)
-        except DataError as error:
-            return str(error), digest
-        return None, digest
-
-    results = map_in_threads(read, len(listing), num_threads=num_threads, progress=progress)
-    good = []
-    for index, (message, _) in enumerate(results):
-        if message is None:
-            good.append(index)
-        else:
-            image = listing.images[index]
-            is_there = not isinstance(image, str | Path) or Path(image).exists()
-            place = listing.places[index]
-            where = "" if place in message else f"{place}: "
-            problems.add("unreadable" if is_there else "missing", f"{where}{message}")
-    _find_shared(listing, [digest for _, digest in results], problems)
+        is_there = not isinstance(image, str | Path) or Path(image).exists()
+        place = listing.places[index]
+        where = "" if place in message else f"{place}: "
+        problems.add("unreadable" if is_there else "missing", f"{where}{message}")
+    for message in find_bad_masks(listing, size, num_threads=num_threads).values():
+        problems.add("mask", message)
+    for message in find_shared(listing, num_threads=num_threads).values():
+        problems.add("shared", message)
+    good = [index for index in range(len(listing)) if index not in messages]
     usable = listing.take(np.array(good, dtype=np.int64)) if good else None
+    if usable is not None:
+        check_samples(usable, problems)
     return _make_report(listing, usable, made, problems)
 
 
@@ -149,36 +143,11 @@ def describe_report(report: DataReport) -> list[str]:
             for group in report.groups
             if group.split == split
         ]
+    lines += report.remarks
     kinds = Counter(problem.kind for problem in report.problems)
     found = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
     lines.append(f"{len(report.problems)} problems: {found}" if report.problems else "nothing is wrong")
     return lines + [f"  {problem.kind}: {problem.message}" for problem in report.problems]
-
-
-def _digest(path: Path) -> bytes | None:
-    if not path.is_file():  # Reading a pipe would wait for ever.
-        return None
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").digest()
-    except OSError:
-        return None
-
-
-def _find_shared(listing: Listing, digests: list[bytes | None], problems: Problems) -> None:
-    """Report files with the same content in different splits, because a test image must not be a training image."""
-    first: dict[bytes, int] = {}
-    for index, digest in enumerate(digests):
-        if digest is None:
-            continue
-        other = first.setdefault(digest, index)
-        if listing.splits[other] != listing.splits[index]:
-            problems.add(
-                "shared",
-                f"{listing.sample_ids[index]} ({SPLIT_NAMES[listing.splits[index]]}) is the same file as "
-                f"{listing.sample_ids[other]} ({SPLIT_NAMES[listing.splits[other]]}); expected different images in "
-                "different splits: remove one of them",
-            )
 
 
 def _make_report(listing: Listing, usable: Listing | None, made: tuple[str, ...], problems: Problems) -> DataReport:
@@ -189,13 +158,6 @@ def _make_report(listing: Listing, usable: Listing | None, made: tuple[str, ...]
     groups = Counter(keys)
     classes = Counter(key[:2] for key in keys)
     splits = Counter(key[0] for key in keys)
-    for label, name in enumerate(listing.class_names):
-        if not classes[0, label]:
-            message = f"class {name!r} has no usable training image; expected at least one"
-            problems.add("class", message)
-    for split, name in enumerate(SPLIT_NAMES):
-        if not splits[split]:
-            problems.add("split", f"split {name} has no usable image; expected at least one")
     values = [range(len(names)) for names in listing.attribute_values]
     return DataReport(
         layout=listing.layout,
@@ -221,4 +183,5 @@ def _make_report(listing: Listing, usable: Listing | None, made: tuple[str, ...]
         ),
         made_splits=made,
         problems=tuple(problems.found),
+        remarks=tuple(problems.remarks),
     )

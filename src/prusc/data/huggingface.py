@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prusc.data.images import MadeImage, decode_bytes, decode_source
-from prusc.data.listing import NO_SPLIT, Listing, Problems, number_values
+from prusc.data.listing import NO_SPLIT, Listing, Problems
 from prusc.data.splits import SPLIT_WORDS
+from prusc.data.values import MISSING, number_values, read_values, sort_values
 from prusc.errors import ConfigError, DataError, nearest_names
 
 HUB_PREFIX = "hf:"
@@ -122,10 +123,9 @@ def list_dataset(
     for attribute in attributes:
         _choose(attribute, [], features, "attributes", "an attribute")
     columns = (target, *attributes)
-    images: list[MadeImage] = []
-    places: list[str] = []
+    images: list[EmbeddedImage] = []
     splits: list[int] = []
-    cells: list[list[Any]] = []
+    texts: list[list[str]] = [[] for _ in columns]
     for part, rows in parts.items():
         if part and part.lower() not in SPLIT_WORDS:
             problems.add(
@@ -133,24 +133,42 @@ def list_dataset(
                 f"{name}: split {part!r} is unknown; expected one of {', '.join(SPLIT_WORDS)}: rename or remove it",
             )
             continue
+        _check_columns(rows.features, (image_column, *columns), name, part)
         undecoded = rows.cast_column(image_column, datasets.Image(decode=False))
-        for index, values in enumerate(zip(*(rows[column] for column in columns), strict=True)):
-            place = f"{name}{f', split {part}' if part else ''}, row {index}"
-            if values[0] is None or (target in with_names and values[0] < 0):
-                problems.add("label", f"{place}: column {target!r} has no value; expected a class")
-                continue
-            images.append(EmbeddedImage(undecoded, index, image_column, place))
-            places.append(place)
-            splits.append(SPLIT_WORDS[part.lower()] if part else NO_SPLIT)
-            cells.append(list(values))
+        images += [
+            EmbeddedImage(undecoded, index, image_column, f"{name}{f', split {part}' if part else ''}, row {index}")
+            for index in range(len(rows))
+        ]
+        splits += [SPLIT_WORDS[part.lower()] if part else NO_SPLIT] * len(rows)
+        for position, column in enumerate(columns):
+            # Each split may number its class names in its own way, so the names are what is compared.
+            known = getattr(rows.features[column], "names", None)
+            texts[position] += [_as_text(value, known) for value in rows[column]]
+    # The first split to have names decides their order, which a network that was trained on it has too.
+    names_of = {
+        column: tuple(
+            dict.fromkeys(name for rows in parts.values() for name in getattr(rows.features.get(column), "names", ()))
+        )
+        for column in columns
+    }
+    texts = [values if names_of[column] else read_values(values) for column, values in zip(columns, texts, strict=True)]
+    kept = [index for index, value in enumerate(texts[0]) if value != MISSING]
+    for index in sorted(set(range(len(images))) - set(kept)):
+        problems.add("label", f"{images[index].place}: column {target!r} has no value; expected a class")
+    places = [images[index].place for index in kept]
     numbers, names = [], []
-    for position, column in enumerate(columns):
-        known = features[column].names if column in with_names else None
-        texts = [_as_text(row[position], known) for row in cells]
-        unknown = [] if known is None or "unknown" not in texts else ["unknown"]
-        column_numbers, column_names = number_values(texts, None if known is None else [*known, *unknown])
+    for column, values in zip(columns, texts, strict=True):
+        chosen = [values[index] if values[index] != MISSING else "unknown" for index in kept]
+        known_names = names_of[column]
+        others = sort_values(set(chosen) - {*known_names, "unknown"})
+        ordered = (*known_names, *others)
+        if "unknown" in chosen and "unknown" not in ordered:
+            ordered = (*ordered, "unknown")
+        column_numbers, column_names = number_values(chosen, ordered)
         numbers.append(column_numbers)
         names.append(column_names)
+    images = [images[index] for index in kept]
+    splits = [splits[index] for index in kept]
     return Listing(
         name=name,
         layout="huggingface",
@@ -183,7 +201,18 @@ def _choose(wanted: str | None, usual: Sequence[str], features: Any, option: str
     return usual[0] if wanted is None else wanted
 
 
+def _check_columns(features: Any, columns: Sequence[str], name: str, part: str) -> None:
+    """Check that a split has the columns of the first one."""
+    for column in columns:
+        if column not in features:
+            raise DataError(
+                f"{name}, split {part}: column {column!r} is missing; it has {', '.join(features)}: expected the "
+                "columns of the first split"
+            )
+
+
 def _as_text(value: Any, known: Sequence[str] | None) -> str:
-    if value is None:
-        return "unknown"
+    """Return a cell as text; datasets marks a class that is not known by -1."""
+    if value is None or (known is not None and value < 0):
+        return MISSING
     return str(value) if known is None else known[value]

@@ -3,8 +3,9 @@
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from prusc.data.png_notes import strip_notes
 from prusc.errors import ConfigError, DataError
 
 WorkT = TypeVar("WorkT")
@@ -279,25 +281,50 @@ def _check_file(path: Path) -> None:
 
 def _decode(path: Path, size: int) -> NDArray[np.uint8]:
     """Decode a file to [size, size, 3]; see ``decode_image``."""
-    _check_file(path)
     return _decode_open(path, path, size)
 
 
 def _decode_open(file: Path | BytesIO, path: Path | str, size: int) -> NDArray[np.uint8]:
     """Decode what Pillow can open; errors call it ``path``."""
+    with open_image(file, path=path, size=size) as image:
+        return np.asarray(crop_square(_to_rgb(path, image), size))
+
+
+def crop_square(image: Image.Image, size: int) -> Image.Image:
+    """Resize the central square of an image."""
+    # The same as resizing all and then cropping, in less memory: an image of 1 x 100,000 pixels would otherwise grow to
+    # gigabytes.
+    side, left, top = min(image.size), image.width - min(image.size), image.height - min(image.size)
+    box = (left / 2, top / 2, left / 2 + side, top / 2 + side)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+
+
+@contextmanager
+def open_image(
+    file: Path | BytesIO, *, path: Path | str | None = None, size: int | None = None
+) -> Iterator[Image.Image]:
+    """Decode an image in its own mode, turned as the camera was held, for a ``with`` block.
+
+    Args:
+        file: The file, or its content.
+        path: Name of the image in errors; ``None`` is the file.
+        size: Side in pixels that is enough, which makes the decoding of large JPEG files faster.
+
+    Raises:
+        DataError: See `decode_image`.
+    """
+    path = path if path is not None else str(file)
+    if isinstance(file, Path):
+        _check_file(file)
     try:
-        with Image.open(file) as image:
+        with _open(file, path) as image:
             _check_num_pixels(path, image)
-            # Decoding a JPEG at a fraction of its size is many times faster; other formats ignore this call.
-            image.draft(None, (size, size))
+            if size is not None:
+                # Decoding a JPEG at a fraction of its size is many times faster; other formats ignore this call.
+                image.draft(None, (size, size))
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            rgb = _to_rgb(path, image)
-            # Resizing only the central square gives the same as resizing all and then cropping, in less memory: an
-            # image of 1 x 100,000 pixels would otherwise grow to gigabytes.
-            side, left, top = min(rgb.size), rgb.width - min(rgb.size), rgb.height - min(rgb.size)
-            box = (left / 2, top / 2, left / 2 + side, top / 2 + side)
-            return np.asarray(rgb.resize((size, size), Image.Resampling.BILINEAR, box=box))
+            _turn(image)
+            yield image
     except DataError:
         raise
     except UnidentifiedImageError as error:
@@ -312,6 +339,41 @@ def _decode_open(file: Path | BytesIO, path: Path | str, size: int) -> NDArray[n
             f"image {path} is damaged or truncated ({type(error).__name__}: {error}); expected a complete image file: "
             "copy or download it again, or remove it from the data set"
         ) from error
+
+
+def _open(file: Path | BytesIO, path: Path | str) -> Image.Image:
+    """Open and load an image; if Pillow stumbles over its notes and profiles, without them."""
+    try:
+        image = Image.open(file)
+        if image.format == "PNG":
+            _check_num_pixels(path, image)
+            # Notes may also stand behind the pixels.
+            image.load()
+    except (ValueError, SyntaxError, UnidentifiedImageError):
+        content = file.read_bytes() if isinstance(file, Path) else file.getvalue()
+        for keeps_orientation in (True, False):
+            bare = strip_notes(content, keeps_orientation=keeps_orientation)
+            if bare is None:
+                raise
+            try:
+                image = Image.open(BytesIO(bare))
+                _check_num_pixels(path, image)
+                image.load()
+            except (ValueError, SyntaxError, UnidentifiedImageError):
+                if not keeps_orientation:
+                    raise
+            else:
+                return image
+        raise
+    return image
+
+
+def _turn(image: Image.Image) -> None:
+    """Turn an image as the camera was held. Damaged notes of the camera say nothing, as in a browser."""
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception:  # noqa: BLE001 -- Pillow's reader of EXIF raises many kinds of errors for damaged notes
+        return
 
 
 def _check_num_pixels(path: Path | str, image: Image.Image) -> None:

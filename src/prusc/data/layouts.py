@@ -18,7 +18,7 @@ from prusc.data.splits import DEFAULT_SHARE, fill_splits
 from prusc.data.stickers import add_stickers
 from prusc.data.table_files import find_tables, read_columns
 from prusc.data.tables import ISIC, TABLE, WATERBIRDS, TableFormat, list_table
-from prusc.errors import ConfigError, nearest_names
+from prusc.errors import ConfigError, DataError, nearest_names
 
 _SPLIT_OPTIONS = ("image_size", "val_share", "test_share", "data_seed", "mask_folder", "stickers")
 _TABLE_OPTIONS = (
@@ -44,6 +44,7 @@ class Layout:
         list_samples: Lists the samples of a path. Takes the options that are left after those of the splits.
         options: Options that apply.
         takes_seed: Whether listing the samples is random too.
+        takes_masks: Whether listing the samples needs to know the folders of masks, because they look like classes.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Layout:
     list_samples: Callable[..., Listing]
     options: tuple[str, ...]
     takes_seed: bool = False
+    takes_masks: bool = False
 
 
 def _is_celeba(path: Path) -> bool:
@@ -125,7 +127,8 @@ LAYOUTS = (
         "a folder for each class (cat/, dog/), perhaps below train/, val/, test/",
         _in_folder(is_image_folder),
         list_image_folder,
-        _SPLIT_OPTIONS,
+        ("classes", *_SPLIT_OPTIONS),
+        takes_masks=True,
     ),
 )
 LAYOUT_NAMES = tuple(layout.name for layout in LAYOUTS)
@@ -211,7 +214,15 @@ def list_layout(
     stickers = options.pop("stickers", DataConfig().stickers)
     if layout.takes_seed:
         options["seed"] = seed
-    listing = layout.list_samples(Path(name) if not name.startswith(HUB_PREFIX) else name, problems, **options)
+    if layout.takes_masks:
+        options["mask_folders"] = [Path(name) / folder for folder in (mask_folder, stickers.mask_folder) if folder]
+    try:
+        listing = layout.list_samples(Path(name) if not name.startswith(HUB_PREFIX) else name, problems, **options)
+    except DataError as error:
+        if not problems.found:
+            raise
+        # Where nothing is left, the reason is what was found wrong before.
+        raise DataError(f"{error}; {len(problems.found)} problems, the first: {problems.found[0].message}") from error
     listing, made = fill_splits(listing, **shares, seed=seed)
     listing = add_stickers(add_masks(listing, mask_folder), stickers, seed)
     origin = {**listing.origin, "data_seed": seed}

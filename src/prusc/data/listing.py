@@ -1,6 +1,8 @@
 """Listings: the samples that a layout names, before any image is decoded, and the problems found in it."""
 
-from collections.abc import Iterable
+import warnings
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,17 @@ from prusc.errors import DataError
 NO_SPLIT = -1
 """Split of a sample for which the layout states none."""
 
+_MAX_TOLD = 3
+
 
 @dataclass(frozen=True)
 class Problem:
     """One problem of a data set.
 
     Attributes:
-        kind: ``label``, ``split``, ``path``, ``missing``, ``unreadable``, ``repeated``, ``shared`` (in two splits),
-            ``ignored`` (a file that is not an image) or ``class`` (without training images).
+        kind: ``label``, ``split``, ``path``, ``missing``, ``unreadable``, ``mask``, ``repeated``, ``shared`` (in two
+            splits), ``ignored`` (a file that is not an image), ``unused`` (images that no split uses) or ``class``
+            (without training images).
         message: What was found, where, what was expected and what to do.
     """
 
@@ -39,6 +44,8 @@ class Problems:
     def __init__(self, *, collect: bool = False) -> None:
         self._collect = collect
         self.found: list[Problem] = []
+        self.noted: list[Problem] = []
+        self.remarks: list[str] = []
 
     def add(self, kind: str, message: str) -> None:
         """Receive one problem.
@@ -55,9 +62,44 @@ class Problems:
         self.found.append(Problem(kind, message))
 
     def note(self, kind: str, message: str) -> None:
-        """Receive a problem that stops no reader; it is dropped unless problems are collected."""
+        """Receive a problem that stops no reader. A check reports it, and a run logs it."""
+        self.noted.append(Problem(kind, message))
         if self._collect:
-            self.found.append(Problem(kind, message))
+            self.found.append(self.noted[-1])
+
+    def remark(self, text: str) -> None:
+        """Receive what the user should know of how the data were read, although nothing is wrong."""
+        self.remarks.append(text)
+
+    def refuse(self, source: str) -> None:
+        """Raise the problems that were collected, if there are any.
+
+        Raises:
+            DataError: With the messages of the first ones.
+        """
+        if self.found:
+            first = "; ".join(problem.message for problem in self.found[:_MAX_TOLD])
+            more = (
+                f"; and {len(self.found) - _MAX_TOLD} more, which prusc check lists" if self.found[_MAX_TOLD:] else ""
+            )
+            raise DataError(f"{first}{more} (from {source})")
+
+    def report_notes(self, log: Callable[[str], None] | None) -> None:
+        """Log the remarks, and one line for each kind of note. Without a log, images that are not used are warned of.
+
+        Args:
+            log: Called with each line.
+        """
+        kinds = Counter(note.kind for note in self.noted)
+        for kind, number in kinds.items():
+            first = next(note.message for note in self.noted if note.kind == kind)
+            more = f" (and {number - 1} more; prusc check lists them)" if number > 1 else ""
+            if log is not None:
+                log(f"data: {kind}: {first}{more}")
+            elif kind != "ignored":
+                warnings.warn(f"{first}{more}", stacklevel=3)
+        for text in self.remarks if log is not None else ():
+            log(f"data: {text}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,28 +172,3 @@ class Listing:
             masks=None if self.masks is None else tuple(self.masks[index] for index in order),
             bundles=None if self.bundles is None else self.bundles[indices],
         )
-
-
-def number_values(
-    values: Iterable[str], names: Iterable[str] | None = None
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Number the different values of a column: whole numbers in numerical order, other values in alphabetical order.
-
-    Args:
-        values: Value of each sample.
-        names: All different values in the wanted order; ``None`` sorts those that occur.
-
-    Returns:
-        Number of each sample's value, [N], and the values by number.
-    """
-    values = list(values)
-    ordered = sort_values(set(values)) if names is None else tuple(names)
-    numbers = {name: number for number, name in enumerate(ordered)}
-    return np.array([numbers[value] for value in values], dtype=np.int64), ordered
-
-
-def sort_values(values: Iterable[str]) -> tuple[str, ...]:
-    """Sort texts: numerically if all of them are whole numbers, else alphabetically."""
-    values = list(values)
-    are_numbers = all(value.removeprefix("-").isdecimal() for value in values)
-    return tuple(sorted(values, key=lambda value: (int(value) if are_numbers else 0, value)))

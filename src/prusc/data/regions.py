@@ -9,8 +9,9 @@ from jaxtyping import Bool
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from prusc.data.images import IMAGE_SUFFIXES, ImageSource, MadeImage, decode_source
+from prusc.data.images import IMAGE_SUFFIXES, ImageSource, MadeImage
 from prusc.data.listing import Listing
+from prusc.data.mask_files import read_mask
 from prusc.errors import ConfigError, DataError
 
 OBJECT = "object"
@@ -53,7 +54,7 @@ class ImageRegions:
         if mask is not None:
             if not isinstance(image, MadeImage):
                 _check_shapes(Path(image), mask)
-            found[OBJECT] = decode_source(mask, self.size)[:, :, 0] >= 128
+            found[OBJECT] = read_mask(mask, self.size)
         return {name: torch.from_numpy(inside) for name, inside in found.items()}
 
 

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from prusc.config import StickerConfig
 from prusc.data.images import ImageSource, MadeImage, decode_source
 from prusc.data.listing import Listing
+from prusc.data.mask_files import read_mask
 from prusc.data.regions import find_masks
 from prusc.data.table import SPLIT_NAMES
 from prusc.errors import ConfigError
@@ -35,7 +37,7 @@ class StickeredImage(MadeImage):
     """
 
     image: ImageSource
-    mask: ImageSource | None
+    mask: Path | None
     seed: int
     diameter: float
 
@@ -53,7 +55,7 @@ class StickeredImage(MadeImage):
 
     def _draw(self, size: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the sticker's colour, and the share of each pixel that it covers."""
-        lesion = None if self.mask is None else decode_source(self.mask, size)[:, :, 0] >= 128
+        lesion = None if self.mask is None else read_mask(self.mask, size)
         rng = np.random.default_rng(self.seed)
         colour = np.array(COLOURS[rng.integers(len(COLOURS))])
         radius = self.diameter / 2 * rng.uniform(0.8, 1.2)

@@ -1,6 +1,6 @@
 """Samples, labels, splits and attributes: the data structures that every reader returns and every stage takes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
+from prusc.data.arrays import as_attributes, as_inputs, as_labels, as_sample_ids
 from prusc.data.transforms import InputTransform
 from prusc.errors import DataError
 
@@ -22,16 +23,19 @@ Each region has the image's size and is True inside. A sample may lack some regi
 """
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class Split:
     """One split of a data set, in a fixed order.
+
+    Arrays and lists are turned into tensors, whole numbers of any type into int64.
 
     Attributes:
         inputs: All inputs in memory, as a uint8 tensor [N, C, H, W]; floating point for inputs that are not images. Or
             a map-style data set that yields one such input per index.
         labels: Class of each sample, in ``[0, num_classes)``.
         attributes: Value of each spurious attribute, for evaluation only; ``None`` if unknown.
-        sample_ids: A name for each sample, such as its file name; unique within the split.
+        sample_ids: A name for each sample, such as its file name; unique within the split. ``None`` numbers the
+            samples.
         regions: Known regions of each image, such as its sticker. They only measure how much of a network's attention
             falls inside. ``None`` if unknown.
         transform: Normalisation of its images; a `Data` gives its own to its splits.
@@ -41,10 +45,29 @@ class Split:
     labels: Int[Tensor, " samples"]
     attributes: Int[Tensor, "samples attributes"] | None
     sample_ids: tuple[str, ...]
-    regions: Regions | None = None
-    transform: InputTransform | None = None
+    regions: Regions | None
+    transform: InputTransform | None
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        inputs: Any,
+        labels: Any,
+        attributes: Any = None,
+        sample_ids: Iterable[Any] | None = None,
+        regions: Regions | None = None,
+        transform: InputTransform | None = None,
+    ) -> None:
+        found = as_labels(labels)
+        values = {
+            "inputs": as_inputs(inputs),
+            "labels": found,
+            "attributes": as_attributes(attributes),
+            "sample_ids": as_sample_ids(sample_ids, len(found)),
+            "regions": regions,
+            "transform": transform,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
         num_inputs = len(self.inputs)  # type: ignore[arg-type]
         lengths = {"inputs": num_inputs, "labels": len(self.labels), "sample_ids": len(self.sample_ids)}
         if self.attributes is not None:
@@ -108,6 +131,17 @@ class SkippedSample:
     problem: str
 
 
+def _as_names(names: Sequence[Any], what: str) -> tuple[str, ...]:
+    """Return names as texts, which must differ."""
+    if isinstance(names, str):
+        raise DataError(f"{what} are the text {names!r}; expected a sequence of names")
+    found = tuple(map(str, names))
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        raise DataError(f"{what} name {twice[0]!r} more than once; expected different names")
+    return found
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Data:
     """A data set with its three splits.
@@ -136,6 +170,10 @@ class Data:
     skipped: tuple[SkippedSample, ...] = ()
 
     def __post_init__(self) -> None:
+        for names in ("class_names", "attribute_names"):
+            object.__setattr__(self, names, _as_names(getattr(self, names), f"data set {self.name!r}: {names}"))
+        values = tuple(_as_names(names, f"data set {self.name!r}: attribute_values") for names in self.attribute_values)
+        object.__setattr__(self, "attribute_values", values)
         transform = InputTransform(self.mean, self.std)
         for name, split in self.splits.items():
             object.__setattr__(self, name, replace(split, transform=transform))
@@ -153,6 +191,8 @@ class Data:
                     f"data set {self.name!r}, split {name!r}, sample {split.sample_ids[row]!r}: label {bad} is out of "
                     f"range; with {num_classes} classes it must be in 0..{num_classes - 1}"
                 )
+            self._check_attributes(name, split)
+        self._check_shapes()
         present = torch.bincount(self.train.labels, minlength=num_classes)
         if int((present > 0).sum()) < 2:
             raise DataError(
@@ -160,6 +200,53 @@ class Data:
                 f"({self.class_names[int(present.argmax())]!r}); a classifier needs at least two: choose "
                 "other classes or add samples"
             )
+
+    def _check_attributes(self, name: str, split: Split) -> None:
+        """Check the number of attributes of a split, and that each value has a name."""
+        if len(self.attribute_values) != len(self.attribute_names):
+            raise DataError(
+                f"data set {self.name!r} has {len(self.attribute_names)} attribute_names and values of "
+                f"{len(self.attribute_values)} attributes; expected as many"
+            )
+        if split.attributes is None:
+            return
+        if split.attributes.shape[1] != len(self.attribute_names):
+            raise DataError(
+                f"data set {self.name!r}, split {name!r} has {split.attributes.shape[1]} attributes, yet "
+                f"{len(self.attribute_names)} attribute_names; expected as many"
+            )
+        for column, attribute, values in zip(
+            split.attributes.T, self.attribute_names, self.attribute_values, strict=True
+        ):
+            wrong = ((column < 0) | (column >= len(values))).nonzero()
+            if len(wrong):
+                row = int(wrong[0, 0])
+                raise DataError(
+                    f"data set {self.name!r}, split {name!r}, sample {split.sample_ids[row]!r}: attribute "
+                    f"{attribute!r} is {int(column[row])}; with the values {', '.join(values)} it must be in "
+                    f"0..{len(values) - 1}"
+                )
+
+    def _check_shapes(self) -> None:
+        """Check that inputs in memory have one shape and type in all splits, and the channels of the normalisation."""
+        found = {
+            name: (list(split.inputs.shape[1:]), split.inputs.dtype)
+            for name, split in self.splits.items()
+            if isinstance(split.inputs, Tensor)
+        }
+        for name, (shape, dtype) in found.items():
+            first, (expected, expected_dtype) = next(iter(found.items()))
+            is_image = dtype == torch.uint8 and len(shape) == 3
+            if dtype != expected_dtype or (is_image and shape != expected):
+                raise DataError(
+                    f"data set {self.name!r}: inputs are {dtype} {shape} in {name} and {expected_dtype} {expected} in "
+                    f"{first}; expected the same in all splits"
+                )
+            if is_image and shape[0] != len(self.mean):
+                raise DataError(
+                    f"data set {self.name!r}: images have {shape[0]} channels, mean and std have {len(self.mean)}; "
+                    "expected one of each per channel: give mean and std, or convert the images to RGB"
+                )
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(split)} {name}" for name, split in self.splits.items())

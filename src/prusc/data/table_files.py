@@ -1,7 +1,10 @@
 """Table files (CSV, TSV and Parquet) as text: every cell as it is written, and the row that it is in."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,17 +87,18 @@ def _read_table(path: Path, num_rows: int | None = None) -> pd.DataFrame:
         if path.suffix.lower() == ".parquet":
             frame = _as_text(pd.read_parquet(path).reset_index(drop=True), path)
         else:
-            separator = "\t" if path.suffix.lower() == ".tsv" else ","
-            frame = pd.read_csv(
-                path,
-                sep=separator,
-                dtype=str,
-                keep_default_na=False,
-                skip_blank_lines=False,
-                skipinitialspace=True,
-                nrows=num_rows,
-                encoding="utf-8-sig",
-            )
+            options: dict[str, Any] = {
+                "sep": "\t" if path.suffix.lower() == ".tsv" else ",",
+                "dtype": str,
+                "keep_default_na": False,
+                "skip_blank_lines": False,
+                "skipinitialspace": True,
+                "encoding": "utf-8-sig",
+            }
+            frame = pd.read_csv(path, nrows=num_rows, **options)
+            # pandas calls the second of two equal columns y.1, so the names are also read as they are written.
+            written = pd.read_csv(path, nrows=1, header=None, **options).iloc[0].str.strip().tolist()
+            _check_names([name for name in written if name], path)
             if not isinstance(frame.index, pd.RangeIndex):
                 raise DataError(
                     f"table {path} has rows with more cells than the first row has names; expected the same number"
@@ -113,12 +117,16 @@ def _read_table(path: Path, num_rows: int | None = None) -> pd.DataFrame:
         ) from error
     frame.index = pd.RangeIndex(2, len(frame) + 2)
     frame.columns = [str(name).strip() for name in frame.columns]
-    repeated = sorted({name for name in frame.columns if list(frame.columns).count(name) > 1})
-    if repeated:
-        raise DataError(f"table {path} has several columns called {repeated[0]!r}; expected one")
+    _check_names(list(frame.columns), path)
     frame = frame.fillna("").apply(lambda column: column.str.strip())
     filled: pd.DataFrame = frame[(frame != "").any(axis=1)] if len(frame.columns) else frame
     return filled
+
+
+def _check_names(names: Sequence[str], path: Path) -> None:
+    repeated = sorted(name for name, number in Counter(names).items() if number > 1)
+    if repeated:
+        raise DataError(f"table {path} has several columns called {repeated[0]!r}; expected one")
 
 
 def _as_text(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -134,7 +142,7 @@ def _as_text(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
             )
         return (
             str(int(value))
-            if isinstance(value, float | np.floating | bool | np.bool_) and value == int(value)
+            if isinstance(value, float | np.floating) and math.isfinite(value) and value == int(value)
             else str(value)
         )
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from prusc.data.image_root import ImageRoot
-from prusc.data.listing import NO_SPLIT, Listing, Problems, number_values, sort_values
+from prusc.data.listing import NO_SPLIT, Listing, Problems
 from prusc.data.splits import SPLIT_WORDS, check_bundles
 from prusc.data.table_files import PLACE, SPLIT, find_tables, read_tables, whole_names
+from prusc.data.values import MISSING, number_values, read_values, sort_values
 from prusc.errors import ConfigError, DataError, nearest_names
 
 NO_COLUMN = "none"
@@ -129,10 +131,11 @@ def list_table(
     columns = _choose_columns(
         frame, tables[0], table_format, target, attributes, file_column, split_column, keep_together
     )
+    class_names_of = table_format.class_names if columns.target in table_format.targets else {}
+    allowed = tuple(classes) if classes is not None else tuple(class_names_of)
+    frame, allowed = _read_cells(frame, columns, allowed)
     rows = _Rows(frame, columns, problems)
     rows.drop_empty(columns.target, "label", "a class")
-    class_names_of = table_format.class_names if columns.target in table_format.targets else {}
-    allowed = classes if classes is not None else tuple(class_names_of)
     if allowed:
         rows.drop_others(columns.target, "label", "class", allowed)
     if columns.split is not None:
@@ -165,7 +168,7 @@ def list_table(
             tuple(table_format.value_names.get(name, {}).get(value, value) for value in values)
             for name, values in zip(columns.attributes, attribute_values, strict=True)
         ),
-        bundles=None if columns.bundle is None else number_values(frame[columns.bundle])[0],
+        bundles=None if columns.bundle is None else _number_bundles(frame[columns.bundle].tolist()),
         origin={
             "tables": [table.relative_to(folder).as_posix() for table in tables],
             "file_column": columns.file,
@@ -255,7 +258,7 @@ def _number_attributes(
     numbers = np.zeros((len(frame), len(names)), dtype=np.int64)
     values: list[tuple[str, ...]] = []
     for position, name in enumerate(names):
-        cells = frame[name].replace("", _UNKNOWN)
+        cells = frame[name].replace(MISSING, _UNKNOWN)
         if cells.nunique() > _MAX_VALUES:
             raise DataError(
                 f"table {path}: attribute {name!r} has {cells.nunique()} different values; expected at most "
@@ -266,6 +269,30 @@ def _number_attributes(
         numbers[:, position], _ = number_values(cells, ordered)
         values.append(ordered)
     return numbers, values
+
+
+def _read_cells(
+    frame: pd.DataFrame, columns: _Columns, classes: tuple[str, ...]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the table with its values as every reader reads them, and the names of the classes in the same form."""
+    read = {
+        name: read_values(frame[name])
+        for name in (columns.split, columns.bundle, *columns.attributes)
+        if name is not None
+    }
+    targets = read_values(frame[columns.target])
+    if set(targets) - {MISSING} <= {"True", "False"} and {"0", "1"} <= set(read_values(classes)):
+        targets = [{"True": "1", "False": "0"}.get(value, value) for value in targets]
+    # Together with the given classes, so that 1.0 in the table is the class 1, and the other way round.
+    together = read_values([*targets, *classes])
+    targets, classes = together[: len(frame)], tuple(together[len(frame) :])
+    return frame.assign(**read, **{columns.target: targets}), classes
+
+
+def _number_bundles(values: Sequence[str]) -> NDArray[np.int64]:
+    """Number the bundles; a sample without one stands alone."""
+    # No user's value begins with a null character.
+    return number_values(value if value != MISSING else f"\0{row}" for row, value in enumerate(values))[0]
 
 
 # --------------------------------------------------------------------------------------------------------------- rows

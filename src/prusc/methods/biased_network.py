@@ -2,11 +2,28 @@
 
 import torch
 from jaxtyping import Bool
-from torch import Tensor, nn
+from torch import Tensor
 
-from prusc.losses import generalized_cross_entropy
 from prusc.methods.inputs import MethodInputs
-from prusc.models.calls import call_model
+from prusc.stages.pseudo_attributes.biased import make_biased_loss
+from prusc.stages.representations import Representations
+
+
+def view_of_biased_network(inputs: MethodInputs, *, num_epochs: int, q: float) -> Representations:
+    """Train a biased network, and return what it makes of the training split; trainings alike are shared.
+
+    Args:
+        inputs: What the method is given.
+        num_epochs: Passes over the training split.
+        q: Exponent of the generalised cross-entropy.
+    """
+
+    def make() -> Representations:
+        schedule = inputs.epochs("biased network", num_epochs)
+        loss = make_biased_loss(inputs.train.labels, q=q)
+        return inputs.represent(inputs.fit(inputs.new_network(), schedule, "biased network", loss=loss), inputs.train)
+
+    return inputs.once(f"biased network after {num_epochs} epochs with q {q}", make)
 
 
 def find_conflicting(inputs: MethodInputs, *, num_epochs: int, q: float) -> Bool[Tensor, " train"]:
@@ -25,17 +42,7 @@ def find_conflicting(inputs: MethodInputs, *, num_epochs: int, q: float) -> Bool
     References:
         Park et al. 2023, arXiv:2210.05247, after Nam et al. 2020, arXiv:2007.02561.
     """
-    labels = inputs.train.labels
-
-    def loss(model: nn.Module, batch: Tensor, indices: Tensor) -> Tensor:
-        return generalized_cross_entropy(call_model(model, batch), labels[indices].to(batch.device), q=q).mean()
-
-    def make() -> Tensor:
-        schedule = inputs.epochs("biased network", num_epochs)
-        biased = inputs.fit(inputs.new_network(), schedule, "biased network", loss=loss)
-        return inputs.represent(biased, inputs.train).predictions != labels
-
-    return inputs.once(f"bias-conflicting after {num_epochs} epochs with q {q}", make)
+    return view_of_biased_network(inputs, num_epochs=num_epochs, q=q).predictions != inputs.train.labels
 
 
 def upweight(is_chosen: Bool[Tensor, " train"], times: float) -> Tensor:

@@ -91,6 +91,7 @@ def learn_mask(
         sparsity_term="sum-of-logits",
         sparsity=settings.sparsity,
         snapshots=1,
+        head=True,
     )
     return learn_masks(
         inputs.erm_network(),

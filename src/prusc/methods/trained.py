@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from prusc.data.table import Split
@@ -23,8 +22,7 @@ from prusc.runs.start import Start, make_untrained, start_run
 from prusc.stages.cells import make_cells
 from prusc.stages.evaluation import evaluate_groups, group_ids
 from prusc.stages.representations import predict
-from prusc.stages.selection.choice import choose_setting
-from prusc.stages.selection.judges import Judge, make_judges
+from prusc.stages.selection.judge import Judge, make_judge
 from prusc.stages.selection.texts import describe_selection
 
 
@@ -94,11 +92,6 @@ class _Tried:
     density: float = 1.0
     facts: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
-
-    @property
-    def base_name(self) -> str:
-        """Name of the network itself, because every setting trains its own."""
-        return self.name
 
     @property
     def predictions(self) -> dict[str, Tensor]:
@@ -184,15 +177,13 @@ def _finish(
     method: TrainedMethod, inputs: MethodInputs, start: Start, tried: Sequence[_Tried], session: Session
 ) -> MethodResult:
     data, config, stages = session.data, session.config, session.stages
-    judges = make_judges(
+    judge = make_judge(
         make_cells(start.attribute, data, "val"),
-        start.attribute,
         config.selection,
-        indices=torch.arange(len(data.val)),
         group_ids=group_ids(data.val, data) if config.selection.rule == "validation-groups" else None,
     )
     before = _evaluate("erm", start.erm, session)
-    judge, chosen = choose_setting(judges, before, tried)
+    chosen = judge.choose(tried)
     judged_by = judge.kind if len(tried) > 1 else "nothing"
     evaluations = {
         name: {split: evaluate_groups(found, data.splits[split], data) for split, found in one.predictions.items()}
@@ -256,7 +247,7 @@ def _to_dict(
         "settings": asdict(chosen.settings),
         "facts": dict(chosen.facts),
         "trained_on": ["train", "val"] if method.trains_on_validation else ["train"],
-        "selection": describe_selection(config.selection.rule, clustering, of_settings=True),
+        "selection": describe_selection(config.selection.rule),
         "judged_by": result.judged_by,
         "group_labels_used_for": [*uses, *group_label_uses(config)],
         "chosen": {"erm": "dense", method.name: chosen.name},

@@ -92,7 +92,9 @@ def headline(run: RunRecord) -> str:
             f"Unclear: in {num_suspects} of {num} clusters, the network fails the other classes, but the clusters are "
             "not well separated."
         )
-    return "No shortcut was found."
+    if verdict == "undecided":
+        return "Undecided: too few validation samples conflict with the pseudo-attribute to see a shortcut."
+    return "No sign of a shortcut in these data."
 
 
 def best_silhouette(run: RunRecord) -> float | None:
@@ -135,7 +137,7 @@ def notes(run: RunRecord) -> list[str]:
         found.append(
             "A suspect cluster is a place to look, not a proof: images that are hard for any network may also share a "
             "cluster."
-            if run.audit["structure"] == "untrained"
+            if run.audit["structure"] in ("untrained", "predicted")
             else "A suspect cluster is a place to look, not a proof. Any network mostly fails samples that lie among "
             "another class, and a network without a shortcut can also have well-separated clusters."
         )

@@ -115,10 +115,8 @@ def headline(run: RunRecord) -> str:
             f"average accuracy {_change(before.average_accuracy, after.average_accuracy)}."
         )
     why = {
-        "no-shortcut": "the ERM network shows no shortcut that these data contradict",
-        "shortcut-only": (
-            "the ERM network fails on some cells, and every network that helps them loses as much elsewhere"
-        ),
+        "nothing-better": "the ERM network fails on a part of the data, but no candidate is better beyond chance",
+        "no-evidence": "nothing in these data shows that the ERM network relies on a shortcut",
     }.get(run.metrics["verdict"], str(run.metrics["verdict_text"]))
     worst = percent(before.worst_group_accuracy)
     return f"prusc found no better network: {why}. The result is the ERM network, with worst-group accuracy {worst}."

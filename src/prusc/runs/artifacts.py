@@ -15,15 +15,16 @@ from prusc.data.table import Data
 from prusc.errors import RunFolderError
 from prusc.masks import BinaryMask
 from prusc.runs.folder import FORMAT, METRICS, SKIPPED, RunFolder
-from prusc.runs.result import VERDICT_TEXTS, DebiasingResult
+from prusc.runs.result import DebiasingResult
 from prusc.stages.candidates import Candidate
 from prusc.stages.debiasing_set import DebiasingSet
 from prusc.stages.evaluation import AttributeWorstGroup, GroupAccuracy, GroupEvaluation
 from prusc.stages.heads import Head
 from prusc.stages.mask_learning import LearnedMasks, MaskHistoryEntry
-from prusc.stages.pseudo_attributes.attribute import AttributeValues, PseudoAttribute
+from prusc.stages.pseudo_attributes.attribute import AttributeValues, Evidence, PseudoAttribute
 from prusc.stages.pseudo_attributes.clustering import ClusterCountTrial, Clustering
 from prusc.stages.selection.texts import describe_selection
+from prusc.stages.selection.verdict import VERDICT_TEXTS
 
 # The first file that a stage writes.
 ERM_WEIGHTS = "erm.safetensors"
@@ -55,13 +56,18 @@ def write_attribute(folder: RunFolder, attribute: PseudoAttribute, data: Data) -
             "similarity": values.similarities.numpy().round(4),
             "margin": values.margins.numpy().round(4),
         }
-        if values.finer_ids is not None:
-            columns["final_cluster"] = values.finer_ids.numpy()
         tables.append(pd.DataFrame(columns))
-        tensors |= {f"{name}/{key}": value for key, value in vars(values).items() if value is not None}
+        tensors |= {f"{name}/{key}": value for key, value in vars(values).items()}
     folder.write_csv("clusters.csv", pd.concat(tables))
-    trials = [dataclasses.asdict(trial) for trial in attribute.clustering.trials]
-    folder.write_json("stages/clustering.json", {"trials": trials, "structure": attribute.clustering.structure})
+    folder.write_json(
+        "stages/clustering.json",
+        {
+            "trials": [dataclasses.asdict(trial) for trial in attribute.clustering.trials],
+            "structure": attribute.clustering.structure,
+            "source": attribute.source,
+            "evidence": [dataclasses.asdict(one) for one in attribute.evidence],
+        },
+    )
     folder.write_tensors("stages/clustering.safetensors", tensors)
 
 
@@ -70,9 +76,9 @@ def read_attribute(folder: RunFolder) -> PseudoAttribute | None:
     if not folder.has("stages/clustering.safetensors"):
         return None
     tensors = folder.read_tensors("stages/clustering.safetensors")
-    if "train/ids" not in tensors:  # From an older prusc: the clusters are made again.
-        return None
     stored = folder.read_json("stages/clustering.json")
+    if "evidence" not in stored:  # From an older prusc: the pseudo-attribute is inferred again.
+        return None
     trials = tuple(ClusterCountTrial(**trial) for trial in stored["trials"])
     centres = tensors.pop("centres")
     of_split: dict[str, dict[str, Tensor]] = {}
@@ -81,26 +87,33 @@ def read_attribute(folder: RunFolder) -> PseudoAttribute | None:
         of_split.setdefault(split, {})[name] = value
     splits = {name: AttributeValues(**of_split[name]) for name in ("train", "val")}
     train = splits["train"]
-    return PseudoAttribute(Clustering(train.ids, centres, trials, stored["structure"], train.margins), splits)
+    clustering = Clustering(train.ids, centres, trials, stored["structure"], train.margins)
+    evidence = tuple(evidence_from_dict(one) for one in stored["evidence"])
+    return PseudoAttribute(clustering, splits, stored["source"], evidence)
+
+
+def evidence_from_dict(values: dict[str, Any]) -> Evidence:
+    """Turn plain values of ``metrics.json`` back into the evidence for a source."""
+    interval = values["gap_ci95"]
+    return Evidence(**values | {"gap_ci95": None if interval is None else (interval[0], interval[1])})
 
 
 def write_debiasing_set(folder: RunFolder, debiasing_set: DebiasingSet, data: Data) -> None:
-    """Write ``debiasing_set.csv``: for each cell its size, how many samples may be drawn, and its share of the draws.
-
-    If clusters of the ERM network split the cells further, each piece has a row.
-    """
+    """Write ``debiasing_set.csv``: the size of each cell, how many of its samples may be drawn, and its share."""
     cells = debiasing_set.cells
-    pieces = [None] if cells.finer_ids is None else range(int(cells.finer_ids.max()) + 1)
     rows = []
-    for label, cluster, piece in product(range(data.num_classes), range(cells.num_values), pieces):
-        inside = (cells.labels == label) & (cells.attribute_ids == cluster)
-        row = {"label": label, "class": data.class_names[label], "cluster": cluster}
-        if piece is not None:
-            inside &= cells.finer_ids == piece
-            row["final_cluster"] = piece
-        drawn = debiasing_set.weights[inside]
-        row |= {"num_samples": len(drawn), "num_drawn": int((drawn > 0).sum()), "share": float(drawn.sum())}
-        rows.append(row)
+    for label, cluster in product(range(data.num_classes), range(cells.num_values)):
+        drawn = debiasing_set.weights[(cells.labels == label) & (cells.attribute_ids == cluster)]
+        rows.append(
+            {
+                "label": label,
+                "class": data.class_names[label],
+                "cluster": cluster,
+                "num_samples": len(drawn),
+                "num_drawn": int((drawn > 0).sum()),
+                "share": float(drawn.sum()),
+            }
+        )
     folder.write_csv("debiasing_set.csv", pd.DataFrame(rows))
 
 
@@ -282,14 +295,14 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circ
             **run_to_dict(config, data, circumstances),
             "method": "prusc",
             "handed_back": "subnetwork",
-            "selection": describe_selection(
-                config.selection.rule, result.clustering, held_out_heads=config.finetune.head_folds > 0
-            ),
+            "selection": describe_selection(config.selection.rule, held_out_heads=config.head_folds > 0),
             "trains_on_validation": config.trains_on_validation,
             "judged_by": result.judged_by,
             "group_labels_used_for": group_label_uses(config),
             "verdict": result.verdict,
             "verdict_text": VERDICT_TEXTS[result.verdict],
+            "p_value": result.p_value,
+            "evidence": [dataclasses.asdict(one) for one in result.evidence],
             "chosen": result.chosen,
             "density": result.mask.density,
             "density_per_layer": result.mask.density_per_layer,

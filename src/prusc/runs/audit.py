@@ -13,14 +13,23 @@ from prusc.data import Data
 from prusc.engine.display import describe_with_table
 from prusc.engine.progress import ProgressOption
 from prusc.engine.runtime import stage_generator
-from prusc.runs.artifacts import data_to_dict, told_versions
+from prusc.runs.artifacts import data_to_dict, evaluation_to_dict, told_versions
 from prusc.runs.folder import FORMAT, RunFolder
 from prusc.runs.samples.exhibit import Exhibit
 from prusc.runs.samples.write import write_samples
 from prusc.runs.session import Session, open_session
 from prusc.runs.start import Start, start_run
-from prusc.stages.audit.clusters import AUDIT_TEXTS, Agreement, Audit, audit_clusters, measure_agreement
+from prusc.stages.audit.clusters import (
+    AUDIT_TEXTS,
+    Agreement,
+    Audit,
+    audit_clusters,
+    find_weak_classes,
+    measure_agreement,
+)
 from prusc.stages.cells import make_cells
+from prusc.stages.evaluation import GroupEvaluation, evaluate_groups
+from prusc.stages.pseudo_attributes.attribute import Evidence
 from prusc.stages.pseudo_attributes.clustering import Clustering
 from prusc.stages.representations import extract_representations
 
@@ -35,7 +44,11 @@ class AuditResult:
     """Result of an audit.
 
     Attributes:
-        audit: The clusters of the validation split, and the verdict.
+        audit: The values of the pseudo-attribute in the validation split, and the verdict.
+        evaluation: Accuracy of the network on the validation split: overall, by class, and by group if attributes are
+            known.
+        weak_classes: Classes whose accuracy is significantly below that of the others.
+        evidence: Evidence for each source of the pseudo-attribute that was compared, the one in use first.
         clustering: The clustering of the training split.
         agreements: Agreement of the clusters with the class and with each known attribute.
         images: The validation samples to look at first, whose class is not the main class of their cluster. Columns:
@@ -46,6 +59,9 @@ class AuditResult:
     """
 
     audit: Audit
+    evaluation: GroupEvaluation
+    weak_classes: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
     clustering: Clustering
     agreements: tuple[Agreement, ...]
     images: pd.DataFrame
@@ -132,8 +148,13 @@ def _look(session: Session, start: Start) -> tuple[AuditResult, Tensor]:
             measure_agreement(name, values, found.cluster_ids)
             for name, values in zip(data.attribute_names, val.attributes.T, strict=True)
         ]
+    right = predicted.predictions == val.labels
+    weak = find_weak_classes(right, val.labels, session.config.audit.significance)
     result = AuditResult(
         audit=found,
+        evaluation=evaluate_groups(predicted.predictions, val, data),
+        weak_classes=tuple(data.class_names[label] for label in weak),
+        evidence=start.attribute.evidence,
         clustering=start.attribute.clustering,
         agreements=tuple(agreements),
         images=_list_images(found, predicted.predictions, data),
@@ -203,11 +224,16 @@ def _to_dict(result: AuditResult, session: Session) -> dict[str, Any]:
         "seed": config.seed,
         "split": "val",
         "num_samples": result.num_samples,
+        "evaluation": evaluation_to_dict(result.evaluation),
+        "weak_classes": list(result.weak_classes),
+        "source": result.evidence[0].source if result.evidence else "given",
+        "evidence": [asdict(one) for one in result.evidence],
+        "smallest_loss": found.smallest_loss,
         "verdict": found.verdict,
         "verdict_text": AUDIT_TEXTS[found.verdict],
         "structure": found.structure,
         "silhouettes": [asdict(trial) for trial in result.clustering.trials],
-        "group_labels_used_for": ["agreements"] if len(result.agreements) > 1 else [],
+        "group_labels_used_for": ["agreements", "evaluation"] if len(result.agreements) > 1 else [],
         "agreements": [asdict(agreement) for agreement in result.agreements],
         "clusters": [
             {

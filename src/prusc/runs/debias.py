@@ -25,7 +25,7 @@ from prusc.runs.artifacts import (
     write_masks,
     write_result,
 )
-from prusc.runs.result import VERDICT_TEXTS, DebiasingResult, summarise
+from prusc.runs.result import DebiasingResult, summarise
 from prusc.runs.samples.exhibit import Exhibit
 from prusc.runs.samples.write import write_samples
 from prusc.runs.session import Session, open_session
@@ -44,8 +44,9 @@ from prusc.stages.cross_fitting import Folds, make_folds
 from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set
 from prusc.stages.evaluation import evaluate_groups, group_ids
 from prusc.stages.mask_learning import LearnedMasks, learn_masks
-from prusc.stages.selection.choice import Choice, choose_networks, order_judges
-from prusc.stages.selection.judges import Judge, make_judges
+from prusc.stages.selection.choice import Choice, choose_networks
+from prusc.stages.selection.judge import Judge, make_judge
+from prusc.stages.selection.verdict import VERDICT_TEXTS, name_verdict
 
 
 def debias(
@@ -88,23 +89,21 @@ def debias_session(session: Session) -> DebiasingResult:
     stages, config = session.stages, session.config
     start = start_run(session)
     with stages.timed("debiasing_set"):
-        context, judges = _prepare(session, start)
+        context, judge = _prepare(session, start)
     with stages.timed("masks"):
         learned = _learn(session, context)
-    dense = _stage_candidates(session, "controls", DENSE, partial(_try_dense, context), judges[0])
-    judges = order_judges(judges, dense)
-    session.log(f"judges, in order: {', '.join(judge.kind for judge in judges)}")
+    dense = _stage_candidates(session, "controls", DENSE, partial(_try_dense, context), judge)
     masked: dict[int, list[Candidate]] = {}
     for step, mask in learned.masks.items():
         make = partial(try_heads, f"mask@{step}", mask, context)
-        masked[step] = _stage_candidates(session, f"candidates@{step}", f"mask-{step}", make, judges[0])
+        masked[step] = _stage_candidates(session, f"candidates@{step}", f"mask-{step}", make, judge)
     if config.finetune.learning_rates:
         # Fine-tuning takes far longer than a new head, so only the best mask is fine-tuned.
-        step = max(masked, key=lambda step: max(judges[0].score(c).score for c in masked[step]))
+        step = max(masked, key=lambda step: max(judge.score(c).score for c in masked[step]))
         make = partial(try_training, f"mask@{step}", learned.masks[step], context)
-        masked[step] += _stage_candidates(session, f"weights@{step}", f"mask-{step}-weights", make, judges[0])
+        masked[step] += _stage_candidates(session, f"weights@{step}", f"mask-{step}-weights", make, judge)
     with stages.timed("evaluation"):
-        result = _finish(session, start, context, judges, _Tried(learned, dense, list(chain(*masked.values()))))
+        result = _finish(session, start, context, judge, _Tried(learned, dense, list(chain(*masked.values()))))
     stages.close()
     return result
 
@@ -118,18 +117,18 @@ class _Tried:
     masked: list[Candidate]
 
 
-def _prepare(session: Session, start: Start) -> tuple[CandidateContext, tuple[Judge, ...]]:
-    """Return the context of candidates and the judges; they never share a sample."""
+def _prepare(session: Session, start: Start) -> tuple[CandidateContext, Judge]:
+    """Return the context of candidates and the judge; masks never learn from samples that judge."""
     config, data = session.config, session.data
     val_cells = make_cells(start.attribute, data, "val")
     source, cells, judged = _split_draws_and_judges(session, start, val_cells)
     debiasing_set = build_debiasing_set(cells, config.debiasing_set)
     session.stages.write(debiasing_set, partial(write_debiasing_set, data=data))
     groups = group_ids(data.val, data) if config.selection.rule == "validation-groups" else None
-    judges = make_judges(val_cells, start.attribute, config.selection, indices=judged, group_ids=groups)
+    judge = make_judge(val_cells, config.selection, indices=judged, group_ids=groups)
     session.log(
         f"de-biasing set: {_describe_cells(debiasing_set)} of the {config.debiasing_set.split} split; judging by "
-        f"{judges[0].kind}: {len(judges[0].groups.sizes)} pseudo-groups of {len(judged)} validation samples"
+        f"{judge.kind}: {len(judge.groups.sizes)} pseudo-groups of {len(judged)} validation samples"
     )
     context = CandidateContext(
         model=start.erm,
@@ -142,7 +141,7 @@ def _prepare(session: Session, start: Start) -> tuple[CandidateContext, tuple[Ju
         config=config,
         progress=session.stages,
     )
-    return context, judges
+    return context, judge
 
 
 def _split_draws_and_judges(session: Session, start: Start, val_cells: Cells) -> tuple[Split, Cells, Tensor]:
@@ -156,17 +155,14 @@ def _split_draws_and_judges(session: Session, start: Start, val_cells: Cells) ->
 
 
 def _describe_cells(debiasing_set: DebiasingSet) -> str:
-    cells, used = debiasing_set.cells, debiasing_set.weights > 0
-    split_by = {"class": cells.labels, "cluster": cells.attribute_ids}
-    if cells.finer_ids is not None:
-        split_by["cluster of the ERM network"] = cells.finer_ids
-    num_cells = torch.stack(list(split_by.values()))[:, used].unique(dim=1).shape[1]
-    return f"{num_cells} cells ({' x '.join(split_by)}) of {int(used.sum())} samples"
+    used = debiasing_set.weights > 0
+    num_cells = len(debiasing_set.cells.ids[used].unique())
+    return f"{num_cells} cells (class x pseudo-attribute) of {int(used.sum())} samples"
 
 
 def _make_folds(session: Session, val_cells: Cells) -> Folds | None:
     """Return the cross-fitting folds of the validation split, if heads are fitted there."""
-    num_folds = session.config.finetune.head_folds
+    num_folds = session.config.head_folds
     if not num_folds:
         return None
     generator = stage_generator(session.config.seed, "folds of validation")
@@ -185,7 +181,7 @@ def _learn(session: Session, context: CandidateContext) -> LearnedMasks:
             context.model,
             context.draws,
             context.debiasing_set,
-            session.config.masks,
+            context.masks,
             head_name=context.head_name,
             generator=stage_generator(session.config.seed, "masks"),
             progress=session.stages,
@@ -201,7 +197,7 @@ def _learn(session: Session, context: CandidateContext) -> LearnedMasks:
 def _try_dense(context: CandidateContext) -> list[Candidate]:
     """Return the candidates without a mask."""
     config = context.config.masks
-    mask: BinaryMask = whole_mask(context.model, include=config.include, exclude=config.exclude)
+    mask: BinaryMask = whole_mask(context.model, include=config.include, exclude=config.excluded(context.head_name))
     found = try_heads(DENSE, mask, context)
     return found + try_training(DENSE, mask, context) if context.config.controls else found
 
@@ -218,25 +214,37 @@ def _stage_candidates(
     return candidates
 
 
-def _finish(
-    session: Session, start: Start, context: CandidateContext, judges: tuple[Judge, ...], tried: _Tried
-) -> DebiasingResult:
+def _finish(session: Session, start: Start, context: CandidateContext, judge: Judge, tried: _Tried) -> DebiasingResult:
     """Choose a network, evaluate it and write the results."""
     data = session.data
-    choice = choose_networks(context, judges, tried.dense, tried.masked)
+    choice = choose_networks(context, judge, tried.dense, tried.masked)
     clusters = _audit(session, start, choice)
+    verdict = name_verdict(
+        is_better=choice.is_better,
+        evidence=start.attribute.evidence,
+        has_suspect=any(cluster.is_suspect for cluster in clusters),
+        groups_differ=judge.groups_differ(tried.dense[0]),
+        significance=session.config.selection.significance,
+        has_budget=session.config.masks.budget_flops is not None,
+    )
     if session.stages.has_folder:
         write_samples(session.stages.folder, _exhibit(session, start, choice, clusters))
     chosen = choice.candidates["subnetwork"]
-    session.log(f"chosen by {choice.judged_by}: {chosen.name}, density {chosen.mask.density:.2f}")
-    session.log(f"verdict: {choice.verdict}: {VERDICT_TEXTS[choice.verdict]}")
+    session.log(
+        f"judged by {choice.judged_by}: best {choice.best.name}, score {choice.scores[choice.best.name].score:.3f} "
+        f"against {choice.scores[DENSE].score:.3f} of the ERM network, p {choice.p_value:.3f}; chosen {chosen.name}, "
+        f"density {chosen.mask.density:.2f}"
+    )
+    session.log(f"verdict: {verdict}: {VERDICT_TEXTS[verdict]}")
     labels = data.val.labels
     flops = count_flops(start.erm, session.feed.take(torch.arange(1))) if session.config.masks.by_channel else None
     result = DebiasingResult(
         model=choice.networks["subnetwork"],
         erm=choice.networks["erm"],
         mask=chosen.mask,
-        verdict=choice.verdict,
+        verdict=verdict,
+        p_value=choice.p_value,
+        evidence=start.attribute.evidence,
         judged_by=choice.judged_by,
         chosen={name: candidate.name for name, candidate in choice.candidates.items()},
         candidates=summarise(tried.dense, choice.scores, DENSE_FAMILIES, labels, flops)
@@ -272,7 +280,7 @@ def _audit(session: Session, start: Start, choice: Choice) -> tuple[ClusterAudit
 
 
 def _exhibit(session: Session, start: Start, choice: Choice, clusters: tuple[ClusterAudit, ...]) -> Exhibit:
-    after = choice.networks["subnetwork" if choice.verdict in ("improved", "within-budget") else "erm"]
+    after = choice.networks["subnetwork"]
     return Exhibit(
         data=session.data,
         networks={"before": choice.networks["erm"], "after": after},

@@ -15,9 +15,10 @@ from prusc.stages.audit.clusters import ClusterAudit
 from prusc.stages.candidates import Candidate
 from prusc.stages.evaluation import GroupEvaluation
 from prusc.stages.mask_learning import MaskHistoryEntry
+from prusc.stages.pseudo_attributes.attribute import Evidence
 from prusc.stages.pseudo_attributes.clustering import Clustering
-from prusc.stages.selection.judges import Verdict
 from prusc.stages.selection.scores import CellAccuracy, SelectionScore
+from prusc.stages.selection.verdict import Verdict
 
 # Titles of the networks in tables.
 FAMILY_TITLES = {
@@ -25,27 +26,6 @@ FAMILY_TITLES = {
     "last_layer": "control: last layer refitted",
     "finetune_all": "control: all weights fine-tuned",
     "subnetwork": "chosen network",
-}
-
-VERDICT_TEXTS: dict[Verdict, str] = {
-    "improved": (
-        "on the validation split the chosen network is better than the ERM network for the cells, classes or groups "
-        "that judged; the result is the chosen network"
-    ),
-    "no-shortcut": (
-        "no candidate is better than the ERM network on the validation split, and the ERM network is no worse than "
-        "guessing on any cell, class or group that judged; a shortcut that these data do not contradict may remain; "
-        "the result is the ERM network"
-    ),
-    "shortcut-only": (
-        "no candidate is better than the ERM network on the validation split, but the ERM network is worse than "
-        "guessing on some cell, class or group that judged; either no candidate helps, or these data cannot show which "
-        "one does; the result is the ERM network, and candidates.csv lists what was tried"
-    ),
-    "within-budget": (
-        "no network within masks.budget_flops is better than the ERM network on the validation split; the result is "
-        "the best network within the budget"
-    ),
 }
 
 
@@ -57,7 +37,9 @@ class CandidateSummary:
         name: How it was made, such as ``mask@300/head(l2=0.01)``.
         family: ``erm``, ``last_layer``, ``finetune_all`` or ``subnetwork``.
         density: Share of the masked weights that it keeps.
-        score: Score on the validation split by the judge that decided.
+        score: Score on the validation split; see `SelectionScore`.
+        mean_accuracy: Mean accuracy over the pseudo-groups that judge.
+        worst_accuracy: Accuracy of the worst of them.
         score_error: Standard error of the score.
         val_average_accuracy: Average accuracy on the validation split.
         flops: Share of the ERM network's floating-point operations that it needs without its pruned channels; ``None``
@@ -69,6 +51,8 @@ class CandidateSummary:
     family: str
     density: float
     score: float
+    mean_accuracy: float
+    worst_accuracy: float
     score_error: float
     val_average_accuracy: float
     flops: float | None = None
@@ -86,7 +70,7 @@ def summarise(
 
     Args:
         candidates: The candidates without a mask, or those with one.
-        scores: Scores by the judge that decided, by name.
+        scores: Scores by name.
         families: Family of each kind; other kinds belong to the family ``subnetwork``.
         val_labels: Class of each validation sample.
         flops: Operations of the ERM network, if channels are masked.
@@ -100,6 +84,8 @@ def summarise(
             family=families.get(candidate.kind, "subnetwork"),
             density=candidate.mask.density,
             score=scores[candidate.name].score,
+            mean_accuracy=scores[candidate.name].mean,
+            worst_accuracy=scores[candidate.name].worst,
             score_error=scores[candidate.name].error,
             val_average_accuracy=(candidate.val_predictions == val_labels).double().mean().item(),
             flops=None if flops is None else flops.share(candidate.mask),
@@ -144,7 +130,9 @@ class DebiasingResult:
         model: The chosen network, of the same class and with the same state-dict keys as the ERM network.
         erm: The ERM network: the trained network before anything.
         mask: The weights that the chosen network keeps; all of them if it is not a subnetwork.
-        verdict: Whether the chosen network is better than the ERM network; if not, why.
+        verdict: Whether the chosen network is better than the ERM network; if not, whether that one fails anywhere.
+        p_value: Probability of such a gain on the validation split if no candidate differed from the ERM network.
+        evidence: Evidence for each source of the pseudo-attribute that was compared, the one in use first.
         judged_by: Kind of the judge that decided: ``cells``, ``classes`` or ``groups`` of the validation split.
         chosen: Name of the chosen candidate of each family.
         candidates: All candidates.
@@ -164,6 +152,8 @@ class DebiasingResult:
     erm: nn.Module
     mask: BinaryMask
     verdict: Verdict
+    p_value: float
+    evidence: tuple[Evidence, ...]
     judged_by: str
     chosen: dict[str, str]
     candidates: tuple[CandidateSummary, ...]

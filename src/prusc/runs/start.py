@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -19,11 +19,13 @@ from prusc.runs.artifacts import ERM_WEIGHTS, read_attribute, write_attribute
 from prusc.runs.folder import SKIPPED, RunFolder
 from prusc.runs.inputs import build_untrained
 from prusc.runs.session import Session
+from prusc.stages.cells import make_cells
 from prusc.stages.erm import train_erm
 from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
+from prusc.stages.pseudo_attributes.evidence import choose_source, describe_evidence, measure_evidence
 from prusc.stages.pseudo_attributes.given import read_cluster_csv
-from prusc.stages.pseudo_attributes.infer import add_finer_ids, infer_attribute, take_given_attribute
-from prusc.stages.representations import extract_representations
+from prusc.stages.pseudo_attributes.infer import Seen, infer_attribute, take_given_attribute
+from prusc.stages.representations import extract_representations, predict
 
 State = Mapping[str, Tensor]
 
@@ -140,10 +142,10 @@ def _train(session: Session, model: nn.Module, checkpoints: dict[int, State], nu
 
     def keep(epoch: int) -> None:
         session.stages.write(model.state_dict(), partial(_write_checkpoint, epoch=epoch))
-        if epoch == session.config.clustering.checkpoint:
+        if epoch == session.config.early_epoch:
             checkpoints[epoch] = copy_state(model)
 
-    if session.config.clustering.checkpoint == 0:
+    if session.config.early_epoch == 0:
         keep(0)
     train_erm(
         model,
@@ -158,7 +160,7 @@ def _train(session: Session, model: nn.Module, checkpoints: dict[int, State], nu
 
 def _choose_clustered(session: Session, erm: nn.Module, checkpoints: Mapping[int, State]) -> _Clustered:
     """Return the network whose representations are clustered."""
-    epoch = session.config.clustering.checkpoint
+    epoch = session.config.early_epoch
     if epoch is None:
         return _Clustered(erm, "the ERM network", is_untrained=False)
     if not session.is_trained:
@@ -212,34 +214,44 @@ def _read_checkpoint(session: Session, epoch: int) -> State:
 
 def _infer(session: Session, erm: nn.Module, head_name: str, clustered: _Clustered) -> PseudoAttribute:
     """Infer the pseudo-attribute from the representations of the clustered network."""
-    config, data, seed = session.config, session.data, session.config.seed
-    seen = _represent(session, clustered.network, head_name)
+    config, data = session.config, session.data
+    values = _represent(session, clustered.network, head_name)
     if config.clustering.from_csv is not None:
-        attribute = take_given_attribute(seen, read_cluster_csv(config.clustering.from_csv, data.train.labels))
-        how = f"from {config.clustering.from_csv}"
+        ids = read_cluster_csv(config.clustering.from_csv, data.train.labels)
+        attribute, how = take_given_attribute(values, ids), f"from {config.clustering.from_csv}"
     else:
-        attribute = infer_attribute(
-            seen,
-            config.clustering,
+        seen = Seen(
+            values=values,
+            labels={name: data.splits[name].labels for name in values},
             num_classes=data.num_classes,
-            generator=stage_generator(seed, "clustering"),
             is_untrained=clustered.is_untrained,
+            clustering=config.clustering,
+            config=config.pseudo_attribute,
+            seed=config.seed,
         )
-        how = f"from the representations of {clustered.title}"
-    if config.debiasing_set.final_clusters:
-        attribute = add_finer_ids(
-            attribute,
-            seen if clustered.network is erm else _represent(session, erm, head_name),
-            config.clustering,
-            num_clusters=config.debiasing_set.final_clusters,
-            num_classes=data.num_classes,
-            generator=stage_generator(seed, "clusters of the final network"),
-        )
+        attribute = _choose_source(session, seen, erm)
+        how = f"{attribute.source}, from the representations of {clustered.title}"
     sizes = torch.bincount(attribute.splits["train"].ids, minlength=attribute.num_values).tolist()
     structure = f"; {attribute.clustering.structure} structure" if attribute.mirrors_network else ""
     counts = ", ".join(map(str, sizes))
-    session.log(f"clusters: {attribute.num_values} {how}, with {counts} training samples{structure}")
+    session.log(f"pseudo-attribute: {attribute.num_values} values {how}, with {counts} training samples{structure}")
     return attribute
+
+
+def _choose_source(session: Session, seen: Seen, erm: nn.Module) -> PseudoAttribute:
+    """Infer the pseudo-attribute from each source, and take the one on whose conflicting samples ERM fails most."""
+    data = session.data
+    predictions = predict(erm, session.feed.of(data.val)).argmax(dim=1)
+    found = {source: infer_attribute(source, seen) for source in seen.config.compared}
+    evidence = {
+        source: measure_evidence(source, predictions, make_cells(attribute, data, "val"))
+        for source, attribute in found.items()
+    }
+    best = choose_source(evidence)
+    for source, one in evidence.items():
+        session.log(f"source {source}: {describe_evidence(one)}{'; used' * (source == best and len(found) > 1)}")
+    others = tuple(one for source, one in evidence.items() if source != best)
+    return replace(found[best], evidence=(evidence[best], *others))
 
 
 def _represent(session: Session, network: nn.Module, head_name: str) -> dict[str, Tensor]:

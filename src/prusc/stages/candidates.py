@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prusc.config import RunConfig
+from prusc.config.stages import FilledMaskConfig
 from prusc.data.table import Data
 from prusc.engine.feed import Feed
 from prusc.engine.progress import Progress
@@ -102,15 +103,20 @@ class CandidateContext:
         """The test split."""
         return self.feed.of(self.data.test)
 
-    def represent(self, model: nn.Module, feed: Feed, generator: torch.Generator | None = None) -> Representations:
+    def represent(self, model: nn.Module, feed: Feed) -> Representations:
         """Run a network over a split."""
-        return extract_representations(model, feed, head_name=self.head_name, generator=generator)
+        return extract_representations(model, feed, head_name=self.head_name)
+
+    @property
+    def masks(self) -> FilledMaskConfig:
+        """Settings of mask learning, with numbers for what was not given."""
+        return self.config.masks.fill(len(self.data.train), self.config.erm)
 
     def make_base(self, name: str, mask: BinaryMask) -> nn.Module:
         """Return the base network of candidates: the ERM network, or its subnetwork under a mask."""
         if name == DENSE:
             return self.model
-        config = self.config.masks
+        config = self.masks
         generator = stage_generator(self.config.seed, "batch norm statistics")
         batches = draw_statistics_batches(self.debiasing_set, config.batch_size, generator)
         source = self.feed.of(self.draws.split)
@@ -119,17 +125,18 @@ class CandidateContext:
     def train(self, base: nn.Module, name: str, mask: BinaryMask, learning_rate: float) -> nn.Module:
         """Return a copy of a network with all surviving weights fine-tuned on the de-biasing set."""
         config = self.config.finetune
+        steps, batch_size = config.count_steps(len(self.data.train), self.config.erm)
         generator = stage_generator(self.config.seed, name)
-        batches = (self.debiasing_set.draw(config.batch_size, generator) for _ in range(config.steps))
+        batches = (self.debiasing_set.draw(batch_size, generator) for _ in range(steps))
         model = copy.deepcopy(base)
         train_weights(
             model,
             self.draws,
-            Schedule(batches, config.steps, learning_rate, config.weight_decay),
+            Schedule(batches, steps, learning_rate, config.weight_decay),
             generator=generator,
             name=f"fine-tuning {name}",
             mask=mask,
-            after_step=lambda step, _: self.progress.advance(name, step, config.steps),
+            after_step=lambda step, _: self.progress.advance(name, step, steps),
         )
         return model
 
@@ -176,9 +183,9 @@ def try_heads(name: str, mask: BinaryMask, context: CandidateContext) -> list[Ca
     l2s = sorted(context.config.finetune.head_l2, reverse=True)
     if not l2s:
         return found
-    fit = _HeadFitter(base, name, val.values, context)
-    # A refitted head has no pruned weights.
-    head_weight = f"{context.head_name}.weight"
+    fit = _HeadFitter(base, val.values, context)
+    # A refitted head has no pruned weights, but it cannot read channels that are gone: they are constant.
+    head_weight = "" if context.config.masks.by_channel else f"{context.head_name}.weight"
     whole_head = BinaryMask(
         {key: torch.ones_like(kept) if key == head_weight else kept for key, kept in mask.tensors.items()}
     )
@@ -202,20 +209,18 @@ class _HeadFitter:
 
     Args:
         base: The network.
-        name: Base name of its candidates.
         val: Its representations of the validation split.
         context: What all candidates are made from.
     """
 
-    def __init__(self, base: nn.Module, name: str, val: Tensor, context: CandidateContext) -> None:
+    def __init__(self, base: nn.Module, val: Tensor, context: CandidateContext) -> None:
         self.val, self.folds = val, context.folds
         self.num_classes = context.data.num_classes
         self.has_bias = get_head(base, context.head_name).bias is not None
         if self.folds is None:
-            views = _represent_views(base, name, context)
-            self.values = torch.cat(views)
-            self.labels = context.draws.split.labels.repeat(len(views))
-            self.weights = context.debiasing_set.weights.repeat(len(views))
+            self.values = context.represent(base, context.feed.of(context.draws.split)).values
+            self.labels = context.draws.split.labels
+            self.weights = context.debiasing_set.weights
 
     def __call__(self, l2: float) -> tuple[Head, Tensor]:
         if self.folds is not None:
@@ -224,17 +229,6 @@ class _HeadFitter:
             self.values, self.labels, self.weights, l2=l2, num_classes=self.num_classes, has_bias=self.has_bias
         )
         return head, head.logits(self.val)
-
-
-def _represent_views(base: nn.Module, name: str, context: CandidateContext) -> list[Tensor]:
-    """Return the representations that heads are fitted on: of random views, or of the images without augmentation."""
-    num_views = context.config.finetune.head_views
-    if not num_views:
-        return [context.represent(base, context.feed.of(context.draws.split)).values]
-    generators = (
-        stage_generator(context.config.seed, f"view {number} for the heads of {name}") for number in range(num_views)
-    )
-    return [context.represent(base, context.draws, generator).values for generator in generators]
 
 
 def try_training(name: str, mask: BinaryMask, context: CandidateContext) -> list[Candidate]:

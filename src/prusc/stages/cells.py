@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from prusc.data.table import Data
@@ -19,16 +20,12 @@ class Cells:
         attribute_ids: Value of the pseudo-attribute of each sample, such as its cluster, in ``[0, num_values)``.
         num_classes: Number of classes; if 0, the highest label + 1.
         num_values: Number of values of the pseudo-attribute; if 0, the highest id + 1.
-        margins: Distance of each sample from the border between two values; see `Clustering.measure_margins`.
-        finer_ids: Cluster of each sample in the ERM network, if these clusters split the cells further.
     """
 
     labels: Int[Tensor, " samples"]
     attribute_ids: Int[Tensor, " samples"]
     num_classes: int = 0
     num_values: int = 0
-    margins: Float[Tensor, " samples"] | None = None
-    finer_ids: Int[Tensor, " samples"] | None = None
 
     def __post_init__(self) -> None:
         for name, count, ids in (
@@ -62,13 +59,7 @@ class Cells:
 
     def subset(self, indices: Int[Tensor, " chosen"]) -> "Cells":
         """Return the cells of a subset of the samples."""
-        return replace(
-            self,
-            labels=self.labels[indices],
-            attribute_ids=self.attribute_ids[indices],
-            margins=None if self.margins is None else self.margins[indices],
-            finer_ids=None if self.finer_ids is None else self.finer_ids[indices],
-        )
+        return replace(self, labels=self.labels[indices], attribute_ids=self.attribute_ids[indices])
 
 
 def make_cells(attribute: PseudoAttribute, data: Data, split: str) -> Cells:
@@ -85,6 +76,14 @@ def make_cells(attribute: PseudoAttribute, data: Data, split: str) -> Cells:
         found.ids,
         num_classes=data.num_classes,
         num_values=attribute.num_values,
-        margins=found.margins,
-        finer_ids=found.finer_ids,
     )
+
+
+def find_conflicting(cells: Cells) -> Bool[Tensor, " samples"]:
+    """Return True for each sample whose class is rarer at its value of the pseudo-attribute than among all samples."""
+    counts = torch.zeros(cells.num_classes, cells.num_values, dtype=torch.float64)
+    ones = torch.ones(len(cells), dtype=torch.float64)
+    counts.index_put_((cells.labels, cells.attribute_ids), ones, accumulate=True)
+    expected = counts.sum(dim=1, keepdim=True) * counts.sum(dim=0) / max(len(cells), 1)
+    # Rounding must not decide for a cell that is exactly as frequent as expected.
+    return (counts < expected - 1e-9)[cells.labels, cells.attribute_ids]

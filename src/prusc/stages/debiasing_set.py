@@ -1,13 +1,13 @@
 """Stage 4: the de-biasing set, drawn so that the pseudo-attribute says little about the class."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from prusc.config import DebiasingSetConfig
-from prusc.errors import ConfigError, DataError
+from prusc.errors import DataError
 from prusc.stages.cells import Cells
 
 
@@ -51,20 +51,15 @@ def draw_indices(
 def build_debiasing_set(cells: Cells, config: DebiasingSetConfig | None = None) -> DebiasingSet:
     """Give each class the same share, and each cell a share of its class by ``size ** cell_exponent``.
 
-    The pseudo-attribute is least certain for samples near the border between two values. ``border_share`` leaves them
-    out, so that the cells are purer.
-
     Args:
-        cells: Class and pseudo-attribute of each sample. ``border_share`` needs their margins, ``final_clusters`` their
-            finer ids.
+        cells: Class and pseudo-attribute of each sample.
         config: How samples are drawn; the defaults if ``None``.
 
     Returns:
         The probability of each sample.
 
     Raises:
-        ConfigError: If a setting needs margins or finer ids, and the cells have none.
-        DataError: If every cell is smaller than ``min_cell_size``, or a whole class lies at the border.
+        DataError: If every cell is smaller than ``min_cell_size``.
 
     Example:
         >>> import torch, prusc
@@ -73,11 +68,9 @@ def build_debiasing_set(cells: Cells, config: DebiasingSetConfig | None = None) 
         tensor([0.1250, 0.1250, 0.2500, 0.5000], dtype=torch.float64)
     """
     config = config or DebiasingSetConfig()
-    split_cells = _split_further(cells, config)
-    core = _find_core(cells.labels, cells.margins, config)
-    num_classes, num_values = cells.num_classes, split_cells.num_values
-    ids = split_cells.ids
-    sizes = torch.bincount(ids[core], minlength=num_classes * num_values).double()
+    num_classes, num_values = cells.num_classes, cells.num_values
+    ids = cells.ids
+    sizes = torch.bincount(ids, minlength=num_classes * num_values).double()
     used = sizes >= config.min_cell_size
     if not bool(used.any()):
         raise DataError(
@@ -88,43 +81,4 @@ def build_debiasing_set(cells: Cells, config: DebiasingSetConfig | None = None) 
     shares = shares.view(num_classes, num_values)
     per_class = shares.sum(dim=1, keepdim=True)
     shares = (shares / per_class.clamp(min=1e-300) / (per_class > 0).sum()).flatten()
-    weights = (shares / sizes.clamp(min=1))[ids] * core
-    return DebiasingSet(cells if config.final_clusters else replace(cells, finer_ids=None), weights)
-
-
-def _split_further(cells: Cells, config: DebiasingSetConfig) -> Cells:
-    """Return the cells to draw from, split by the clusters of the ERM network if ``final_clusters`` is set."""
-    if not config.final_clusters:
-        return cells
-    if cells.finer_ids is None:
-        raise ConfigError(
-            f"debiasing_set.final_clusters {config.final_clusters} needs the cluster of each sample in the ERM "
-            "network; pass finer_ids to Cells, or set it to 0"
-        )
-    return replace(
-        cells,
-        attribute_ids=cells.attribute_ids * config.final_clusters + cells.finer_ids,
-        num_values=cells.num_values * config.final_clusters,
-    )
-
-
-def _find_core(
-    labels: Int[Tensor, " samples"], margins: Float[Tensor, " samples"] | None, config: DebiasingSetConfig
-) -> Bool[Tensor, " samples"]:
-    """Return True for each sample that ``border_share`` does not leave out."""
-    num_left_out = int(config.border_share * len(labels))
-    if not num_left_out:
-        return torch.ones_like(labels, dtype=torch.bool)
-    if margins is None:
-        raise ConfigError(
-            f"debiasing_set.border_share {config.border_share:g} needs the margin of each sample; pass margins to "
-            "Cells, or set it to 0"
-        )
-    core = margins >= margins.sort().values[num_left_out]
-    lost = sorted(set(labels.tolist()) - set(labels[core].tolist()))
-    if lost:
-        raise DataError(
-            f"all samples of class {lost[0]} are among the {num_left_out} samples nearest to a border between "
-            f"clusters, so none can be drawn; lower debiasing_set.border_share ({config.border_share:g})"
-        )
-    return core
+    return DebiasingSet(cells, (shares / sizes.clamp(min=1))[ids])

@@ -6,7 +6,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from prusc.config import MaskConfig
+from prusc.config import ERMConfig, MaskConfig
+from prusc.config.stages import FilledMaskConfig
 from prusc.data.table import Split
 from prusc.engine.batch_norm import synchronized_batch_norm
 from prusc.engine.display import describe_with_table
@@ -90,7 +91,8 @@ def learn_masks(
         data: The split that the de-biasing set draws from, with its augmentation. Processes share each batch and learn
             the same masks.
         debiasing_set: Sampling probabilities of that split.
-        config: Settings of mask learning; the defaults if ``None``.
+        config: Settings of mask learning; the defaults if ``None``. Numbers that are not given follow the default ERM
+            training.
         head_name: Module name of the head; found if ``None``.
         generator: Source of the draws and the sampled masks; seed 0 if ``None``.
         contrast: The contrastive loss: a function of representations, labels and cluster ids of the global batch.
@@ -116,9 +118,9 @@ def learn_masks(
         >>> list(prusc.learn_masks(SmallCNN(num_classes=4), few, draws, config).masks)
         [1, 2]
     """
-    config = config or MaskConfig()
     generator = generator or stage_generator(0, "masks")
     feed, report = as_feed(data, model), resolve_progress(progress)
+    config = (config or MaskConfig()).fill(len(feed), ERMConfig())
     runtime = feed.runtime
     if config.batch_size % runtime.num_processes:
         raise ConfigError(
@@ -159,14 +161,14 @@ def learn_masks(
 
 
 def _make_masked(
-    model: nn.Module, feed: Feed, head_name: str, config: MaskConfig, noise: torch.Generator
+    model: nn.Module, feed: Feed, head_name: str, config: FilledMaskConfig, noise: torch.Generator
 ) -> MaskedModel:
     """Return the network with one mask logit per weight or per channel."""
     if not config.by_channel:
         return MaskedModel(
             model,
             include=config.include,
-            exclude=config.exclude,
+            exclude=config.excluded(head_name),
             initial_logit=config.initial_logit,
             temperature=config.mask_temperature,
             generator=noise,
@@ -192,7 +194,7 @@ class _Record:
         flops: Operations of the network, if there is a budget for them.
     """
 
-    def __init__(self, masked: MaskedModel, config: MaskConfig, flops: NetworkFlops | None) -> None:
+    def __init__(self, masked: MaskedModel, config: FilledMaskConfig, flops: NetworkFlops | None) -> None:
         self.masked, self.config, self.flops = masked, config, flops
         self.masks: dict[int, BinaryMask] = {}
         self.history: list[MaskHistoryEntry] = []

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
-from prusc.config import MaskConfig
+from prusc.config.stages import FilledMaskConfig
 from prusc.engine.runtime import Runtime
 from prusc.engine.training import check_finite
 from prusc.losses import ContrastiveTerms, cluster_contrastive_terms
@@ -40,7 +40,7 @@ def cluster_contrast(
     representations: Float[Tensor, "batch dim"],
     labels: Int[Tensor, " batch"],
     cluster_ids: Int[Tensor, " batch"],
-    config: MaskConfig,
+    config: FilledMaskConfig,
 ) -> ContrastiveTerms:
     """Compute PruSC's contrastive loss with the temperature and negatives of the config."""
     return cluster_contrastive_terms(
@@ -52,10 +52,10 @@ def cluster_contrast(
     )
 
 
-Contrast = Callable[[Tensor, Tensor, Tensor, MaskConfig], ContrastiveTerms]
+Contrast = Callable[[Tensor, Tensor, Tensor, FilledMaskConfig], ContrastiveTerms]
 
 
-def mask_optimizer(masked: MaskedModel, config: MaskConfig) -> torch.optim.Optimizer:
+def mask_optimizer(masked: MaskedModel, config: FilledMaskConfig) -> torch.optim.Optimizer:
     """Return Adam on the mask logits.
 
     Args:
@@ -75,7 +75,7 @@ def mask_step(
     labels: Int[Tensor, " batch"],
     cluster_ids: Int[Tensor, " batch"],
     *,
-    config: MaskConfig,
+    config: FilledMaskConfig,
     runtime: Runtime,
     step: int,
     contrast: Contrast = cluster_contrast,
@@ -117,7 +117,7 @@ def mask_step(
     return MaskStepTerms(mean_loss, mean_cross_entropy, contrastive.detach(), num_without)
 
 
-def sparsity_term(masked: MaskedModel, config: MaskConfig) -> Tensor:
+def sparsity_term(masked: MaskedModel, config: FilledMaskConfig) -> Tensor:
     """Return the sparsity term: the mean keep-probability, or the sum of the mask logits.
 
     Args:
@@ -134,7 +134,7 @@ def sparsity_term(masked: MaskedModel, config: MaskConfig) -> Tensor:
 
 
 @contextmanager
-def sparsity_gradient(masked: MaskedModel, config: MaskConfig) -> Iterator[None]:
+def sparsity_gradient(masked: MaskedModel, config: FilledMaskConfig) -> Iterator[None]:
     """Inside the ``with`` block, ``backward`` adds the gradient of ``sparsity * sparsity_term`` to the mask logits.
 
     The gradient has a closed form; through autograd it would need several copies of all masks. It is added right after
@@ -156,7 +156,7 @@ def sparsity_gradient(masked: MaskedModel, config: MaskConfig) -> Iterator[None]
             hook.remove()
 
 
-def _add_sparsity_gradient(logits: Tensor, num_masked: int, config: MaskConfig) -> None:
+def _add_sparsity_gradient(logits: Tensor, num_masked: int, config: FilledMaskConfig) -> None:
     assert logits.grad is not None, "the hook runs after the gradient is accumulated"
     if config.sparsity_term == "sum-of-logits":
         logits.grad.add_(config.sparsity)
@@ -173,7 +173,7 @@ def _contrastive(
     labels: Tensor,
     cluster_ids: Tensor,
     contrast: Contrast,
-    config: MaskConfig,
+    config: FilledMaskConfig,
     runtime: Runtime,
 ) -> tuple[Tensor, Tensor]:
     """Return the contrastive loss over the pairs of the global batch, and the number of anchors left out."""

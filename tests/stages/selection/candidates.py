@@ -1,4 +1,4 @@
-"""Candidates whose accuracy in every cell is known, for judges."""
+"""Candidates whose accuracy in every cell is known, for the judge."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,7 @@ from torch.nn import functional as F
 
 from prusc.config import SelectionConfig
 from prusc.stages.cells import Cells
-from prusc.stages.pseudo_attributes.attribute import AttributeValues, PseudoAttribute
-from prusc.stages.pseudo_attributes.clustering import Clustering
-from prusc.stages.selection.judges import ClassJudge, Judge
-from prusc.stages.selection.scores import number_groups, pair_cells
+from prusc.stages.selection.judge import Judge, make_judge
 from tests.networks import generator
 
 
@@ -20,12 +17,11 @@ class Answers:
     """A candidate that is nothing but its logits."""
 
     val_logits: Tensor
-    base_name: str = "dense"
 
 
-def predicting(predictions: Tensor, base_name: str = "dense") -> Answers:
+def predicting(predictions: Tensor) -> Answers:
     """A candidate with these predictions."""
-    return Answers(F.one_hot(predictions, max(2, int(predictions.max()) + 1)).float(), base_name)
+    return Answers(F.one_hot(predictions, max(2, int(predictions.max()) + 1)).float())
 
 
 def cells_of(sizes: list[list[int]]) -> Cells:
@@ -47,15 +43,6 @@ def answer(cells: Cells, accuracy: list[list[float]]) -> Answers:
     return predicting(predictions)
 
 
-def judge_by(kind: type[Judge], cells: Cells, config: SelectionConfig | None = None) -> Judge:
-    """Return a judge of all samples."""
-    groups = number_groups(cells.labels) if kind is ClassJudge else pair_cells(cells)
-    return kind(torch.arange(len(cells)), cells, groups, config or SelectionConfig())
-
-
-def attribute_of(cells: Cells, structure: str) -> PseudoAttribute:
-    """A pseudo-attribute with these values in both splits."""
-    ids, zeros = cells.attribute_ids, torch.zeros(len(cells))
-    clustering = Clustering(ids, torch.eye(cells.num_values), (), structure, zeros)  # type: ignore[arg-type]
-    values = AttributeValues(ids, zeros, zeros)
-    return PseudoAttribute(clustering, {"train": values, "val": values})
+def judge_of(cells: Cells, config: SelectionConfig | None = None) -> Judge:
+    """A judge of all samples."""
+    return make_judge(cells, config or SelectionConfig())

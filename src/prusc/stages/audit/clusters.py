@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.stats import fisher_exact
 from sklearn.metrics import adjusted_mutual_info_score, silhouette_samples
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,23 +18,29 @@ from prusc.stages.evaluation import wilson_interval
 from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
 from prusc.stages.pseudo_attributes.clustering import Structure
 
-AuditVerdict = Literal["suspected", "unclear", "not-found"]
+AuditVerdict = Literal["suspected", "unclear", "undecided", "not-found"]
 
 AUDIT_TEXTS: dict[AuditVerdict, str] = {
     "suspected": (
-        "some clusters cut across the classes, and the network fails on the minority classes in them; its errors do "
-        "not explain these clusters, which are well separated or existed before it learned the classes; look at the "
-        "images of the first suspects"
+        "the network fails on samples that conflict with some value of the pseudo-attribute; a shortcut explains this, "
+        "and so may images that are hard for any network; look at the images of the first suspects"
     ),
     "unclear": (
         "the network fails on the minority classes of some clusters, but the clusters are not well separated: these "
         "may be hard images, or a shortcut that is not the main feature of the representations"
     ),
+    "undecided": (
+        "no value of the pseudo-attribute is suspect, but so few samples conflict with it that only a huge loss could "
+        "have been seen; more validation images are needed, most of all such that contradict what you suspect"
+    ),
     "not-found": (
-        "no shortcut found: the network fails on the minority classes of no cluster, or the clusters are too poorly "
-        "separated to tell; this does not prove that there is none"
+        "the network fails on the conflicting samples of no value of the pseudo-attribute; a shortcut that these data "
+        "do not contradict, or that the pseudo-attribute does not follow, may remain"
     ),
 }
+
+# A loss above this is so large that missing smaller ones decides nothing.
+_LARGE_LOSS = 0.3
 
 
 @dataclass(frozen=True)
@@ -99,8 +107,10 @@ class Audit:
     """Result of the audit of a network's clusters.
 
     Attributes:
-        verdict: Without a suspect ``not-found``. With one it follows the structure: ``suspected`` if strong or
-            ``untrained``, ``unclear`` if reasonable, ``not-found`` if weak.
+        verdict: With a suspect ``suspected``, or ``unclear`` if clusters of a network that had learned the classes are
+            not well separated. Without one ``not-found``, or ``undecided`` if only a huge loss could have been seen.
+        smallest_loss: The smallest loss that the test would have found in some cluster with a probability of 80 %.
+            ``None`` if no cluster has a sample of another class.
         structure: How well the clusters are separated when there are more of them than classes.
         clusters: All non-empty clusters, suspects first; see `ClusterAudit.rank`.
         cluster_ids: Cluster of each sample.
@@ -108,6 +118,7 @@ class Audit:
     """
 
     verdict: AuditVerdict
+    smallest_loss: float | None
     structure: Structure
     clusters: tuple[ClusterAudit, ...]
     cluster_ids: Int[Tensor, " samples"]
@@ -125,10 +136,10 @@ def audit_clusters(
 ) -> Audit:
     """Find clusters that cut across the classes and on whose minority classes the network fails.
 
-    A test alone cannot tell a shortcut from hard samples. Clusters and predictions come from the same representations,
-    so a sample in a cluster of another class is mostly wrong in any network. The structure distinguishes the two: hard
-    samples lie where clusters overlap, and a shortcut makes clusters that are well separated. Clusters of a network
-    that had not learned the classes yet do not follow its predictions, so there the test alone decides.
+    A test alone cannot tell a shortcut from hard samples. If clusters and predictions come from the same
+    representations, a sample in a cluster of another class is mostly wrong in any network. The structure distinguishes
+    the two: hard samples lie where clusters overlap, and a shortcut makes clusters that are well separated. Values that
+    were inferred before the network learned the classes do not follow its predictions, so there the test decides.
 
     Args:
         representations: Representations of the validation split by the clustered network.
@@ -146,16 +157,46 @@ def audit_clusters(
     unit = F.normalize(representations, dim=1)
     silhouettes = _silhouettes(unit, cluster_ids, cells.num_values, config.silhouette_samples, generator)
     found = tuple(replace(cluster, silhouette=silhouettes[cluster.cluster]) for cluster in judged)
-    verdict: AuditVerdict = "not-found"
+    smallest = smallest_visible_loss(found, predictions == cells.labels, cells.labels, config.significance)
     if any(cluster.is_suspect for cluster in found):
-        by_structure: dict[Structure, AuditVerdict] = {
-            "strong": "suspected",
-            "reasonable": "unclear",
-            "weak": "not-found",
-            "untrained": "suspected",
-        }
-        verdict = by_structure[structure]
-    return Audit(verdict, structure, found, cluster_ids, attribute.splits["val"].similarities)
+        verdict: AuditVerdict = "unclear" if structure in ("reasonable", "weak") else "suspected"
+    else:
+        verdict = "undecided" if smallest is None or smallest > _LARGE_LOSS else "not-found"
+    return Audit(verdict, smallest, structure, found, cluster_ids, attribute.splits["val"].similarities)
+
+
+def smallest_visible_loss(
+    clusters: Sequence[ClusterAudit],
+    right: Bool[Tensor, " samples"],
+    labels: Int[Tensor, " samples"],
+    significance: float,
+) -> float | None:
+    """Return the smallest loss that the test would have found in some cluster with a probability of 80 %.
+
+    The normal approximation is used, with Bonferroni's correction for the number of clusters.
+
+    Args:
+        clusters: All non-empty clusters.
+        right: Whether each prediction is right.
+        labels: Class of each sample.
+        significance: Level of the test.
+
+    Returns:
+        A loss in [0, 1]; ``None`` if no cluster has a sample of another class.
+    """
+    with_others = [cluster for cluster in clusters if cluster.num_others]
+    if not with_others:
+        return None
+    normal = NormalDist()
+    factor = normal.inv_cdf(1 - significance / len(with_others)) + normal.inv_cdf(0.8)
+    accuracies = {int(label): right[labels == label].double().mean().item() for label in labels.unique()}
+    losses = []
+    for cluster in with_others:
+        others = {y: n for y, n in enumerate(cluster.class_counts) if n and y != cluster.main_label}
+        # At least as if one sample were wrong, because a class without mistakes has no variance.
+        variance = sum(n * max(a * (1 - a), 1 / n) for y, n in others.items() for a in [accuracies[y]])
+        losses.append(float(factor * variance**0.5 / cluster.num_others))
+    return min(1.0, *losses)
 
 
 def judge_clusters(
@@ -269,6 +310,31 @@ def permutation_p_values(
     exceeded = (lowest[:, None] <= observed[None, :] + 1e-9).sum(dim=0)
     p_values = (1 + exceeded.double()) / (1 + num_permutations)
     return torch.where(variance > 0, p_values, 1.0)
+
+
+def find_weak_classes(
+    right: Bool[Tensor, " samples"], labels: Int[Tensor, " samples"], significance: float
+) -> list[int]:
+    """Return the classes whose accuracy is below that of the others by more than chance, the worst first.
+
+    Args:
+        right: Whether each prediction is right.
+        labels: Class of each sample.
+        significance: Level of the one-sided test, shared by all classes.
+
+    References:
+        Fisher 1922, Journal of the Royal Statistical Society 85, 87-94: the exact test.
+    """
+    found = []
+    distinct = labels.unique().tolist()
+    for label in distinct:
+        own, others = right[labels == label], right[labels != label]
+        if not len(others):
+            continue
+        table = [[int(values.sum()), int((~values).sum())] for values in (own, others)]
+        if fisher_exact(table, alternative="less").pvalue <= significance / len(distinct):
+            found.append((own.double().mean().item(), label))
+    return [label for _, label in sorted(found)]
 
 
 def measure_agreement(name: str, values: Int[Tensor, " samples"], cluster_ids: Int[Tensor, " samples"]) -> Agreement:

@@ -18,7 +18,7 @@ from prusc.engine.runtime import stage_generator
 from prusc.errors import DataError
 from prusc.stages.representations import Representations
 
-Structure = Literal["strong", "reasonable", "weak", "untrained"]
+Structure = Literal["strong", "reasonable", "weak", "untrained", "predicted"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Clustering:
         trials: One entry per number of clusters that was tried.
         structure: How well clusters are separated when there are more of them than classes, in the terms of Kaufman and
             Rousseeuw. ``untrained`` if the clustered network had not learned the classes yet; then the clusters cut
-            across the classes at any separation.
+            across the classes at any separation. ``predicted`` if a value is a class that a biased model predicts.
         margins: Margin of each clustered sample; see `measure_margins`.
     """
 
@@ -69,11 +69,6 @@ class Clustering:
     def num_clusters(self) -> int:
         """Number of clusters."""
         return len(self.centres)
-
-    @property
-    def untrained(self) -> bool:
-        """Whether the clustered network had not learned the classes yet."""
-        return self.structure == "untrained"
 
     def assign(self, representations: Float[Tensor, "others dim"]) -> Int[Tensor, " others"]:
         """Return the nearest centre of each representation, by cosine similarity."""
@@ -136,7 +131,8 @@ def cluster_representations(
         num_classes = representations.logits.shape[1] if num_classes is None else num_classes
         representations = representations.values
     num_classes = num_classes or 1
-    unit = F.normalize(representations.double(), dim=1).numpy()
+    drawn = torch.randperm(len(representations), generator=generator)[: config.fit_samples]
+    unit = F.normalize(representations[drawn.sort().values], dim=1).numpy()
     # Directions that differ only by rounding would give k-means empty clusters.
     num_distinct = len(np.unique(unit.round(6), axis=0))
     given = config.num_clusters
@@ -178,7 +174,8 @@ def cluster_representations(
 
 def describe_structure(structure: str) -> str:
     """Return the structure of clusters in words."""
-    return "clusters of the untrained network" if structure == "untrained" else f"{structure} structure"
+    others = {"untrained": "clusters of the untrained network", "predicted": "predictions of a biased model"}
+    return others.get(structure, f"{structure} structure")
 
 
 def _silhouette_or_less(trial: ClusterCountTrial) -> float:

@@ -1,0 +1,64 @@
+"""A source of the pseudo-attribute: cross-fitted predictions of a linear model before the training of the network."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from prusc.stages.heads import fit_head
+
+
+def predict_linearly(
+    seen: Mapping[str, Float[Tensor, "samples dim"]],
+    train_labels: Int[Tensor, " train"],
+    *,
+    num_classes: int,
+    l2: float = 0.1,
+    num_folds: int = 5,
+    generator: torch.Generator,
+) -> dict[str, Float[Tensor, "samples classes"]]:
+    """Predict the classes by a strongly regularised, class-balanced linear model on frozen representations.
+
+    The representations are those of the network before its training, or after one epoch. A linear model of them knows
+    the shortcut and little else. So its prediction stands in for the spurious attribute: a sample conflicts if the
+    prediction is not its class. The prediction also says which class's shortcut the sample shows.
+
+    Args:
+        seen: Representations of the splits ``train`` and ``val``.
+        train_labels: Class of each training sample.
+        num_classes: Number of classes.
+        l2: Strength of the regularisation; see `fit_head`.
+        num_folds: At least 2. A training sample is predicted by a model that has not seen its fold.
+        generator: Decides the folds.
+
+    Returns:
+        Logits of both splits. Those of the validation split come from the model of all training samples.
+
+    Raises:
+        DataError: If the training samples outside a fold have fewer than two classes.
+
+    Example:
+        >>> import torch
+        >>> values = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+        >>> labels = (values[:, 0] > 0).long()
+        >>> found = predict_linearly(
+        ...     {"train": values, "val": values[:5]}, labels, num_classes=2, generator=torch.Generator()
+        ... )
+        >>> found["train"].shape, found["val"].shape
+        (torch.Size([40, 2]), torch.Size([5, 2]))
+    """
+    values, num_samples = seen["train"], len(train_labels)
+    weights = 1 / torch.bincount(train_labels, minlength=num_classes).clamp(min=1)[train_labels].double()
+    # Sorted by class, so that each fold has an equal share of every class.
+    order = torch.randperm(num_samples, generator=generator)
+    order = order[train_labels[order].argsort(stable=True)]
+    logits = torch.empty(num_samples, num_classes)
+    for fold in range(num_folds):
+        inside = torch.zeros(num_samples, dtype=torch.bool)
+        inside[order[fold::num_folds]] = True
+        rest = ~inside
+        head = fit_head(values[rest], train_labels[rest], weights[rest], l2=l2, num_classes=num_classes)
+        logits[inside] = head.logits(values[inside])
+    whole = fit_head(values, train_labels, weights, l2=l2, num_classes=num_classes)
+    return {"train": logits, "val": whole.logits(seen["val"])}

@@ -1,0 +1,183 @@
+"""The judge scores networks on the validation split, and tests whether the best one is better than the ERM network.
+
+The same judge chooses among PruSC's candidates and among the settings of other remedies. docs/concepts/who-judges.md
+explains it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from prusc.config import SelectionConfig
+from prusc.stages.cells import Cells
+from prusc.stages.selection.scores import (
+    PseudoGroups,
+    SelectionScore,
+    pair_sides,
+    score_accuracies,
+    score_network,
+    take_classes,
+    take_groups,
+)
+
+JudgeKind = Literal["cells", "classes", "groups"]
+
+# Permutations are drawn in blocks, which bounds the memory.
+_BLOCK = 64
+
+
+@runtime_checkable
+class Judged(Protocol):
+    """What a judge needs to know of a network."""
+
+    @property
+    def val_logits(self) -> Float[Tensor, "val classes"]:
+        """Its logits on the whole validation split; cross-fitted if its head was fitted there."""
+
+
+JudgedT = TypeVar("JudgedT", bound=Judged)
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Compares networks on the validation samples that judge.
+
+    Attributes:
+        kind: What the pseudo-groups are: the sides of each class by the pseudo-attribute (``cells``), the ``classes``,
+            or the true ``groups``.
+        indices: Positions of the samples that judge in the validation split.
+        cells: Class and pseudo-attribute of these samples.
+        groups: Pseudo-groups of these samples.
+        config: Significance level and number of permutations.
+    """
+
+    kind: JudgeKind
+    indices: Int[Tensor, " samples"]
+    cells: Cells
+    groups: PseudoGroups
+    config: SelectionConfig
+
+    def right(self, candidate: Judged) -> Bool[Tensor, " samples"]:
+        """Return True for each judging sample that a network predicts correctly."""
+        return candidate.val_logits[self.indices].argmax(dim=1) == self.cells.labels
+
+    def score(self, candidate: Judged) -> SelectionScore:
+        """Score one network; higher is better."""
+        return score_network(self.right(candidate), self.groups)
+
+    def choose(self, candidates: Sequence[JudgedT]) -> JudgedT:
+        """Return the network with the highest score; of equal ones the first."""
+        return max(candidates, key=lambda candidate: self.score(candidate).score)
+
+    def p_value(self, before: Judged, tried: Sequence[Judged]) -> float:
+        """Test whether the best of several networks is better than the ERM network.
+
+        If a network is as good as the ERM network, their predictions for a sample may change places. The permutations
+        swap them at random, for the same samples in all networks. Each network's gain is divided by its standard
+        deviation over the permutations. That of the chosen network is compared with the largest one over all networks
+        in each permutation, so their number is accounted for.
+
+        Args:
+            before: The ERM network.
+            tried: All networks that were tried, at least one.
+
+        Returns:
+            The probability of such a gain without any difference, at least 1 / (permutations + 1).
+
+        References:
+            Westfall and Young 1993, "Resampling-Based Multiple Testing": the correction for many networks.
+        """
+        return permutation_p_value(
+            self.right(before),
+            torch.stack([self.right(candidate) for candidate in tried]),
+            self.groups,
+            num_permutations=self.config.num_permutations,
+        )
+
+    def is_better(self, before: Judged, tried: Sequence[Judged]) -> bool:
+        """Decide whether the best of several networks is better than the ERM network."""
+        return self.p_value(before, tried) <= self.config.significance
+
+    def groups_differ(self, candidate: Judged) -> bool:
+        """Decide whether the accuracies of a network in the pseudo-groups differ by more than chance.
+
+        References:
+            Pearson 1900, Philosophical Magazine 50, 157-175: the chi-squared test of a table.
+        """
+        right, sizes = self.groups.mean(self.right(candidate)) * self.groups.sizes, self.groups.sizes.double()
+        share = right.sum() / sizes.sum()
+        if len(sizes) < 2 or not 0 < share < 1:
+            return False
+        statistic = ((right - sizes * share).square() / (sizes * share * (1 - share))).sum()
+        # The survival function of chi-squared is the regularised upper incomplete gamma function.
+        half = torch.tensor((len(sizes) - 1) / 2, dtype=torch.float64)
+        return bool(torch.special.gammaincc(half, statistic / 2) <= self.config.significance)
+
+
+def permutation_p_value(
+    before: Bool[Tensor, " samples"],
+    tried: Bool[Tensor, "networks samples"],
+    groups: PseudoGroups,
+    *,
+    num_permutations: int,
+) -> float:
+    """Return the p-value of the best network's gain; see `Judge.p_value`.
+
+    Args:
+        before: Whether each prediction of the ERM network is right.
+        tried: The same for each network that was tried.
+        groups: Pseudo-groups of the samples.
+        num_permutations: At least 1.
+    """
+    old = groups.mean(before)
+    differences = tried.double() - before.double()
+    # Samples that no network predicts differently cannot change a score.
+    moved = (differences != 0).any(dim=0)
+    differences, ids = differences[:, moved], groups.ids[moved]
+    in_group = torch.zeros(len(ids), len(old), dtype=torch.float64)
+    in_group[torch.arange(len(ids)), ids] = 1 / groups.sizes[ids].double()
+    gains = differences @ in_group
+    observed = score_accuracies(old + gains, groups) - score_accuracies(old, groups)
+    # The test must not depend on any other randomness of the run.
+    generator = torch.Generator().manual_seed(0)
+    found = torch.empty(num_permutations, len(tried), dtype=torch.float64)
+    for block in found.split(_BLOCK):
+        swapped = torch.randint(2, (len(block), len(ids)), generator=generator).double()
+        for network, (difference, gain) in enumerate(zip(differences, gains, strict=True)):
+            moves = swapped @ (difference[:, None] * in_group)
+            after, before_it = score_accuracies(old + gain - moves, groups), score_accuracies(old + moves, groups)
+            block[:, network] = after - before_it
+    # A network that predicts as the ERM network does has no gain in any permutation.
+    deviations = found.square().mean(dim=0).sqrt().clamp(min=1e-12)
+    best = observed.argmax()
+    exceeding = (found / deviations).amax(dim=1) >= observed[best] / deviations[best] - 1e-9
+    return (1 + int(exceeding.sum())) / (1 + num_permutations)
+
+
+def make_judge(
+    cells: Cells,
+    config: SelectionConfig,
+    *,
+    indices: Int[Tensor, " samples"] | None = None,
+    group_ids: Int[Tensor, " val"] | None = None,
+) -> Judge:
+    """Return the judge of a rule.
+
+    Args:
+        cells: Cells of the whole validation split.
+        config: The rule, and the settings of the test.
+        indices: Positions of the validation samples that judge; all if ``None``.
+        group_ids: Group of each validation sample; only the rule ``validation-groups`` reads it.
+    """
+    indices = torch.arange(len(cells)) if indices is None else indices
+    judged = cells.subset(indices)
+    if config.rule == "validation-groups":
+        assert group_ids is not None, "checked before the run began"
+        return Judge("groups", indices, judged, take_groups(group_ids[indices], judged.labels), config)
+    if config.rule == "class-accuracy":
+        return Judge("classes", indices, judged, take_classes(judged.labels), config)
+    return Judge("cells", indices, judged, pair_sides(judged), config)

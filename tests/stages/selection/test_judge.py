@@ -1,0 +1,144 @@
+"""What the judge thinks of networks whose accuracy in every cell is known."""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from prusc.config import SelectionConfig
+from prusc.stages.cells import Cells
+from prusc.stages.selection.judge import make_judge, permutation_p_value
+from prusc.stages.selection.scores import PseudoGroups, pair_sides
+from tests.networks import generator
+from tests.stages.selection.candidates import Answers, answer, cells_of, judge_of
+
+
+def slow_gain(before: list[bool], after: list[bool], groups: PseudoGroups) -> float:
+    """The gain in score, from plain lists."""
+    scores = []
+    for right in (before, after):
+        of_class: dict[int, list[float]] = {}
+        for group, label in enumerate(groups.labels.tolist()):
+            own = [r for r, i in zip(right, groups.ids.tolist(), strict=True) if i == group]
+            of_class.setdefault(label, []).append(sum(own) / len(own))
+        mean = sum(sum(own) / len(own) for own in of_class.values()) / len(of_class)
+        scores.append((mean + min(itertools.chain(*of_class.values()))) / 2)
+    return scores[1] - scores[0]
+
+
+def slow_p_value(before: list[bool], tried: list[list[bool]], groups: PseudoGroups) -> float:
+    """The exact p-value: over all ways to swap the predictions of samples."""
+    swaps = list(itertools.product((False, True), repeat=len(before)))
+    gains = []
+    for after in tried:
+        of_swap = []
+        for swap in swaps:
+            pairs = [(a, b) if s else (b, a) for b, a, s in zip(before, after, swap, strict=True)]
+            of_swap.append(slow_gain([b for b, _ in pairs], [a for _, a in pairs], groups))
+        gains.append(of_swap)
+    deviations = [max((sum(g * g for g in own) / len(own)) ** 0.5, 1e-12) for own in gains]
+    observed = [own[0] for own in gains]
+    best = observed.index(max(observed))
+    largest = [max(g / d for g, d in zip(column, deviations, strict=True)) for column in zip(*gains, strict=True)]
+    return sum(value >= observed[best] / deviations[best] - 1e-9 for value in largest) / len(swaps)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_p_value_is_that_of_all_permutations(seed: int) -> None:
+    source = generator(seed)
+    labels = torch.tensor([0] * 6 + [1] * 5)
+    groups = pair_sides(Cells(labels, torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0])))
+    before = torch.rand(11, generator=source) < 0.5
+    tried = torch.rand(3, 11, generator=source) < torch.tensor([[0.9], [0.5], [0.7]])
+    exact = slow_p_value(before.tolist(), tried.tolist(), groups)
+    found = permutation_p_value(before, tried, groups, num_permutations=4000)
+    assert found == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 4000) ** 0.5 + 1e-3)
+
+
+def test_the_best_of_the_equal_is_the_first() -> None:
+    cells = cells_of([[40, 10], [10, 40]])
+    judge = judge_of(cells)
+    worse, good, same = (answer(cells, [[0.9, share], [share, 0.9]]) for share in (0.3, 0.8, 0.8))
+    assert judge.choose([worse, good, same]) is good
+    assert judge.score(good).score > judge.score(worse).score
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        # The worst cells are served better.
+        ([[0.99, 0.2], [0.2, 0.99]], [[0.85, 0.8], [0.8, 0.85]], True),
+        # Some cells gain, and the worst one loses as much.
+        ([[0.8, 0.6], [0.6, 0.8]], [[0.85, 0.65], [0.5, 0.85]], False),
+        # Nothing rose.
+        ([[0.9, 0.85], [0.85, 0.9]], [[0.9, 0.85], [0.85, 0.9]], False),
+    ],
+)
+def test_what_is_better(before: list[list[float]], after: list[list[float]], expected: bool) -> None:
+    cells = cells_of([[950, 60], [60, 950]])
+    assert judge_of(cells).is_better(answer(cells, before), [answer(cells, after)] * 20) == expected
+
+
+def test_one_sample_is_no_evidence() -> None:
+    # A side of one sample turns from wrong to right.
+    cells = cells_of([[50, 1], [1, 50]])
+    before, after = answer(cells, [[1.0, 0.0], [0.0, 1.0]]), answer(cells, [[1.0, 1.0], [1.0, 1.0]])
+    assert judge_of(cells).p_value(before, [after]) == pytest.approx(0.25, abs=0.05)
+
+
+def test_many_networks_that_only_differ_are_rarely_better() -> None:
+    """Without any true difference, at most 5 % of the verdicts may be wrong, however many networks are tried."""
+    cells = cells_of([[120, 12], [6, 100]])
+    groups, source = pair_sides(cells), generator(0)
+    wrong, num_trials = 0, 300
+    for _ in range(num_trials):
+        # All networks are right with the same probability, each for its own samples in part.
+        shared = torch.rand(len(cells), generator=source)
+        own = torch.rand(13, len(cells), generator=source)
+        right = torch.where(torch.rand(13, len(cells), generator=source) < 0.5, own, shared) < 0.7
+        wrong += permutation_p_value(right[0], right[1:], groups, num_permutations=99) <= 0.05
+    # 5 % of 300 is 15, with a standard deviation of 3.8.
+    assert wrong <= 15 + 2 * 3.8
+
+
+def test_only_the_samples_that_judge_are_looked_at() -> None:
+    cells = cells_of([[40, 10], [10, 40]])
+    of_half = make_judge(cells, SelectionConfig(), indices=torch.arange(0, 100, 2))
+    found = answer(cells, [[0.9, 0.3], [0.4, 0.8]])
+    spoiled = found.val_logits.clone()
+    spoiled[1::2] = spoiled[1::2].flip(1)
+    assert of_half.score(found) == of_half.score(Answers(spoiled))
+    assert judge_of(cells).score(found) != judge_of(cells).score(Answers(spoiled))
+
+
+def test_the_rule_decides_which_groups_judge() -> None:
+    cells, group_ids = cells_of([[40, 10], [10, 40]]), torch.arange(100) % 4
+
+    def sizes(rule: str) -> tuple[str, list[int]]:
+        config = SelectionConfig(rule=rule)  # type: ignore[arg-type]
+        judge = make_judge(cells, config, group_ids=group_ids)
+        return judge.kind, judge.groups.sizes.tolist()
+
+    assert sizes("pseudo-groups") == ("cells", [40, 10, 40, 10])
+    assert sizes("class-accuracy") == ("classes", [50, 50])
+    assert sizes("validation-groups") == ("groups", [25] * 4)
+
+
+@pytest.mark.parametrize(("shares", "expected"), [((0.9, 0.3), True), ((0.9, 0.9), False), ((1.0, 1.0), False)])
+def test_accuracies_differ_beyond_chance(shares: tuple[float, float], expected: bool) -> None:
+    cells = cells_of([[90, 20], [20, 90]])
+    assert judge_of(cells).groups_differ(answer(cells, [list(shares), list(shares)[::-1]])) == expected
+
+
+def test_the_test_of_differing_accuracies_is_pearsons() -> None:
+    from scipy.stats import chi2_contingency
+
+    cells = cells_of([[90, 20], [20, 90]])
+    for share in (0.60, 0.62, 0.65, 0.70, 0.75, 0.8):
+        found = answer(cells, [[0.85, share], [share, 0.85]])
+        right: Tensor = found.val_logits.argmax(dim=1) == cells.labels
+        groups = pair_sides(cells)
+        table = [[int((right & (groups.ids == g)).sum()), int((~right & (groups.ids == g)).sum())] for g in range(4)]
+        p_value = chi2_contingency(table, correction=False).pvalue
+        assert judge_of(cells).groups_differ(found) == (p_value <= 0.05)
