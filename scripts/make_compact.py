@@ -27,7 +27,7 @@ PAGE = ROOT / "docs" / "results" / "compact.md"
 BASE = "weights"
 ARMS: dict[str, dict[str, Any]] = {
     BASE: {},
-    "channels": {"granularity": "channel"},
+    "channels, sparsity 1": {"granularity": "channel", "sparsity": 1.0},
     "channels, sparsity 0.3": {"granularity": "channel", "sparsity": 0.3},
     "channels, sparsity 0.1": {"granularity": "channel", "sparsity": 0.1},
 }

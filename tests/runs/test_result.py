@@ -96,11 +96,12 @@ def test_a_network_without_a_title_or_a_candidate_keeps_its_name() -> None:
 
 
 def test_the_verdicts_say_what_was_measured_and_claim_no_more() -> None:
-    assert set(VERDICT_TEXTS) == {"improved", "no-shortcut", "shortcut-only"}
+    assert set(VERDICT_TEXTS) == {"improved", "no-shortcut", "shortcut-only", "within-budget"}
     for verdict, text in VERDICT_TEXTS.items():
         assert "on the validation split" in text
         assert "ERM network" in text
-        assert f"the result is the {'chosen' if verdict == 'improved' else 'ERM'} network" in text
+        result = {"improved": "chosen network", "within-budget": "best network within the budget"}
+        assert f"the result is the {result.get(verdict, 'ERM network')}" in text
         assert not re.search(r"(has|is|was) no shortcut|without (a )?shortcut|free of", text)
         assert not text.endswith("."), "whoever shows it ends the sentence"
     assert "may remain" in VERDICT_TEXTS["no-shortcut"]

@@ -11,7 +11,7 @@ def test_the_quality_of_each_arm_is_compared_with_masks_of_weights(monkeypatch: 
     rows = [
         {"experiment": arm, "seed": seed, "worst_group_accuracy": worst + 0.01 * seed, "average_accuracy": 0.8}
         | {"flops": flops, "verdict": "improved"}
-        for arm, worst, flops in ((script.BASE, 0.5, None), ("channels", 0.45, 0.3))
+        for arm, worst, flops in ((script.BASE, 0.5, None), ("channels, sparsity 1", 0.45, 0.3))
         for seed in (0, 2)
     ]
     weights, channels = script.quality_table(pd.DataFrame(rows)).splitlines()[2:]
