@@ -30,6 +30,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "channels, sparsity 1": {"granularity": "channel", "sparsity": 1.0},
     "channels, sparsity 0.3": {"granularity": "channel", "sparsity": 0.3},
     "channels, sparsity 0.1": {"granularity": "channel", "sparsity": 0.1},
+    "channels, a quarter of the operations": {"budget_flops": 0.25},
 }
 
 

@@ -93,6 +93,14 @@ def test_the_operations_are_those_of_the_run(shared_channel_run: Path, tmp_path:
     assert found.flops == pytest.approx(metrics["flops"], abs=0.01)
 
 
+def test_the_network_of_another_remedy_is_exported_too(shared_bench: Path, tmp_path: Path) -> None:
+    folder = next(file.parent for file in sorted(shared_bench.rglob("metrics.json")) if "group-dro" in str(file))
+    found = prusc.export(folder, format="safetensors", compact=True, out=tmp_path)
+    # Nothing was masked, so nothing can go.
+    assert found.num_parameters == found.num_parameters_before
+    assert "It is the network after" in (tmp_path / "README.md").read_text()
+
+
 def test_a_run_on_given_data_and_a_given_network_needs_them_again(shared_striped_run: Path, tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match=r"the data of run folder .* call prusc.export\(.*, data=...\) in Python"):
         prusc.export(shared_striped_run, format="safetensors", out=tmp_path / "out")

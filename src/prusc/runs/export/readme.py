@@ -113,7 +113,7 @@ def make_readme(
             f"# {metrics['model']} on {metrics['data']['name']}",
             "",
             f"An image classifier of {len(preprocessing['classes'])} classes, exported by prusc {metrics['prusc']}.",
-            f"Verdict of the run: {metrics['verdict']}: {metrics['verdict_text']}.",
+            _describe_run(metrics),
             "",
             "| test split | ERM network | this network |",
             "| --- | --- | --- |",
@@ -138,6 +138,12 @@ def make_readme(
             "",
         ]
     )
+
+
+def _describe_run(metrics: Mapping[str, Any]) -> str:
+    if metrics.get("method", "prusc") != "prusc":
+        return f"It is the network after {metrics['method_title']} ({metrics['paper']})."
+    return f"Verdict of the run: {metrics['verdict']}: {metrics['verdict_text']}."
 
 
 def _load_code(
