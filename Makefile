@@ -11,7 +11,7 @@ STAMP := $(VENV)/.stamp
 AXE := $(VENV)/node/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint format test test-slow docs results ablations benchmarks screenshots clean
+.PHONY: help setup demo lint format test test-slow docs generalisation results ablations benchmarks screenshots clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12] [ARGS='more options']"
@@ -74,6 +74,9 @@ test-slow: $(STAMP) ## the slow tests only
 docs: $(STAMP) ## the documentation, in build/docs; a warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "open build/docs/index.html in a browser"
+
+generalisation: $(STAMP) ## the shipped settings on every development task; ARGS=--small for four of them in 20 minutes
+	@$(BIN)/python scripts/make_generalisation.py --workers $(WORKERS) $(ARGS)
 
 results: $(STAMP) ## the tables of docs/results, from runs/results; real images too where PRUSC_DATA names their parent
 	@$(BIN)/python scripts/make_results.py fashion-stickers trained-elsewhere random-crops $(if $(PRUSC_DATA),celeba celeba-male isic) --workers $(WORKERS) $(ARGS)

@@ -31,8 +31,7 @@ from prusc.runs.folder import RunFolder
 from prusc.runs.inputs import build_run_model, load_run_data
 from prusc.stages.cells import Cells
 from prusc.stages.representations import predict
-from prusc.stages.selection.judges import CellJudge
-from prusc.stages.selection.scores import pair_cells
+from prusc.stages.selection.judge import make_judge
 
 ABLATIONS = ROOT / "docs" / "data" / "ablations.csv"
 SEEDS = (20, 21, 22)
@@ -97,7 +96,6 @@ def share_training(arm: Experiment, base: Experiment, out: Path) -> None:
 class Chosen:
     """The chosen network of an arm, in the form that a judge takes."""
 
-    base_name: str
     val_logits: Tensor
 
 
@@ -123,8 +121,7 @@ def score_on_cells(arm: Experiment, base: Experiment, out: Path) -> float | None
     clusters = pd.read_csv(base.folder(out) / "clusters.csv")
     cluster_ids = torch.from_numpy(clusters[clusters.split == "val"].cluster_assign.to_numpy(copy=True))
     cells = Cells(data.val.labels, cluster_ids, num_classes=data.num_classes)
-    judge = CellJudge(torch.arange(len(cells)), cells, pair_cells(cells), config.selection)
-    return judge.score(Chosen("dense", predict(model, feed))).score
+    return make_judge(cells, config.selection).score(Chosen(predict(model, feed))).score
 
 
 def make_table(rows: pd.DataFrame) -> str:

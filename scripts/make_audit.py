@@ -5,8 +5,8 @@
     python scripts/make_audit.py --tables-only          # the table alone, from docs/data/audit.csv
 
 Each network is audited twice. The first audit uses the clusters of the first epoch (the default) or, on ISIC, those of
-the untrained network (the preset). The second one uses the clusters of the final representations. Rows of earlier
-audits stay in the table.
+the untrained network (the default with published weights). The second one uses the clusters of the final
+representations. Rows of earlier audits stay in the table.
 """
 
 import argparse
@@ -16,14 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from experiments import ROOT, insert, table
+from experiments import PHOTOGRAPHS, ROOT, insert, table
 
 from prusc import RunConfig, audit
-from prusc.config import ClusteringConfig, DataConfig, StickerConfig
-from prusc.config.presets import get_preset
+from prusc.config import ClusteringConfig, DataConfig, PseudoAttributeConfig, StickerConfig
 
 RESULTS = ROOT / "docs" / "data" / "audit.csv"
-FINAL = ClusteringConfig(checkpoint=None)
+CLUSTERS, FINAL = PseudoAttributeConfig(source="clusters"), ClusteringConfig(checkpoint=None)
 KINDS = {None: "final", 0: "untrained", 1: "first epoch"}
 
 
@@ -36,16 +35,17 @@ def make_experiments() -> dict[str, list[tuple[str, RunConfig]]]:
     ]
     isic = []
     folder = os.environ.get("PRUSC_DATA")
-    preset = get_preset("isic-mobilenet")
     for name, shares in (("50 % / 3 %", (0.5, 0.03)), ("27 % / 27 %", (0.27, 0.27))):
         for seed in range(60, 63):
             config = replace(
-                preset,
+                PHOTOGRAPHS,
                 data=f"{folder}/isic",
                 pretrained=False,
                 weights=Path(f"{folder}/weights/mobilenet_v2-b0353104.pth"),
                 seed=seed,
-                data_options=replace(preset.data_options, stickers=StickerConfig(train_shares=shares)),
+                data_options=DataConfig(
+                    image_size=96, keep_together="lesion_id", stickers=StickerConfig(train_shares=shares)
+                ),
             )
             isic.append((f"ISIC, a sticker on {name} of the benign / malignant", config))
     return {"fashion-stickers": fashion, "isic": isic if folder else []}
@@ -54,8 +54,9 @@ def make_experiments() -> dict[str, list[tuple[str, RunConfig]]]:
 def run(name: str, config: RunConfig, out: Path) -> list[dict[str, object]]:
     """Audit one network by both kinds of clusters; each audit trains the network if needed."""
     rows = []
+    config = replace(config, pseudo_attribute=CLUSTERS)
     for setting in (config, replace(config, clustering=FINAL)):
-        which = KINDS[setting.clustering.checkpoint]
+        which = KINDS[setting.early_epoch]
         result = audit(config=setting, out=out / f"{name}-{config.seed}-{which}".replace(" ", "-").replace("/", "-"))
         found, first = result.audit, result.audit.clusters[0]
         beyond = [t.silhouette for t in result.clustering.trials if t.num_clusters > len(result.class_names)]

@@ -167,9 +167,9 @@ def make_audit(
     for region in about["attention"]["regions"]:
         region |= {"after": None, "change": None}
     folder.write_json("samples/about.json", about)
-    tested = metrics["clusters"]
+    tested, has_suspect = metrics["clusters"], verdict in ("suspected", "unclear")
     for cluster in tested:
-        cluster |= {"is_suspect": verdict != "not-found" and cluster["cluster"] == 1, "silhouette": 0.8}
+        cluster |= {"is_suspect": has_suspect and cluster["cluster"] == 1, "silhouette": 0.8}
     tested.sort(key=lambda cluster: not cluster["is_suspect"])
     main = {cluster["cluster"]: cluster["main_label"] for cluster in tested}
     rank = {cluster["cluster"]: number for number, cluster in enumerate(tested, start=1)}
@@ -181,7 +181,7 @@ def make_audit(
             "prediction": class_names[row["prediction/erm"]],
             "cluster": row["cluster"],
             "main_class": class_names[main[row["cluster"]]],
-            "is_suspect": verdict != "not-found" and row["cluster"] == 1,
+            "is_suspect": has_suspect and row["cluster"] == 1,
             "similarity": row["similarity"],
         }
         for row in table.to_dict("records")

@@ -109,7 +109,7 @@ def masks(runtime: Runtime) -> dict[str, Tensor]:
     found = {}
     for kind, model in (("small-cnn", small_cnn()), ("activated norm", randomise(WithActivatedNorm()))):
         split = striped_split(NUM_SAMPLES)
-        config = MaskConfig(steps=8, batch_size=24, beta=0.5, snapshots=1, initial_logit=0.2)
+        config = MaskConfig(8, 24, learning_rate=0.05, beta=0.5, snapshots=1, initial_logit=0.2, head=True)
         learned = learn(model, "head", split, config, runtime)
         for name, kept in learned.final.tensors.items():
             found[f"mask/{kind}/{name}"] = kept
@@ -176,7 +176,7 @@ def lost_training(runtime: Runtime) -> dict[str, Tensor]:
     stopped = []
     for run in (
         # Without the contrastive loss, which would spread the damage to all processes by itself.
-        lambda: learn(model, "1", spoiled, MaskConfig(steps=80, batch_size=2, beta=0.0, snapshots=1), runtime),
+        lambda: learn(model, "1", spoiled, MaskConfig(80, 2, learning_rate=0.05, beta=0.0, snapshots=1), runtime),
         lambda: train_weights(
             model,
             feed_of(spoiled, runtime=runtime),

@@ -117,14 +117,14 @@ def test_a_preset_is_won_over_by_every_table_and_variables_have_defaults(monkeyp
     seeds = [0]
     settings = { erm = { epochs = 7 } }
     [data.faces]
-    preset = "celeba-mobilenet"
+    preset = "celeba"
     data = "${PRUSC_FACES:-/somewhere}/celeba"
     [network.small-cnn]
     pretrained = false
     """
     config = parse_matrix(text, "m").cells()[0].config
     assert (config.data, config.model, config.pretrained) == ("/somewhere/celeba", "small-cnn", False)
-    assert (config.erm.epochs, config.erm.batch_size, config.data_options.image_size) == (7, 64, 96)
+    assert (config.erm.epochs, config.erm.batch_size, config.data_options.image_size) == (7, 64, 256)
     monkeypatch.setenv("PRUSC_FACES", "/here")
     assert parse_matrix(text, "m").cells()[0].config.data == "/here/celeba"
 

@@ -2,8 +2,10 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
+import tomli_w
 
 from prusc.cli.commands import (
     AuditCommand,
@@ -15,6 +17,7 @@ from prusc.cli.commands import (
     RunCommand,
 )
 from prusc.cli.main import run_command_line
+from prusc.config import RunConfig, config_to_dict
 
 Capture = pytest.CaptureFixture[str]
 CLASSES: dict[str, type] = {
@@ -67,8 +70,29 @@ def test_no_sentence_is_longer_than_25_words(name: str) -> None:
 
 def test_the_settings_of_a_run_are_its_options(capsys: Capture) -> None:
     printed = read_help("run", capsys)
-    for option in ("--seed INT", "--masks.steps INT", "--erm.learning-rate FLOAT", "--data-options.image-size"):
+    for option in ("--seed INT", "--masks.snapshots INT", "--erm.learning-rate FLOAT", "--data-options.image-size"):
         assert option in printed
+
+
+@pytest.mark.parametrize(("text", "expected"), [("early", "early"), ("3", 3), ("0", 0), ("None", None)])
+def test_the_epoch_to_infer_from_is_read_from_options_and_from_a_file_alike(
+    text: str, expected: str | int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[RunConfig] = []
+
+    def remember(command: RunCommand, *_: object) -> int:
+        asked.append(command.run)
+        return 0
+
+    monkeypatch.setattr("prusc.cli.main._go", remember)
+    (tmp_path / "other.toml").write_text("[clustering]\ncheckpoint = 2\n")
+    option = ["--clustering.checkpoint", text]
+    for first in ([], ["--config", str(tmp_path / "other.toml")]):
+        assert run_command_line(["run", *first, *option]) == 0
+    written = tmp_path / "written.toml"
+    written.write_text(tomli_w.dumps(config_to_dict(asked[0])))
+    assert run_command_line(["run", "--config", str(written)]) == 0
+    assert [config.clustering.checkpoint for config in asked] == [expected] * 3
 
 
 def test_defaults_of_the_commands() -> None:

@@ -11,6 +11,7 @@ from prusc.benchmark import BenchResult, Cell
 from prusc.cli.console import print_audit, print_bench, print_method, print_result
 from prusc.methods import find_method
 from prusc.methods.prusc import PRUSC
+from prusc.stages.pseudo_attributes.evidence import describe_evidence
 from tests.benchmark.rows import make_rows
 from tests.methods.test_method import make_result
 from tests.networks import striped_data
@@ -96,6 +97,12 @@ def test_an_audit_shows_every_cluster_and_what_the_clusters_agree_with(audited: 
     print_audit(audited, OUT)
     printed = read(capsys)
     assert "Clusters of the validation split, 60 samples, suspects first;" in printed
+    assert f"Accuracy on 60 validation samples: {100 * audited.evaluation.average_accuracy:.1f} " in printed
+    for one in audited.evidence:
+        assert f"Source {one.source}: {describe_evidence(one)}" in printed
+    assert len(audited.evidence) == 2
+    for group in audited.evaluation.groups:
+        assert f"{group.label} {' '.join(group.attributes.values())} {group.num_samples} " in printed
     for cluster in audited.audit.clusters:
         name = f"{cluster.cluster}{' suspect' if cluster.is_suspect else ''}"
         size = sum(cluster.class_counts)
@@ -106,6 +113,16 @@ def test_an_audit_shows_every_cluster_and_what_the_clusters_agree_with(audited: 
         share = f"(purity {100 * agreement.purity:.0f} %)"
         assert f"{agreement.name} {agreement.adjusted_mutual_information:.2f} {share}" in printed
     assert printed.endswith("Images to look at first: runs/[some]/look_at.csv; all figures: runs/[some]/audit.json")
+
+
+def test_an_audit_names_classes_that_fail_more_than_the_others_if_there_are_any(
+    audited: AuditResult, capsys: Capture
+) -> None:
+    told = "Classes that fail more than the others: "
+    print_audit(replace(audited, weak_classes=()), OUT)
+    assert told not in read(capsys)
+    print_audit(replace(audited, weak_classes=("b", "[a]")), OUT)
+    assert f"{told}b, [a]" in read(capsys)
 
 
 def test_a_benchmark_shows_each_panel_and_what_failed(capsys: Capture) -> None:

@@ -1,23 +1,26 @@
 import dataclasses
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import tomli_w
 
 from prusc.config import (
     AuditConfig,
+    BiasedConfig,
     ClusteringConfig,
     DataConfig,
     DebiasingSetConfig,
     ERMConfig,
     FinetuneConfig,
     MaskConfig,
+    PseudoAttributeConfig,
     RunConfig,
     RuntimeConfig,
     SelectionConfig,
     StickerConfig,
+    TwinsConfig,
     config_from_dict,
     config_to_dict,
 )
@@ -79,13 +82,20 @@ def test_every_setting_survives_toml() -> None:
             10,
         ),
         erm=ERMConfig(3, 16, 0.5, 0.0, True, 0.25),
-        clustering=ClusteringConfig(None, (3, 5), 2, Path("c.csv"), 1, 10, 0.5, 0.25),
-        debiasing_set=DebiasingSetConfig("val", 0.5, 3, 0.25, 4, True, 0.5),
-        masks=MaskConfig(
-            9, 8, 0.2, -1.0, 0.5, 0.0, 0.1, "cluster", "sum-of-logits", 0.0, 2, ("a.*",), ("b", "c"), False
+        clustering=ClusteringConfig(None, (3, 5), 2, Path("c.csv"), 1, 20, 10, 0.5, 0.25),
+        pseudo_attribute=PseudoAttributeConfig(
+            "twins",
+            0.5,
+            3,
+            TwinsConfig(2, 7, (-4.0, -2.0), (-5.0, -1.0), (3.0, 4.0), 5.0),
+            BiasedConfig(0.5, 0.25, 4, 2),
         ),
-        finetune=FinetuneConfig((), 2, 0, (), 7, 8, 0.0),
-        selection=SelectionConfig("class-accuracy", 1.5, 1.0, 0.01),
+        debiasing_set=DebiasingSetConfig("val", 0.5, 3, True, 0.5),
+        masks=MaskConfig(
+            9, 8, 0.2, -1.0, 0.5, 0.0, 0.1, "cluster", "sum-of-logits", 0.0, 2, ("a.*",), ("b", "c"), True, False
+        ),
+        finetune=FinetuneConfig((), 2, (), 7, 8, 0.0),
+        selection=SelectionConfig("class-accuracy", 0.01, 99),
         audit=AuditConfig(3, 9, 0.01, 50),
         runtime=RuntimeConfig("cpu", "bf16-mixed", True, 0, 9),
     )
@@ -103,10 +113,13 @@ def test_every_setting_survives_toml() -> None:
     assert through_toml(trained) == trained
 
 
-def test_a_setting_that_is_none_though_its_default_is_not_stays_none() -> None:
-    config = RunConfig(clustering=ClusteringConfig(checkpoint=None))
-    assert RunConfig().clustering.checkpoint is not None
-    assert through_toml(config).clustering.checkpoint is None
+@pytest.mark.parametrize("checkpoint", ["early", 3, 0, None])
+def test_the_checkpoint_is_a_word_a_number_or_nothing(checkpoint: Literal["early"] | int | None) -> None:
+    """Its default is a word, so that None must be written too."""
+    config = RunConfig(clustering=ClusteringConfig(checkpoint=checkpoint))
+    found = through_toml(config).clustering.checkpoint
+    assert found == checkpoint
+    assert type(found) is type(checkpoint)
 
 
 def test_absent_settings_have_their_defaults() -> None:
@@ -133,6 +146,9 @@ def test_absent_settings_have_their_defaults() -> None:
         ({"clustering": {"num_clusters": "eight"}}, r"clustering\.num_clusters must be int, found 'eight'"),
         ({"seed": "none"}, "setting seed must be int, found 'none'"),
         ({"masks": {"steps": 0}}, r"masks\.steps must be at least 1, found 0"),
+        ({"clustering": {"checkpoint": "late"}}, r"clustering\.checkpoint must be .*int.*, found 'late'"),
+        ({"clustering": {"checkpoint": 1.5}}, r"clustering\.checkpoint must be .*int.*, found 1\.5"),
+        ({"pseudo_attribute": {"source": "tea"}}, r"pseudo_attribute\.source must be one of 'auto', .*, found 'tea'"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(values: dict[str, Any], message: str) -> None:

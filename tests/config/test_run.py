@@ -29,7 +29,6 @@ OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (RunConfig, {"weights": Path("a"), "pretrained": True}),
     (RunConfig, {"clustering": ClusteringConfig(checkpoint=-1)}),
     (RunConfig, {"erm": ERMConfig(epochs=8), "clustering": ClusteringConfig(checkpoint=9)}),
-    (RunConfig, {"finetune": FinetuneConfig(head_folds=4), "debiasing_set": DebiasingSetConfig(split="val")}),
 ]
 
 
@@ -58,10 +57,11 @@ def test_one_except_catches_every_error() -> None:
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (RunConfig(), False),
-        (RunConfig(finetune=FinetuneConfig(head_folds=5)), True),
+        (RunConfig(), True),
+        (RunConfig(finetune=FinetuneConfig(head_folds=0)), False),
         (RunConfig(debiasing_set=DebiasingSetConfig(split="val")), True),
-        (RunConfig(selection=SelectionConfig("validation-groups"), controls=False), False),
+        (RunConfig(debiasing_set=DebiasingSetConfig(split="val"), finetune=FinetuneConfig(head_folds=0)), True),
+        (RunConfig(finetune=FinetuneConfig(head_folds=0), selection=SelectionConfig("validation-groups")), False),
     ],
 )
 def test_training_on_validation_is_known(config: RunConfig, expected: bool) -> None:
@@ -69,10 +69,38 @@ def test_training_on_validation_is_known(config: RunConfig, expected: bool) -> N
 
 
 def test_the_checkpoint_lies_within_the_training() -> None:
-    for epoch in (None, 0, 3):
+    for epoch in (None, "early", 0, 3):
         assert RunConfig(erm=ERMConfig(epochs=3), clustering=ClusteringConfig(checkpoint=epoch))
     with pytest.raises(ConfigError, match=r"clustering\.checkpoint must be in 0\.\.erm\.epochs \(3\), found 4"):
         RunConfig(erm=ERMConfig(epochs=3), clustering=ClusteringConfig(checkpoint=4))
+
+
+@pytest.mark.parametrize(
+    ("config", "epoch"),
+    [
+        (RunConfig(), 1),
+        (RunConfig(pretrained=True), 0),
+        (RunConfig(weights=Path("a")), 0),
+        # How a given network was trained is known by what training starts from.
+        (RunConfig(trained=Path("t")), 1),
+        (RunConfig(trained=Path("t"), pretrained=True), 0),
+        (RunConfig(pretrained=True, clustering=ClusteringConfig(checkpoint=3)), 3),
+        (RunConfig(clustering=ClusteringConfig(checkpoint=0)), 0),
+        (RunConfig(pretrained=True, clustering=ClusteringConfig(checkpoint=None)), None),
+    ],
+)
+def test_early_is_before_training_with_published_weights_and_after_an_epoch_without(
+    config: RunConfig, epoch: int | None
+) -> None:
+    assert config.early_epoch == epoch
+
+
+def test_heads_are_fitted_on_validation_unless_half_of_it_makes_the_debiasing_set() -> None:
+    finetune = FinetuneConfig(head_folds=3)
+    assert RunConfig().head_folds == FinetuneConfig().head_folds == 5
+    assert RunConfig(finetune=finetune).head_folds == 3
+    assert RunConfig(finetune=FinetuneConfig(head_folds=0)).head_folds == 0
+    assert RunConfig(finetune=finetune, debiasing_set=DebiasingSetConfig(split="val")).head_folds == 0
 
 
 def described(kind: type) -> dict[str, str]:

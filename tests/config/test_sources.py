@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from prusc.config import BiasedConfig, TwinsConfig
+from prusc.config import BiasedConfig, PseudoAttributeConfig, TwinsConfig
 from prusc.errors import ConfigError
 
 OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
@@ -17,6 +17,8 @@ OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (BiasedConfig, {"l2": 0.0}),
     (BiasedConfig, {"folds": 1}),
     (BiasedConfig, {"epochs": 0}),
+    (PseudoAttributeConfig, {"l2": 0.0}),
+    (PseudoAttributeConfig, {"folds": 1}),
 ]
 
 
@@ -25,3 +27,9 @@ def test_values_out_of_range_are_refused(config: type, values: dict[str, Any]) -
     config()
     with pytest.raises(ConfigError, match=rf"{next(iter(values))} must be .*, found"):
         config(**values)
+
+
+def test_every_source_but_auto_is_compared_with_no_other() -> None:
+    assert PseudoAttributeConfig().compared == ("linear", "clusters")
+    sources = ("linear", "clusters", "twins", "biased")
+    assert [PseudoAttributeConfig(source=name).compared for name in sources] == [(name,) for name in sources]

@@ -1,3 +1,4 @@
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -26,17 +27,17 @@ OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (ClusteringConfig, {"candidates": (4, 1), "num_clusters": None}),
     (ClusteringConfig, {"num_clusters": None, "candidates": ()}),
     (ClusteringConfig, {"num_restarts": 0}),
+    (ClusteringConfig, {"fit_samples": 9}),
     (ClusteringConfig, {"silhouette_samples": 9}),
     (ClusteringConfig, {"weak_silhouette": 0.8}),
     (SelectionConfig, {"significance": 0.0}),
-    (SelectionConfig, {"tolerance": -1.0}),
+    (SelectionConfig, {"significance": 1.0}),
+    (SelectionConfig, {"num_permutations": 0}),
     (DebiasingSetConfig, {"cell_exponent": -0.1}),
     (DebiasingSetConfig, {"cell_exponent": 1.1}),
     (DebiasingSetConfig, {"min_cell_size": 0}),
-    (DebiasingSetConfig, {"border_share": -0.1}),
-    (DebiasingSetConfig, {"border_share": 1.0}),
-    (DebiasingSetConfig, {"final_clusters": 1}),
-    (DebiasingSetConfig, {"final_clusters": -2}),
+    (DebiasingSetConfig, {"min_crop_scale": 0.0}),
+    (DebiasingSetConfig, {"min_crop_scale": 1.1}),
     (MaskConfig, {"snapshots": 1, "steps": 0}),
     (MaskConfig, {"batch_size": 1}),
     (MaskConfig, {"learning_rate": -0.1}),
@@ -49,8 +50,7 @@ OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (FinetuneConfig, {"head_l2": (0.1, 0.0)}),
     (FinetuneConfig, {"learning_rates": (-1.0,)}),
     (FinetuneConfig, {"head_folds": 1}),
-    (FinetuneConfig, {"head_folds": 5, "head_views": 2}),
-    (FinetuneConfig, {"head_views": -1}),
+    (FinetuneConfig, {"head_folds": -2}),
     (FinetuneConfig, {"steps": 0}),
     (FinetuneConfig, {"batch_size": 1}),
     (FinetuneConfig, {"weight_decay": -1.0}),
@@ -58,7 +58,6 @@ OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (AuditConfig, {"num_permutations": 0}),
     (AuditConfig, {"significance": 1.0}),
     (AuditConfig, {"silhouette_samples": 9}),
-    (SelectionConfig, {"prior_strength": -0.5}),
 ]
 
 
@@ -78,10 +77,10 @@ def test_settings_out_of_range_are_refused_by_name(kind: type, settings: dict[st
         (ERMConfig, {"epochs": 1, "batch_size": 2, "weight_decay": 0.0, "min_crop_scale": 1e-6}),
         (ClusteringConfig, {"num_clusters": 2, "candidates": (1,), "num_restarts": 1, "silhouette_samples": 10}),
         (ClusteringConfig, {"weak_silhouette": 0.7, "strong_silhouette": 0.7}),
-        (DebiasingSetConfig, {"cell_exponent": 1.0, "min_cell_size": 1, "border_share": 0.0, "final_clusters": 2}),
+        (DebiasingSetConfig, {"cell_exponent": 1.0, "min_cell_size": 1, "min_crop_scale": 1.0}),
         (MaskConfig, {"steps": 3, "snapshots": 3, "beta": 0.0, "sparsity": 0.0}),
-        (FinetuneConfig, {"head_l2": (), "learning_rates": (), "head_folds": 2, "head_views": 0}),
-        (SelectionConfig, {"prior_strength": 0.0, "tolerance": 0.0, "significance": 0.999}),
+        (FinetuneConfig, {"head_l2": (), "learning_rates": (), "head_folds": 2}),
+        (SelectionConfig, {"significance": 0.999, "num_permutations": 1}),
         (AuditConfig, {"min_others": 1, "num_permutations": 1, "silhouette_samples": 10}),
     ],
 )
@@ -95,3 +94,63 @@ def test_a_given_number_of_clusters_replaces_the_candidates() -> None:
     assert ClusteringConfig(num_clusters=3, candidates=(1,)).num_clusters == 3
     with pytest.raises(ConfigError, match="number of clusters must be at least 2, found 1"):
         ClusteringConfig(candidates=(1,))
+
+
+# ----------------------------------------------------------------------------------------- numbers that were not given
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "epochs", "batch_size", "steps"),
+    [
+        (4000, 20, 100, 400),  # Half of 80,000 images.
+        (4795, 9, 128, 168),  # 21,577 images, so the last batch is not full.
+        (1_000_000, 20, 128, 1171),  # 150,000 images.
+        (10, 1, 128, 2),  # Not a full batch, but a step for each snapshot.
+    ],
+)
+def test_masks_see_half_of_the_images_of_erm_up_to_a_limit(
+    num_samples: int, epochs: int, batch_size: int, steps: int
+) -> None:
+    filled = MaskConfig().fill(num_samples, ERMConfig(epochs=epochs, batch_size=batch_size))
+    assert (filled.steps, filled.batch_size) == (steps, batch_size)
+    assert filled.learning_rate == pytest.approx(40 / steps)
+
+
+def test_what_was_given_for_masks_stays() -> None:
+    erm = ERMConfig(epochs=20, batch_size=100)
+    given = MaskConfig(steps=7, batch_size=8, learning_rate=0.5, beta=0.25, exclude=("a.*",), head=True)
+    filled = given.fill(4000, erm)
+    assert {item.name: getattr(filled, item.name) for item in fields(given)} == {
+        item.name: getattr(given, item.name) for item in fields(given)
+    }
+    # Each number by itself: the rate follows the given steps, and the steps the given batch.
+    assert MaskConfig(steps=50).fill(4000, erm).learning_rate == pytest.approx(0.8)
+    assert MaskConfig(batch_size=50).fill(4000, erm).steps == 800
+    assert MaskConfig(learning_rate=0.5).fill(4000, erm).steps == 400
+    assert MaskConfig(snapshots=9).fill(10, erm).steps == 9
+    # What is filled is filled for good.
+    assert filled.fill(9, ERMConfig(epochs=1)) == filled
+
+
+def test_the_head_is_masked_only_if_asked_for() -> None:
+    assert MaskConfig(exclude=("stem.*",)).excluded("classifier.1") == ("stem.*", "classifier.1.*")
+    assert MaskConfig(exclude=("stem.*",), head=True).excluded("classifier.1") == ("stem.*",)
+    assert MaskConfig().fill(100, ERMConfig()).excluded("head") == ("head.*",)
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "epochs", "batch_size", "steps"),
+    [(4000, 20, 100, 80), (4795, 9, 128, 33), (1_000_000, 20, 128, 390), (10, 1, 128, 1)],
+)
+def test_fine_tuning_sees_a_tenth_of_the_images_of_erm_up_to_a_limit(
+    num_samples: int, epochs: int, batch_size: int, steps: int
+) -> None:
+    erm = ERMConfig(epochs=epochs, batch_size=batch_size)
+    assert FinetuneConfig().count_steps(num_samples, erm) == (steps, batch_size)
+
+
+def test_what_was_given_for_fine_tuning_stays() -> None:
+    erm = ERMConfig(epochs=20, batch_size=100)
+    assert FinetuneConfig(steps=7, batch_size=8).count_steps(4000, erm) == (7, 8)
+    assert FinetuneConfig(steps=7).count_steps(4000, erm) == (7, 100)
+    assert FinetuneConfig(batch_size=50).count_steps(4000, erm) == (160, 50)

@@ -117,7 +117,8 @@ def test_without_group_labels_it_says_so_before_anything_is_written(method: Meth
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.name)
 def test_weights_fitted_to_validation_samples_are_declared(method: Method) -> None:
-    assert method.fits_validation(SMALL) == method.trains_on_validation
+    plain = replace(SMALL, finetune=replace(SMALL.finetune, head_folds=0))
+    assert method.fits_validation(plain) == method.trains_on_validation
     # Only PruSC's own settings can make it learn from validation samples.
     held_out = replace(SMALL, finetune=replace(SMALL.finetune, head_folds=2))
     assert method.fits_validation(held_out) == (method.name == "prusc" or method.trains_on_validation)

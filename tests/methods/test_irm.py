@@ -15,15 +15,11 @@ def test_the_environments_are_the_minority_and_the_balanced_draw(seed: int) -> N
     source = generator(seed)
     clusters = torch.randint(0, 4, (60,), generator=source)
     labels = torch.where(torch.rand(60, generator=source) < 0.7, clusters % 3, clusters.flip(0) % 3)
-    finer_ids = torch.randint(0, 2, (60,), generator=source)
-    cells = Cells(labels, clusters, num_classes=3, num_values=4, finer_ids=finer_ids)
+    cells = Cells(labels, clusters, num_classes=3, num_values=4)
     found = environment_probabilities(cells, DebiasingSetConfig(cell_exponent=0.5))
     minority = reference.minority(labels.tolist(), clusters.tolist())
     assert found[:, 0].tolist() == pytest.approx([is_one / sum(minority) for is_one in minority])
     assert found[:, 1].tolist() == pytest.approx(draw_weights(labels.tolist(), clusters.tolist(), 0.5, 1))
-    cut = environment_probabilities(cells, DebiasingSetConfig(final_clusters=2))
-    pieces = list(zip(clusters.tolist(), finer_ids.tolist(), strict=True))
-    assert cut[:, 1].tolist() == pytest.approx(draw_weights(labels.tolist(), pieces, 0.0, 1))
 
 
 def test_pure_clusters_have_no_minority() -> None:

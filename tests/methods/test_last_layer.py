@@ -1,23 +1,17 @@
-import pytest
 import torch
 
-from prusc.config import DebiasingSetConfig
 from prusc.methods.last_layer import LAST_LAYER, LastLayerSettings
 from prusc.stages.heads import fit_head
 from tests.methods.inputs import make_inputs
 
 
-@pytest.mark.parametrize("final_clusters", [0, 2])
-def test_it_is_the_head_of_the_cells_balanced(final_clusters: int) -> None:
-    inputs = make_inputs("last-layer", debiasing_set=DebiasingSetConfig(final_clusters=final_clusters))
+def test_it_is_the_head_of_the_cells_balanced() -> None:
+    inputs = make_inputs("last-layer")
     network = LAST_LAYER.train(inputs, LastLayerSettings(l2=1.0)).network
     for key, value in inputs.trained.state_dict().items():
         assert torch.equal(network.state_dict()[key], value) == (not key.startswith("head.")), key
     seen = inputs.represent(inputs.trained, inputs.train)
-    finer_ids = inputs.cells.finer_ids
-    cut = [] if finer_ids is None else [finer_ids.tolist()]
-    assert len(cut) == (final_clusters > 0)
-    cells = list(zip(inputs.train.labels.tolist(), inputs.cells.attribute_ids.tolist(), *cut, strict=True))
+    cells = list(zip(inputs.train.labels.tolist(), inputs.cells.attribute_ids.tolist(), strict=True))
     per_class = {label: len({cell for cell in cells if cell[0] == label}) for label, *_ in cells}
     weights = torch.tensor([1 / cells.count(cell) / per_class[cell[0]] for cell in cells])
     weight, bias = fit_head(seen.values, seen.labels, weights, num_classes=inputs.num_classes, l2=1.0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prusc.config import SelectionConfig
+from prusc.config import PseudoAttributeConfig, SelectionConfig
 from prusc.data import Data, load_fashion_stickers
 from prusc.methods import MethodInputs, Trained, TrainedMethod, run_method
 from tests.methods.registering import register_method
@@ -77,15 +77,19 @@ def test_the_rule_chooses_the_setting(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert metrics["group_labels_used_for"] == ["evaluation"]
 
 
-def test_clusters_of_the_untrained_network_are_asked_first(
+def test_a_run_that_goes_on_judges_by_the_same_pseudo_attribute(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Data
 ) -> None:
     config = replace(
-        SMALL, method="constant", tuning_budget=2, clustering=replace(SMALL.clustering, num_clusters=2, checkpoint=0)
+        SMALL,
+        method="constant",
+        tuning_budget=2,
+        pseudo_attribute=PseudoAttributeConfig(source="clusters"),
+        clustering=replace(SMALL.clustering, num_clusters=2, checkpoint=0),
     )
     register(monkeypatch, [])
     whole = run_method(data=data, config=config, out=tmp_path / "whole")
-    # The logits are kept, from which the judges predict the accuracy of each cell where the run goes on.
+    # The logits are kept, from which the judge scores what was trained before the run went on.
     register(monkeypatch, [], stop_at=1)
     with pytest.raises(KeyboardInterrupt):
         run_method(data=data, config=config, out=tmp_path / "run")

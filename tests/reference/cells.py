@@ -9,19 +9,15 @@ def draw_weights(
     cluster_ids: Sequence[Hashable],
     cell_exponent: float,
     min_cell_size: int,
-    margins: Sequence[float] = (),
-    border_share: float = 0.0,
 ) -> list[float]:
-    """Return the probability of each sample in one draw; no two margins may be equal."""
-    from_the_border = sorted(range(len(margins)), key=lambda index: margins[index])
-    border = set(from_the_border[: int(border_share * len(labels))])
+    """Return the probability of each sample in one draw."""
     cells = list(zip(labels, cluster_ids, strict=True))
-    size = Counter(cell for index, cell in enumerate(cells) if index not in border)
+    size = Counter(cells)
     used = {cell for cell in size if size[cell] >= min_cell_size}
     classes = {label for label, _ in used}
     weights = []
-    for index, cell in enumerate(cells):
-        if index in border or cell not in used:
+    for cell in cells:
+        if cell not in used:
             weights.append(0.0)
             continue
         of_its_class = sum(size[other] ** cell_exponent for other in used if other[0] == cell[0])

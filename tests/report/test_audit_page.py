@@ -41,7 +41,14 @@ def test_an_audit_has_a_report_of_its_own(audited: Path, capsys: Capture) -> Non
     assert {path.name for path in (audit / "figures").iterdir()} == {"map.png", "map.svg"}
 
 
-@pytest.mark.parametrize(("verdict", "shown"), [("unclear", "Unclear: in 1 of 3"), ("not-found", "No shortcut was")])
+@pytest.mark.parametrize(
+    ("verdict", "shown"),
+    [
+        ("unclear", "Unclear: in 1 of 3"),
+        ("undecided", "Undecided: too few validation samples conflict"),
+        ("not-found", "No sign of a shortcut in these data."),
+    ],
+)
 def test_an_audit_that_suspects_nothing_says_so(tmp_path: Path, verdict: str, shown: str) -> None:
     page = report_of(make_audit(tmp_path / "audit", verdict=verdict, attribute=None))
     assert shown in page.text

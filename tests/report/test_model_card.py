@@ -50,7 +50,7 @@ def test_every_network_and_group_is_in_a_table(shared_run: Path) -> None:
     [
         ({}, "a subnetwork", "by the cells of the validation split"),
         ({"density": 1.0}, "the whole network with a new head", "by the cells of the validation split"),
-        ({"verdict": "no-shortcut"}, "the ERM network", "by the cells of the validation split"),
+        ({"verdict": "no-evidence"}, "the ERM network", "by the cells of the validation split"),
         ({"judged_by": "nothing"}, "a subnetwork", "the only setting"),
         ({"method": "jtt", "method_title": "J*T*T"}, "after J\\*T\\*T", "by the cells of the validation split"),
     ],

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from prusc import RunConfig
@@ -9,6 +10,7 @@ from prusc.runs.artifacts import read_attribute, read_candidates, write_attribut
 from prusc.runs.folder import RunFolder
 from prusc.stages.candidates import Candidate
 from prusc.stages.heads import Head
+from prusc.stages.pseudo_attributes.attribute import Evidence
 from prusc.stages.pseudo_attributes.infer import take_given_attribute
 from tests.networks import generator, striped_data
 
@@ -47,35 +49,33 @@ def test_candidates_come_back_and_a_mask_they_share_is_written_once(tmp_path: Pa
 def test_the_pseudo_attribute_comes_back_and_that_of_an_older_prusc_is_inferred_anew(tmp_path: Path) -> None:
     data = striped_data(12)
     seen = {name: torch.randn(12, 4, generator=generator(seed)) for seed, name in enumerate(("train", "val"))}
-    attribute = take_given_attribute(seen, torch.arange(12) % 3)
+    evidence = (
+        Evidence("twins", 5, 0.1, (-0.1, 0.3), 1.5, 0.07),
+        Evidence("linear", 0, None, None, 0.0, 0.5),
+    )
+    attribute = replace(take_given_attribute(seen, torch.arange(12) % 3), source="twins", evidence=evidence)
     folder = RunFolder(tmp_path / "run")
     folder.open(RunConfig(), force=False)
     assert read_attribute(folder) is None
     write_attribute(folder, attribute, data)
-    assert "final_cluster" not in folder.read_csv("clusters.csv")
+    table = folder.read_csv("clusters.csv")
+    for name, values in attribute.splits.items():
+        own = table[table.split == name]
+        assert own.cluster_assign.astype(int).tolist() == values.ids.tolist()
+        assert own.label.astype(int).tolist() == data.splits[name].labels.tolist()
+        assert own.sample_id.tolist() == list(data.splits[name].sample_ids)
+        for column, expected in (("margin", values.margins), ("similarity", values.similarities)):
+            assert own[column].astype(float).tolist() == pytest.approx(expected.tolist(), abs=1e-4)
     found = read_attribute(folder)
     assert found is not None
+    assert (found.source, found.evidence) == ("twins", evidence)
     for name in ("cluster_ids", "centres", "margins"):
         assert torch.equal(getattr(found.clustering, name), getattr(attribute.clustering, name))
     for split, values in attribute.splits.items():
-        assert found.splits[split].finer_ids is None
         for name in ("ids", "margins", "similarities"):
             assert torch.equal(getattr(found.splits[split], name), getattr(values, name))
-    finer = {
-        name: replace(values, finer_ids=torch.arange(12) % number)
-        for number, (name, values) in enumerate(attribute.splits.items(), start=4)
-    }
-    write_attribute(folder, replace(attribute, splits=finer), data)
-    found = read_attribute(folder)
-    assert found is not None
-    ids = [found.splits[name].finer_ids for name in ("train", "val")]
-    assert [own.tolist() for own in ids if own is not None] == [
-        [0, 1, 2, 3] * 3,
-        [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1],
-    ]
-    table = folder.read_csv("clusters.csv")
-    assert table.final_cluster.astype(int).tolist() == [*([0, 1, 2, 3] * 3), 0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
-    # As an older prusc left them.
-    stored = folder.read_tensors("stages/clustering.safetensors")
-    folder.write_tensors("stages/clustering.safetensors", {k: v for k, v in stored.items() if "/" not in k})
+    # An older prusc knew no evidence.
+    stored = folder.read_json("stages/clustering.json")
+    del stored["evidence"]
+    folder.write_json("stages/clustering.json", stored)
     assert read_attribute(folder) is None

@@ -13,6 +13,7 @@ from prusc.cli.main import run_command_line
 from prusc.config import AuditConfig
 from prusc.data import Data, load_fashion_stickers
 from prusc.errors import RunFolderError
+from prusc.runs.artifacts import evaluation_from_dict, evidence_from_dict
 from tests.runs.test_debias import SMALL
 
 CONFIG = replace(SMALL, audit=AuditConfig(num_permutations=99))
@@ -31,6 +32,15 @@ def test_an_audit_says_what_it_saw_and_the_run_goes_on_with_it(tmp_path: Path) -
     assert by_name["colour"].purity > by_name["class"].purity
     written = json.loads((out / "audit.json").read_text())
     assert written["verdict"] == "suspected"
+    assert written["source"] == result.evidence[0].source
+    assert tuple(evidence_from_dict(one) for one in written["evidence"]) == result.evidence
+    assert {one.source for one in result.evidence} == {"linear", "clusters"}
+    assert min(one.p_value for one in result.evidence) < 1e-6
+    assert evaluation_from_dict(written["evaluation"]) == result.evaluation
+    assert (written["weak_classes"], written["smallest_loss"]) == (
+        list(result.weak_classes),
+        result.audit.smallest_loss,
+    )
     assert sum(sum(cluster["class_counts"].values()) for cluster in written["clusters"]) == len(data.val)
     assert [cluster["cluster"] for cluster in written["clusters"]] == [c.cluster for c in result.audit.clusters]
     images = pd.read_csv(out / "look_at.csv")
@@ -57,6 +67,7 @@ def test_group_attributes_decide_nothing() -> None:
     assert first.images.equals(second.images)
     assert first.agreements[0] == second.agreements[0]
     assert first.agreements[1] != second.agreements[1]
+    assert (first.evidence, first.weak_classes) == (second.evidence, second.weak_classes)
     without = {name: replace(split, attributes=None) for name, split in data.splits.items()}
     third = audit(data=replace(data, **without, attribute_names=(), attribute_values=()), config=CONFIG)
     assert [agreement.name for agreement in third.agreements] == ["class"]

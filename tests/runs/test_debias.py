@@ -23,12 +23,16 @@ from prusc.config import (
     ERMConfig,
     FinetuneConfig,
     MaskConfig,
+    PseudoAttributeConfig,
     RuntimeConfig,
+    SelectionConfig,
+    TwinsConfig,
     read_config,
 )
 from prusc.data import Data, load_fashion_stickers
 from prusc.engine.runtime import stage_generator
 from prusc.models.build import SmallCNN
+from prusc.runs.artifacts import evidence_from_dict
 from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import build_debiasing_set
 from prusc.stages.heads import fit_head
@@ -62,6 +66,11 @@ def test_shuffled_group_attributes_change_nothing_but_the_evaluation(tmp_path: P
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["format"] == 1
     assert set(metrics["results"]) == {"erm", "last_layer", "finetune_all", "subnetwork"}
+    assert metrics["p_value"] == first.p_value
+    assert (first.p_value <= SMALL.selection.significance) == (first.verdict == "improved")
+    assert (first.chosen["subnetwork"] == "dense") == (first.verdict != "improved")
+    assert tuple(evidence_from_dict(one) for one in metrics["evidence"]) == first.evidence
+    assert {one.source for one in first.evidence} == {"linear", "clusters"}
     assert read_config(tmp_path / "run" / "config.toml") == SMALL
     assert not (tmp_path / "run" / "stages").exists()
 
@@ -82,16 +91,15 @@ def shuffle_attributes(data: Data) -> Data:
     "changes",
     [
         {"debiasing_set": {"split": "val"}},
-        {"debiasing_set": {"border_share": 0.2}},
-        {"debiasing_set": {"final_clusters": 2}},
+        {"pseudo_attribute": {"source": "twins", "twins": TwinsConfig(draws=2, steps=20)}},
+        {"pseudo_attribute": {"source": "biased"}},
         {"debiasing_set": {"cell_exponent": 0.5, "min_cell_size": 3, "flip": True, "min_crop_scale": 0.5}},
-        {"finetune": {"head_folds": 3}},
-        {"finetune": {"head_views": 2}},
+        {"finetune": {"head_folds": 0}},
         {"finetune": {"head_l2": (), "learning_rates": (1e-2,), "weight_decay": 0.0}},
         {"clustering": {"checkpoint": 0, "num_clusters": 2}},
         {"clustering": {"checkpoint": None, "num_clusters": None, "candidates": (3, 4)}},
         {"masks": {"negatives": "cluster", "sparsity_term": "sum-of-logits", "sparsity": 1e-4, "initial_logit": 0.5}},
-        {"masks": {"beta": 0.0, "exclude": ("head.*",), "reestimate_batch_norm": False}},
+        {"masks": {"beta": 0.0, "head": True, "exclude": ("encoder.0.*",), "reestimate_batch_norm": False}},
         {"selection": {"rule": "class-accuracy"}},
         {"evaluate_candidates": True, "controls": False},
     ],
@@ -237,26 +245,26 @@ def test_a_network_given_in_python_too_unless_its_own_representations_are_asked_
     config = replace(
         SMALL,
         clustering=ClusteringConfig(checkpoint=None),
-        debiasing_set=DebiasingSetConfig(split="val", border_share=0.2, final_clusters=3),
+        debiasing_set=DebiasingSetConfig(split="val"),
     )
     result = debias(trained, small_data(), config, out=tmp_path / "own")
     halves = torch.randperm(400, generator=stage_generator(config.seed, "halves of validation"))
-    check_border(tmp_path / "own", "val", halves[:200].sort().values, 0.2)
+    check_drawn(tmp_path / "own", "val", halves[:200].sort().values)
     assert sum(cell.num_samples for cell in result.cells) == 200
     assert "from the representations of the ERM network" in (tmp_path / "own" / "log.txt").read_text()
     assert not (tmp_path / "own" / "checkpoints").exists()
 
 
-def check_border(run: Path, split: str, members: torch.Tensor, share: float) -> None:
-    """What is drawn of each cell of these samples are those that lie farthest from the border."""
+def check_drawn(run: Path, split: str, members: torch.Tensor) -> None:
+    """All of these samples are drawn, of a class those of each cell as often."""
     clusters = pd.read_csv(run / "clusters.csv").query("split == @split").set_index("index").loc[members.tolist()]
-    core = clusters[clusters.margin >= clusters.margin.sort_values().iloc[int(share * len(clusters))]]
-    expected = core.groupby(["label", "cluster_assign", "final_cluster"]).size()
-    cells = pd.read_csv(run / "debiasing_set.csv").set_index(["label", "cluster", "final_cluster"])
+    expected = clusters.groupby(["label", "cluster_assign"]).size()
+    cells = pd.read_csv(run / "debiasing_set.csv").set_index(["label", "cluster"])
+    assert (cells.num_drawn == cells.num_samples).all()
     drawn = cells[cells.num_drawn > 0]
     assert drawn.num_drawn.to_dict() == expected.to_dict()
-    assert f"{len(drawn)} cells (class x cluster x cluster of the ERM network)" in (run / "log.txt").read_text()
-    # What is drawn of a class comes from each of them as often.
+    told = f"{len(drawn)} cells (class x pseudo-attribute) of {len(members)} samples of the {split} split"
+    assert told in (run / "log.txt").read_text()
     per_class = drawn.groupby("label").share.transform("size")
     assert drawn.share.tolist() == pytest.approx((1 / drawn.index.levshape[0] / per_class).tolist())
 
@@ -264,35 +272,29 @@ def check_border(run: Path, split: str, members: torch.Tensor, share: float) -> 
 def test_clusters_of_the_untrained_network_judge_and_a_run_that_has_them_is_resumed(tmp_path: Path) -> None:
     config = replace(
         SMALL,
+        pseudo_attribute=PseudoAttributeConfig(source="clusters"),
         clustering=ClusteringConfig(num_clusters=2, checkpoint=0),
-        debiasing_set=DebiasingSetConfig(border_share=0.25, final_clusters=3, flip=True, min_crop_scale=0.5),
-        finetune=replace(SMALL.finetune, head_views=2),
+        debiasing_set=DebiasingSetConfig(flip=True, min_crop_scale=0.5),
+        finetune=replace(SMALL.finetune, head_folds=0),
     )
     out = tmp_path / "run"
     whole = debias(data=small_data(), config=config, out=out)
     assert (whole.clustering.structure, whole.judged_by) == ("untrained", "cells")
     log = (out / "log.txt").read_text()
-    assert "from the representations of the untrained network" in log
-    assert "judges, in order: cells, classes" in log
-    # Those that are left out can be found among the clusters.
-    drawn = pd.read_csv(out / "debiasing_set.csv")
-    margins = pd.read_csv(out / "clusters.csv").query("split == 'train'").margin
-    assert drawn.num_drawn.sum() == len(margins) - int(0.25 * len(margins))
-    check_border(out, "train", torch.arange(len(margins)), 0.25)
+    assert "2 values clusters, from the representations of the untrained network" in log
+    assert "judging by cells: " in log
+    assert "heads: fitted on" not in log
+    check_drawn(out, "train", torch.arange(600))
     # Without a folder nothing is read back.
     again = debias(data=small_data(), config=config)
     assert [(c.name, c.score) for c in again.candidates] == [(c.name, c.score) for c in whole.candidates]
     # The same with the last stage done anew, from what the folder kept.
     metrics = out / "metrics.json"
-    assert "so the cells judge first" in json.loads(metrics.read_text())["selection"]
+    assert not json.loads(metrics.read_text())["trains_on_validation"]
     metrics.unlink()
     resumed = debias(data=small_data(), config=config, out=out)
     assert metrics.exists()
     assert [(c.name, c.score) for c in resumed.candidates] == [(c.name, c.score) for c in whole.candidates]
-    # Heads of random views are others than those of the images as they are.
-    config = replace(config, finetune=SMALL.finetune)
-    plain = {c.name: c.score for c in debias(data=small_data(), config=config).candidates}
-    assert any(plain[c.name] != c.score for c in whole.candidates if "head" in c.name)
 
 
 def test_heads_of_validation_samples_are_judged_without_them(tmp_path: Path) -> None:
@@ -324,10 +326,9 @@ def test_heads_of_validation_samples_are_judged_without_them(tmp_path: Path) -> 
     assert [(c.name, c.score) for c in resumed.candidates] == [(c.name, c.score) for c in result.candidates]
 
 
-def test_where_the_structure_is_weak_the_classes_judge_alone(tmp_path: Path) -> None:
-    config = replace(SMALL, clustering=ClusteringConfig(strong_silhouette=1.0, weak_silhouette=1.0))
-    out = tmp_path / "run"
+def test_the_classes_judge_if_the_rule_says_so(tmp_path: Path) -> None:
+    config, out = replace(SMALL, selection=SelectionConfig("class-accuracy"), controls=False), tmp_path / "run"
     result = debias(data=small_data(), config=config, out=out)
-    assert (result.clustering.structure, result.judged_by) == ("weak", "classes")
+    assert result.judged_by == "classes"
     assert "judging by classes: 4 pseudo-groups of 400 validation samples" in (out / "log.txt").read_text()
-    assert json.loads((out / "metrics.json").read_text())["cluster_structure"] == "weak"
+    assert "the pseudo-groups are the classes" in json.loads((out / "metrics.json").read_text())["selection"]

@@ -57,7 +57,7 @@ def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
     folder = opened(tmp_path / "run")
     other = replace(CONFIG, seed=4, masks=MaskConfig(steps=7), trained=Path("net.pt"))
     expected = (
-        r"run with other settings \(masks\.steps was 600, is 7; seed was 3, is 4; trained was None, is 'net\.pt'\)"
+        r"run with other settings \(masks\.steps was None, is 7; seed was 3, is 4; trained was None, is 'net\.pt'\)"
     )
     with pytest.raises(RunFolderError, match=expected):
         opened(folder.path, other)

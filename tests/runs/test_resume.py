@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from prusc import RunConfig, debias
-from prusc.config import ClusteringConfig, DebiasingSetConfig, MaskConfig
+from prusc.config import ClusteringConfig, DebiasingSetConfig, MaskConfig, PseudoAttributeConfig, TwinsConfig
 from prusc.engine.runtime import Runtime
 from prusc.models.build import SmallCNN
 from prusc.runs.folder import RunFolder
@@ -130,15 +130,18 @@ CONFIG = replace(
 )
 VARIANTS = {
     "defaults": CONFIG,
-    "untrained clusters, pieces of cells and held-out heads": replace(
+    "untrained clusters and heads of the de-biasing set": replace(
         CONFIG,
+        pseudo_attribute=PseudoAttributeConfig(source="clusters"),
         clustering=ClusteringConfig(num_clusters=2, checkpoint=0),
-        debiasing_set=DebiasingSetConfig(border_share=0.1, final_clusters=2),
-        finetune=replace(CONFIG.finetune, head_folds=3, learning_rates=(1e-2,)),
+        debiasing_set=DebiasingSetConfig(cell_exponent=0.5, min_cell_size=2),
+        finetune=replace(CONFIG.finetune, head_folds=0, learning_rates=(1e-2,)),
         controls=False,
     ),
-    "halves of validation and views": replace(
-        CONFIG, debiasing_set=DebiasingSetConfig(split="val"), finetune=replace(CONFIG.finetune, head_views=2)
+    "halves of validation and twins": replace(
+        CONFIG,
+        pseudo_attribute=PseudoAttributeConfig(source="twins", twins=TwinsConfig(draws=2, steps=20)),
+        debiasing_set=DebiasingSetConfig(split="val"),
     ),
 }
 # What each stage leaves, in their order.

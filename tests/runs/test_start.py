@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -9,13 +10,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from prusc import RunConfig
-from prusc.config import ClusteringConfig, ERMConfig, RuntimeConfig
-from prusc.data import load_fashion_stickers
+from prusc.config import ClusteringConfig, ERMConfig, PseudoAttributeConfig, RuntimeConfig, TwinsConfig
+from prusc.data import InputTransform, load_fashion_stickers
 from prusc.errors import PruscError, RunFolderError
 from prusc.models.build import SmallCNN
 from prusc.runs.session import open_session
 from prusc.runs.start import Start, start_run
-from tests.networks import Listener, generator, randomise, striped_data
+from prusc.stages.cells import make_cells
+from prusc.stages.pseudo_attributes.evidence import measure_evidence
+from prusc.stages.representations import predict
+from tests.networks import Listener, feed_of, generator, randomise, striped_data
 from tests.run_folders import TINY
 
 FROM_WEIGHTS = RunConfig(
@@ -74,12 +78,39 @@ def test_a_network_that_cannot_be_initialised_again_is_clustered_itself(tmp_path
     model, progress = OwnWeights(), Listener()
     start = start_run(open_session(model, striped_data(30), TINY, out=None, force=False, progress=progress))
     assert start.clustered is start.erm
-    early, clusters = (next(line for line in progress.lines if line.startswith(name)) for name in ("early", "clusters"))
+    early, found = (next(line for line in progress.lines if line.startswith(name)) for name in ("early", "pseudo"))
     assert early == (
         "early network: none, because most weights of the given network have no reset_parameters that initialises "
         "them; clustering the ERM network instead"
     )
-    assert clusters.startswith("clusters: 3 from the representations of the ERM network, with ")
+    source = start.attribute.source
+    assert found.startswith(f"pseudo-attribute: 3 values {source}, from the representations of the ERM network, with ")
+
+
+def test_all_sources_are_compared_and_the_one_with_the_clearest_evidence_is_used() -> None:
+    data, progress = striped_data(60), Listener()
+    start = start_run(open_session(None, data, TINY, out=None, force=False, progress=progress))
+    first, second = start.attribute.evidence
+    assert start.attribute.source == first.source
+    assert {first.source, second.source} == {"linear", "clusters"}
+    assert first.statistic >= second.statistic
+    # The mistakes are those of the trained network, wherever the pseudo-attribute comes from.
+    predictions = predict(start.erm, feed_of(data.val, InputTransform(data.mean, data.std))).argmax(dim=1)
+    assert measure_evidence(first.source, predictions, make_cells(start.attribute, data, "val")) == first
+    told = [line for line in progress.lines if line.startswith("source ")]
+    assert len(told) == 2
+    assert [line.partition(":")[0] for line in told if line.endswith("; used")] == [f"source {first.source}"]
+
+
+@pytest.mark.parametrize("source", ["linear", "clusters", "twins", "biased"])
+def test_a_named_source_is_compared_with_no_other(source: Literal["linear", "clusters", "twins", "biased"]) -> None:
+    pseudo_attribute = PseudoAttributeConfig(source=source, twins=TwinsConfig(draws=2, steps=20))
+    config, progress = replace(TINY, pseudo_attribute=pseudo_attribute), Listener()
+    start = start_run(open_session(None, striped_data(30), config, out=None, force=False, progress=progress))
+    assert start.attribute.source == source
+    assert [one.source for one in start.attribute.evidence] == [source]
+    [line] = [line for line in progress.lines if line.startswith("source ")]
+    assert "used" not in line
 
 
 class OwnWeights(nn.Module):

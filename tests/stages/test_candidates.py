@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from prusc import RunConfig
 from prusc.config import FinetuneConfig, MaskConfig
@@ -143,18 +143,6 @@ def test_heads_are_those_of_the_debiasing_set_and_prune_no_weight_of_theirs() ->
 def test_without_strengths_there_is_the_network_as_it_is_alone() -> None:
     context = make_context(replace(CONFIG, finetune=replace(CONFIG.finetune, head_l2=())))
     assert [candidate.kind for candidate in try_heads(DENSE, mask_of(context, DENSE), context)] == ["as-is"]
-
-
-def test_random_views_are_the_augmented_images_and_a_name_of_a_base_decides_them() -> None:
-    heads: dict[tuple[int, str], Tensor] = {}
-    for views in (0, 1, 2):
-        context = make_context(replace(CONFIG, finetune=replace(CONFIG.finetune, head_views=views)))
-        for name in (DENSE, "mask@1"):
-            candidate = try_heads(name, whole_mask(context.model), context)[-1]
-            heads[views, name] = candidate.val_logits
-            again = predict(context.make_again(candidate), context.val)
-            torch.testing.assert_close(again, candidate.val_logits, rtol=1e-4, atol=1e-4)
-    assert len({tuple(value.flatten().tolist()) for value in heads.values()}) == len(heads)
 
 
 def test_heads_of_validation_are_judged_without_their_fold_and_made_again_with_all() -> None:

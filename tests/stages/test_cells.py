@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from prusc.errors import DataError
-from prusc.stages.cells import Cells, make_cells
+from prusc.stages.cells import Cells, find_conflicting, make_cells
 from prusc.stages.pseudo_attributes.infer import take_given_attribute
 from tests.networks import generator, striped_data
 
@@ -16,17 +16,10 @@ def test_cells_are_numbered_row_by_row() -> None:
 
 
 def test_a_subset_keeps_the_numbers_of_classes_and_values() -> None:
-    cells = Cells(
-        torch.tensor([0, 1, 2]), torch.tensor([3, 0, 1]), margins=torch.rand(3), finer_ids=torch.tensor([1, 0, 1])
-    )
+    cells = Cells(torch.tensor([0, 1, 2]), torch.tensor([3, 0, 1]))
     part = cells.subset(torch.tensor([2, 0]))
     assert (part.num_classes, part.num_values) == (3, 4)
     assert (part.labels.tolist(), part.attribute_ids.tolist()) == ([2, 0], [1, 3])
-    assert part.margins is not None
-    assert cells.margins is not None
-    assert torch.equal(part.margins, cells.margins[[2, 0]])
-    assert part.finer_ids is not None
-    assert part.finer_ids.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -60,3 +53,26 @@ def test_the_cells_of_a_split_have_its_classes_and_its_part_of_the_pseudo_attrib
     assert torch.equal(val.attribute_ids, attribute.clustering.assign(seen["val"]))
     assert torch.equal(val.labels, data.val.labels)
     assert (val.num_classes, val.num_values) == (3, 4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_samples_conflict_where_their_class_is_rarer_than_among_all(seed: int) -> None:
+    source = generator(seed)
+    labels, values = (torch.randint(0, 3, (40,), generator=source) for _ in range(2))
+    values = torch.where(torch.rand(40, generator=source) < 0.4, labels, values)
+    found = find_conflicting(Cells(labels, values, num_classes=4, num_values=5)).tolist()
+    pairs = list(zip(labels.tolist(), values.tolist(), strict=True))
+    for (label, value), conflicts in zip(pairs, found, strict=True):
+        at_value = [y for y, v in pairs if v == value]
+        # In whole numbers, so that no rounding decides.
+        assert conflicts == (at_value.count(label) * len(pairs) < labels.tolist().count(label) * len(at_value))
+    assert 0 < sum(found) < 40
+
+
+def test_nobody_conflicts_with_a_value_that_says_nothing() -> None:
+    labels = torch.arange(12) % 3
+    assert not find_conflicting(Cells(labels, torch.zeros(12, dtype=torch.long))).any()
+    # Each class has each value as often, 7 times of 21 and so on, where floats are not exact.
+    grid = torch.cartesian_prod(torch.arange(3), torch.arange(7)).repeat(3, 1)
+    assert not find_conflicting(Cells(grid[:, 0], grid[:, 1])).any()
+    assert find_conflicting(Cells(labels[:0], labels[:0])).tolist() == []

@@ -22,8 +22,7 @@ def samples(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def cells_of(labels: Tensor, cluster_ids: Tensor) -> Cells:
-    margins, finer_ids = torch.arange(len(labels)).float(), torch.arange(len(labels)) % 2
-    return Cells(labels, cluster_ids, num_classes=3, num_values=2, margins=margins, finer_ids=finer_ids)
+    return Cells(labels, cluster_ids, num_classes=3, num_values=2)
 
 
 def make(labels: Tensor, cluster_ids: Tensor, config: DebiasingSetConfig | None = None) -> Folds:
@@ -41,7 +40,7 @@ def test_every_cell_is_divided_evenly_among_the_folds() -> None:
     assert torch.equal(folds.fold_ids, make(labels, cluster_ids).fold_ids)
 
 
-@pytest.mark.parametrize("settings", [{}, {"border_share": 0.3}, {"final_clusters": 2, "cell_exponent": 0.5}])
+@pytest.mark.parametrize("settings", [{}, {"min_cell_size": 8}, {"cell_exponent": 0.5}])
 def test_each_fold_is_answered_by_a_head_of_the_others_alone(settings: dict[str, float]) -> None:
     values, labels, cluster_ids = samples()
     config = DebiasingSetConfig(**settings)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from prusc.config import DebiasingSetConfig
-from prusc.errors import ConfigError, DataError
+from prusc.errors import DataError
 from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set
 from tests.networks import generator
@@ -23,23 +23,7 @@ def samples(sizes: Tensor = SIZES, seed: int = 0) -> tuple[Tensor, Tensor]:
 def build(sizes: Tensor = SIZES, **settings: object) -> DebiasingSet:
     labels, cluster_ids = samples(sizes)
     config = DebiasingSetConfig(**settings)  # type: ignore[arg-type]
-    cells = Cells(
-        labels,
-        cluster_ids,
-        num_classes=len(sizes),
-        num_values=sizes.shape[1],
-        margins=margins_of(labels),
-        finer_ids=finer_ids_of(labels, config.final_clusters),
-    )
-    return build_debiasing_set(cells, config)
-
-
-def margins_of(labels: Tensor) -> Tensor:
-    return torch.randperm(len(labels), generator=generator(3)).float()
-
-
-def finer_ids_of(labels: Tensor, num_clusters: int) -> Tensor | None:
-    return torch.randint(num_clusters, labels.shape, generator=generator(4)) if num_clusters else None
+    return build_debiasing_set(Cells(labels, cluster_ids, num_classes=len(sizes), num_values=sizes.shape[1]), config)
 
 
 def cell_shares(chosen: DebiasingSet, num_classes: int = 3) -> Tensor:
@@ -50,28 +34,10 @@ def cell_shares(chosen: DebiasingSet, num_classes: int = 3) -> Tensor:
 
 @pytest.mark.parametrize("min_cell_size", [1, 3, 6])
 @pytest.mark.parametrize("cell_exponent", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("border_share", [0.0, 0.005, 0.4])
-@pytest.mark.parametrize("final_clusters", [0, 2, 3])
-def test_weights_equal_their_slow_twin(
-    final_clusters: int, border_share: float, cell_exponent: float, min_cell_size: int
-) -> None:
-    chosen = build(
-        final_clusters=final_clusters,
-        border_share=border_share,
-        cell_exponent=cell_exponent,
-        min_cell_size=min_cell_size,
-    )
-    finer_ids = finer_ids_of(chosen.cells.labels, final_clusters)
-    assert (chosen.cells.finer_ids is None) == (finer_ids is None)
-    clusters = [chosen.cells.attribute_ids] if finer_ids is None else [chosen.cells.attribute_ids, finer_ids]
-    expected = reference.draw_weights(
-        chosen.cells.labels.tolist(),
-        list(zip(*(ids.tolist() for ids in clusters), strict=True)),
-        cell_exponent,
-        min_cell_size,
-        margins_of(chosen.cells.labels).tolist(),
-        border_share,
-    )
+def test_weights_equal_their_slow_twin(cell_exponent: float, min_cell_size: int) -> None:
+    chosen = build(cell_exponent=cell_exponent, min_cell_size=min_cell_size)
+    labels, cluster_ids = chosen.cells.labels.tolist(), chosen.cells.attribute_ids.tolist()
+    expected = reference.draw_weights(labels, cluster_ids, cell_exponent, min_cell_size)
     torch.testing.assert_close(chosen.weights.double(), torch.tensor(expected, dtype=torch.float64))
 
 
@@ -113,50 +79,6 @@ def test_no_cell_of_the_smallest_size_is_an_error() -> None:
     with pytest.raises(DataError, match=r"no cell .* has 41 samples, the largest has 40; lower debiasing_set.min_cell"):
         build(min_cell_size=41)
     build(min_cell_size=40)
-
-
-def test_samples_at_the_border_are_never_drawn() -> None:
-    chosen = build(border_share=0.3)
-    margins = margins_of(chosen.cells.labels)
-    assert ((chosen.weights == 0) == (margins < 30)).all()
-    drawn = chosen.draw(20_000, generator())
-    assert margins[drawn].min() >= 30
-    torch.testing.assert_close(cell_shares(chosen).sum(1), torch.full((3,), 1 / 3, dtype=torch.float64))
-
-
-def test_a_border_needs_margins_and_leaves_every_class_something_to_draw() -> None:
-    labels, cluster_ids = torch.tensor([0] * 8 + [1] * 2), torch.tensor([0, 1] * 5)
-    config = DebiasingSetConfig(border_share=0.2)
-
-    def build_it(margins: Tensor | None = None) -> DebiasingSet:
-        return build_debiasing_set(Cells(labels, cluster_ids, num_classes=3, margins=margins), config)
-
-    with pytest.raises(ConfigError, match=r"debiasing_set.border_share 0.2 needs the margin of each sample"):
-        build_it()
-    with pytest.raises(DataError, match=r"all samples of class 1 are among the 2 .* lower debiasing_set.border_share"):
-        build_it(margins=torch.arange(10).flip(0).float())
-    assert build_it(margins=torch.arange(10).float()).weights.count_nonzero() == 8
-    # Where all are as far away, none lies nearer to the border than the others.
-    assert build_it(margins=torch.zeros(10)).weights.count_nonzero() == 10
-
-
-def test_cells_are_cut_by_the_final_network_only_where_its_clusters_are_known() -> None:
-    labels, cluster_ids = torch.tensor([0, 0, 0, 0, 1]), torch.tensor([0, 0, 0, 1, 0])
-    config = DebiasingSetConfig(final_clusters=3)
-
-    def build_it(finer_ids: Tensor | None, config: DebiasingSetConfig = config) -> DebiasingSet:
-        return build_debiasing_set(Cells(labels, cluster_ids, finer_ids=finer_ids), config)
-
-    with pytest.raises(ConfigError, match=r"debiasing_set.final_clusters 3 needs the cluster of each sample"):
-        build_it(None)
-    # The first cell falls into two pieces; of the class, each piece and the other cell get a third.
-    cut = build_it(torch.tensor([0, 2, 2, 2, 1]))
-    torch.testing.assert_close(cut.weights, torch.tensor([2, 1, 1, 2, 6], dtype=torch.float64) / 12)
-    # What is contrasted are the clusters as they are.
-    assert (cut.cells.num_values, cut.cells.attribute_ids.tolist()) == (2, [0, 0, 0, 1, 0])
-    whole = build_it(torch.tensor([0, 2, 2, 2, 1]), DebiasingSetConfig())
-    assert whole.cells.finer_ids is None
-    torch.testing.assert_close(whole.weights, torch.tensor([1, 1, 1, 3, 6], dtype=torch.float64) / 12)
 
 
 def test_draws_have_the_frequencies_of_the_weights() -> None:

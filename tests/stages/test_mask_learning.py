@@ -54,7 +54,8 @@ def debiasing_set(split: Split, cluster_ids: Tensor | None = None) -> DebiasingS
 
 
 def config(**settings: Any) -> MaskConfig:
-    return MaskConfig(**{"steps": 4, "batch_size": 12, "snapshots": 1, "initial_logit": 0.1, **settings})
+    plain = {"steps": 4, "batch_size": 12, "learning_rate": 0.05, "snapshots": 1, "initial_logit": 0.1, "head": True}
+    return MaskConfig(**{**plain, **settings})
 
 
 def learn(
@@ -227,6 +228,14 @@ def test_patterns_choose_the_masked_layers() -> None:
     assert "encoder.0.weight" not in learned.final.tensors
     assert "head.weight" not in learned.final.tensors
     assert len(learned.final.tensors) == 2
+
+
+def test_the_head_is_left_whole_unless_asked_for() -> None:
+    names = {
+        name: set(learn(head=asked, steps=1).final.tensors) for name, asked in (("without", False), ("with", True))
+    }
+    assert names["with"] - names["without"] == {"head.weight"}
+    assert len(names["without"]) == 3
 
 
 def test_each_step_is_reported_and_minimises_the_weighted_sum(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from prusc.config import MaskConfig
+from prusc.config.stages import FilledMaskConfig
 from prusc.losses import cluster_contrastive_terms
 from prusc.masks import MaskedModel
 from prusc.stages.mask_step import cluster_contrast, mask_optimizer, sparsity_gradient, sparsity_term
@@ -12,8 +12,8 @@ from tests.networks import ConvNet, generator, randomise
 from tests.reference import mask_learning as reference
 
 
-def config(**settings: Any) -> MaskConfig:
-    return MaskConfig(**{"steps": 4, "batch_size": 12, "snapshots": 1, "initial_logit": 0.1, **settings})
+def config(**settings: Any) -> FilledMaskConfig:
+    return FilledMaskConfig(**{"steps": 4, "batch_size": 12, "snapshots": 1, "initial_logit": 0.1, **settings})
 
 
 @pytest.mark.parametrize("term", ["mean-probability", "sum-of-logits"])

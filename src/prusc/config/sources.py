@@ -70,9 +70,9 @@ class PseudoAttributeConfig:
     Attributes:
         source: Where it comes from. ``auto`` compares the linear model and the clusters, and takes the one on whose
             conflicting validation samples the network fails most clearly. ``linear``: cross-fitted predictions of a
-            linear model on the representations of `clustering.checkpoint`. ``clusters``: clusters of them (clustering).
-            ``twins``: two linear heads that learn each other's mistakes. ``biased``: a linear head that learns the easy
-            samples. Clusters of your own (clustering.from_csv) replace them all.
+            linear model on the representations of `clustering.checkpoint`. ``clusters``: clusters of these (see
+            clustering). ``twins``: two linear heads that learn each other's mistakes. ``biased``: a linear head that
+            learns the easy samples. Clusters of your own (clustering.from_csv) replace them all.
         l2: Strength of the regularisation of the linear model. The stronger, the less it knows but the shortcut.
         folds: Number of folds; a training sample is predicted by a linear model that has not seen its fold.
         twins: Twin heads.

@@ -97,7 +97,6 @@ class DebiasingSetConfig:
             the class as it is.
         min_cell_size: Smallest number of samples of a cell that is used. It keeps a handful of images from being drawn
             too often.
-
         flip: Flip drawn images horizontally at random. If not given, it is `erm.flip`.
         min_crop_scale: Smallest share of the image's area that a random crop of a drawn image shows. If not given, it
             is `erm.min_crop_scale`.
@@ -121,8 +120,8 @@ class MaskConfig:
     """Mask learning: cross-entropy + beta * contrastive loss + sparsity, with the mask logits as the only parameters.
 
     Attributes:
-        steps: Number of optimiser steps. If not given, they see half as many images as the ERM training, but at most
-            150,000.
+        steps: Number of optimiser steps. If not given, they see half as many images as the ERM training, though no
+            more than 150,000.
         batch_size: Samples per step, summed over all processes. If not given, it is `erm.batch_size`.
         learning_rate: Learning rate of Adam on the mask logits. If not given, it is 40 / steps, so that a logit can
             move as far whatever the number of steps.
@@ -279,12 +278,14 @@ class SelectionConfig:
         rule: Groups that judge. ``pseudo-groups``: of each class the samples that conflict with the pseudo-attribute,
             and the others. ``class-accuracy``: the classes. ``validation-groups``: the true groups, for comparison
             only, because they are unknown in practice.
-        significance: Probability that chance alone, over all candidates together, replaces the ERM network.
+        significance: Level of the test, over all candidates together, from which a candidate replaces the ERM network.
+            Chance alone replaces it up to twice as often, because the test is only approximate for many candidates; so
+            the default keeps this below 5 % (scripts/simulate_verdicts.py).
         num_permutations: Number of permutations of the test.
     """
 
     rule: Literal["pseudo-groups", "class-accuracy", "validation-groups"] = "pseudo-groups"
-    significance: float = 0.05
+    significance: float = 0.02
     num_permutations: int = 999
 
     def __post_init__(self) -> None:

@@ -6,10 +6,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prusc.config import AuditConfig
-from prusc.stages.audit.clusters import Audit, audit_clusters, measure_agreement, permutation_p_values
+from prusc.stages.audit.clusters import (
+    Audit,
+    audit_clusters,
+    find_weak_classes,
+    measure_agreement,
+    permutation_p_values,
+    smallest_visible_loss,
+)
 from prusc.stages.cells import Cells
 from prusc.stages.pseudo_attributes.attribute import AttributeValues, PseudoAttribute
 from prusc.stages.pseudo_attributes.clustering import Clustering, Structure
+from tests.reference import audit as reference
 from tests.reference.permutation_test import permutation_p_value
 
 CONFIG = AuditConfig(num_permutations=199)
@@ -50,8 +58,17 @@ def shortcut() -> tuple[Tensor, Tensor, Tensor]:
     return labels, cluster_ids, predictions
 
 
-@pytest.mark.parametrize(("structure", "verdict"), [("strong", "suspected"), ("reasonable", "unclear")])
-def test_a_shortcut_is_suspected_by_how_far_its_clusters_stand_apart(structure: Structure, verdict: str) -> None:
+@pytest.mark.parametrize(
+    ("structure", "verdict"),
+    [
+        ("strong", "suspected"),
+        ("reasonable", "unclear"),
+        ("weak", "unclear"),
+        ("untrained", "suspected"),
+        ("predicted", "suspected"),
+    ],
+)
+def test_a_shortcut_is_suspected_unless_the_clusters_may_be_mistakes(structure: Structure, verdict: str) -> None:
     labels, cluster_ids, predictions = shortcut()
     found = audit(cluster_ids, predictions, labels, structure)
     assert found.verdict == verdict
@@ -68,13 +85,6 @@ def test_a_shortcut_is_suspected_by_how_far_its_clusters_stand_apart(structure: 
     assert torch.equal(found.cluster_ids, cluster_ids)
     representations, _ = lay_out(cluster_ids, structure)
     assert torch.allclose(found.similarities, F.normalize(representations, dim=1)[torch.arange(500), cluster_ids])
-
-
-def test_hard_samples_without_structure_are_no_shortcut() -> None:
-    labels, cluster_ids, predictions = shortcut()
-    found = audit(cluster_ids, predictions, labels, "weak")
-    assert found.verdict == "not-found"
-    assert found.clusters[0].is_suspect  # It is listed all the same.
 
 
 def test_a_network_that_serves_all_samples_of_a_class_alike_has_no_suspects() -> None:
@@ -153,3 +163,49 @@ def test_clusters_of_an_untrained_network_cut_across_a_rare_class() -> None:
     assert (found.clusters[1].main_label, found.clusters[1].is_suspect) == (1, False)
     honest = audit(cluster_ids, labels, labels, "untrained")
     assert honest.verdict == "not-found"
+
+
+@pytest.mark.parametrize("num_others", [0, 3, 40])
+def test_without_a_suspect_it_is_undecided_unless_a_moderate_loss_would_have_been_seen(num_others: int) -> None:
+    labels = torch.tensor([0] * 100 + [1] * num_others + [1] * 100)
+    cluster_ids = torch.tensor([0] * (100 + num_others) + [1] * 100)
+    found = audit(cluster_ids, labels, labels)
+    assert found.verdict == ("not-found" if num_others == 40 else "undecided")
+    assert (found.smallest_loss is None) == (num_others == 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_smallest_visible_loss_equals_that_of_a_slow_twin(seed: int) -> None:
+    source = generator(seed)
+    labels = torch.randint(2, (90,), generator=source)
+    cluster_ids = torch.where(torch.rand(90, generator=source) < 0.2, 1 - labels, labels)
+    predictions = torch.where(torch.rand(90, generator=source) < 0.1 * labels, 1 - labels, labels)
+    found = audit(cluster_ids, predictions, labels)
+    mains = {cluster.cluster: cluster.main_label for cluster in found.clusters}
+    right = predictions == labels
+    expected = reference.smallest_visible_loss(
+        right.tolist(), labels.tolist(), cluster_ids.tolist(), mains, CONFIG.significance
+    )
+    assert found.smallest_loss == pytest.approx(expected, rel=1e-6)
+    # A stricter test sees less.
+    strict = smallest_visible_loss(found.clusters, right, labels, 0.001)
+    assert strict is not None
+    assert strict > expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weak_classes_are_those_of_the_exact_test_the_worst_first(seed: int) -> None:
+    source = generator(seed)
+    labels = torch.randint(4, (300,), generator=source)
+    right = torch.rand(300, generator=source) < torch.tensor([0.95, 0.5, 0.93, 0.75])[labels]
+    p_values = reference.weak_class_p_values(right.tolist(), labels.tolist())
+    accuracies = {label: right[labels == label].double().mean().item() for label in range(4)}
+    expected = sorted((label for label in range(4) if p_values[label] <= 0.05 / 4), key=lambda y: accuracies[y])
+    assert find_weak_classes(right, labels, 0.05) == expected
+    assert expected[0] == 1
+
+
+def test_classes_that_are_served_alike_or_alone_are_not_weak() -> None:
+    labels = torch.arange(200) % 2
+    assert find_weak_classes(torch.arange(200) % 10 < 8, labels, 0.05) == []
+    assert find_weak_classes(torch.arange(200) % 10 < 2, torch.zeros(200, dtype=torch.long), 0.05) == []

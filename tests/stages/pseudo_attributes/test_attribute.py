@@ -20,9 +20,10 @@ def test_it_has_as_many_values_as_the_clustering_has_clusters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("structure", "mirrors"), [("strong", True), ("reasonable", True), ("weak", True), ("untrained", False)]
+    ("structure", "mirrors"),
+    [("strong", True), ("reasonable", True), ("weak", True), ("untrained", False), ("predicted", False)],
 )
-def test_only_clusters_of_the_untrained_network_do_not_mirror_what_it_learned(
+def test_clusters_of_a_network_that_has_learned_the_classes_mirror_it_and_nothing_else_does(
     structure: Structure, mirrors: bool
 ) -> None:
     attribute = attribute_of(torch.arange(12) % 3)

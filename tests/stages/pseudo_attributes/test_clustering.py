@@ -188,9 +188,9 @@ def test_more_clusters_than_distinct_directions_is_an_error_that_says_so() -> No
         cluster(vectors, 4)
     with pytest.raises(DataError, match=r"into 4 clusters .* have 3"):
         cluster(vectors, None, candidates=(6, 4))
-    with pytest.raises(DataError, match=r"40 samples have 3: lower debiasing_set.final_clusters, or"):
+    with pytest.raises(DataError, match=r"40 samples have 3: lower class_clusters.most, or"):
         cluster_representations(
-            vectors, ClusteringConfig(4), num_classes=2, generator=generator(), option="debiasing_set.final_clusters"
+            vectors, ClusteringConfig(4), num_classes=2, generator=generator(), option="class_clusters.most"
         )
 
 
@@ -231,3 +231,16 @@ def test_the_silhouette_is_computed_on_a_sample() -> None:
     part, whole = (cluster(vectors, 4, silhouette_samples=n).trials[0] for n in (20, 200))
     assert part.inertia == pytest.approx(whole.inertia)
     assert part.silhouette != whole.silhouette
+
+
+def test_the_centres_come_from_a_part_of_the_samples_and_serve_all() -> None:
+    vectors, ids = bundles(3, per_bundle=40)
+    clustering = cluster(vectors, 3, fit_samples=30)
+    assert clustering.cluster_ids.shape == ids.shape
+    assert same_partition(clustering.cluster_ids, ids)
+    # Means of 30 samples are other means than those of all.
+    whole = cluster(vectors, 3)
+    nearest = (clustering.centres @ whole.centres.T).amax(dim=1)
+    assert (nearest > 0.9).all()
+    assert (nearest < 1 - 1e-6).any()
+    assert clustering.trials[0].inertia != pytest.approx(whole.trials[0].inertia, rel=1e-6)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from prusc.config import SelectionConfig
 from prusc.stages.cells import Cells
-from prusc.stages.selection.judge import make_judge, permutation_p_value
+from prusc.stages.selection.judge import make_judge, permutation_p_values
 from prusc.stages.selection.scores import PseudoGroups, pair_sides
 from tests.networks import generator
 from tests.stages.selection.candidates import Answers, answer, cells_of, judge_of
@@ -27,8 +27,8 @@ def slow_gain(before: list[bool], after: list[bool], groups: PseudoGroups) -> fl
     return scores[1] - scores[0]
 
 
-def slow_p_value(before: list[bool], tried: list[list[bool]], groups: PseudoGroups) -> float:
-    """The exact p-value: over all ways to swap the predictions of samples."""
+def slow_p_values(before: list[bool], tried: list[list[bool]], groups: PseudoGroups) -> list[float]:
+    """The exact p-values: over all ways to swap the predictions of samples."""
     swaps = list(itertools.product((False, True), repeat=len(before)))
     gains = []
     for after in tried:
@@ -39,9 +39,11 @@ def slow_p_value(before: list[bool], tried: list[list[bool]], groups: PseudoGrou
         gains.append(of_swap)
     deviations = [max((sum(g * g for g in own) / len(own)) ** 0.5, 1e-12) for own in gains]
     observed = [own[0] for own in gains]
-    best = observed.index(max(observed))
     largest = [max(g / d for g, d in zip(column, deviations, strict=True)) for column in zip(*gains, strict=True)]
-    return sum(value >= observed[best] / deviations[best] - 1e-9 for value in largest) / len(swaps)
+    return [
+        sum(value >= gain / deviation - 1e-9 for value in largest) / len(swaps)
+        for gain, deviation in zip(observed, deviations, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -51,9 +53,9 @@ def test_the_p_value_is_that_of_all_permutations(seed: int) -> None:
     groups = pair_sides(Cells(labels, torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0])))
     before = torch.rand(11, generator=source) < 0.5
     tried = torch.rand(3, 11, generator=source) < torch.tensor([[0.9], [0.5], [0.7]])
-    exact = slow_p_value(before.tolist(), tried.tolist(), groups)
-    found = permutation_p_value(before, tried, groups, num_permutations=4000)
-    assert found == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 4000) ** 0.5 + 1e-3)
+    found = permutation_p_values(before, tried, groups, num_permutations=4000)
+    for p_value, exact in zip(found.tolist(), slow_p_values(before.tolist(), tried.tolist(), groups), strict=True):
+        assert p_value == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 4000) ** 0.5 + 1e-3)
 
 
 def test_the_best_of_the_equal_is_the_first() -> None:
@@ -77,14 +79,27 @@ def test_the_best_of_the_equal_is_the_first() -> None:
 )
 def test_what_is_better(before: list[list[float]], after: list[list[float]], expected: bool) -> None:
     cells = cells_of([[950, 60], [60, 950]])
-    assert judge_of(cells).is_better(answer(cells, before), [answer(cells, after)] * 20) == expected
+    p_values = judge_of(cells).p_values(answer(cells, before), [answer(cells, after)] * 20)
+    assert bool((p_values <= 0.05).all()) == bool((p_values <= 0.05).any()) == expected
+
+
+def test_a_network_that_differs_much_does_not_hide_one_that_gains_a_little() -> None:
+    cells = cells_of([[900, 100], [100, 900]])
+    before = answer(cells, [[0.9, 0.5], [0.5, 0.9]])
+    # One gains for sure; the other gains as much in the mean, but swaps right and wrong for half of all samples.
+    sure = answer(cells, [[0.9, 0.62], [0.62, 0.9]])
+    wild = sure.val_logits.clone()
+    flipped = torch.rand(len(cells), generator=generator(0)) < 0.5
+    wild[flipped] = wild[flipped].flip(1)
+    p_values = judge_of(cells).p_values(before, [sure, Answers(wild)])
+    assert p_values[0] <= 0.01 < 0.2 < p_values[1]
 
 
 def test_one_sample_is_no_evidence() -> None:
     # A side of one sample turns from wrong to right.
     cells = cells_of([[50, 1], [1, 50]])
     before, after = answer(cells, [[1.0, 0.0], [0.0, 1.0]]), answer(cells, [[1.0, 1.0], [1.0, 1.0]])
-    assert judge_of(cells).p_value(before, [after]) == pytest.approx(0.25, abs=0.05)
+    assert judge_of(cells).p_values(before, [after]).item() == pytest.approx(0.25, abs=0.05)
 
 
 def test_many_networks_that_only_differ_are_rarely_better() -> None:
@@ -97,7 +112,11 @@ def test_many_networks_that_only_differ_are_rarely_better() -> None:
         shared = torch.rand(len(cells), generator=source)
         own = torch.rand(13, len(cells), generator=source)
         right = torch.where(torch.rand(13, len(cells), generator=source) < 0.5, own, shared) < 0.7
-        wrong += permutation_p_value(right[0], right[1:], groups, num_permutations=99) <= 0.05
+        wrong += bool(
+            (
+                permutation_p_values(right[0], right[1:], groups, num_permutations=99) <= SelectionConfig().significance
+            ).any()
+        )
     # 5 % of 300 is 15, with a standard deviation of 3.8.
     assert wrong <= 15 + 2 * 3.8
 

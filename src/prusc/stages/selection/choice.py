@@ -18,9 +18,10 @@ class Choice:
         candidates: By family; ``subnetwork`` holds the ERM network if no candidate is better and there is no budget.
         networks: Their networks, by family.
         predictions: Their predictions on the validation and test splits; see `Candidate.val_logits`.
-        best: The candidate with the highest score, whether or not it is better than the ERM network.
-        p_value: Probability of its gain if no candidate differed from the ERM network; see `Judge.p_value`.
-        is_better: Whether that is significant; then the best candidate is the chosen network.
+        best: Of the candidates that are better than the ERM network, the one with the highest score; if there is none,
+            the one with the smallest p-value.
+        p_value: Its p-value; see `Judge.p_values`.
+        is_better: Whether that is significant; then it is the chosen network.
         judged_by: Kind of the judge: ``cells``, ``classes`` or ``groups``.
         scores: Scores of all candidates, by name.
         cells: Accuracy of the ERM network and of the chosen network per cell, on the validation samples that judge.
@@ -40,7 +41,7 @@ class Choice:
 def choose_networks(
     context: CandidateContext, judge: Judge, dense: Sequence[Candidate], masked: Sequence[Candidate]
 ) -> Choice:
-    """Choose the best candidate, if it is better than the ERM network.
+    """Choose, of the candidates that are significantly better than the ERM network, the one with the highest score.
 
     With a budget of operations, only candidates with a mask are considered, which are within it, and the best of them
     is chosen in any case.
@@ -60,10 +61,11 @@ def choose_networks(
     }
     has_budget = context.config.masks.budget_flops is not None
     tried = list(masked) if has_budget else [*dense[1:], *masked]
-    best = judge.choose(tried)
-    p_value = judge.p_value(erm, tried)
-    is_better = p_value <= judge.config.significance
-    families["subnetwork"] = [best if is_better or has_budget else erm]
+    p_values = judge.p_values(erm, tried)
+    better = [c for c, p_value in zip(tried, p_values.tolist(), strict=True) if p_value <= judge.config.significance]
+    # Without a budget, if none is better, the one that comes nearest to being better is named.
+    best = judge.choose(better or tried) if better or has_budget else tried[int(p_values.argmin())]
+    families["subnetwork"] = [best if better or has_budget else erm]
     if not context.config.controls:
         families = {name: families[name] for name in ("erm", "subnetwork")}
     chosen = {name: judge.choose(own) for name, own in families.items() if own}
@@ -80,8 +82,8 @@ def choose_networks(
         networks=networks,
         predictions=predictions,
         best=best,
-        p_value=p_value,
-        is_better=is_better,
+        p_value=p_values[tried.index(best)].item(),
+        is_better=bool(better),
         judged_by=judge.kind,
         scores={c.name: judge.score(c) for c in (*dense, *masked)},
         cells=measure_cells(

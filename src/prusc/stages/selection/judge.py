@@ -1,4 +1,4 @@
-"""The judge scores networks on the validation split, and tests whether the best one is better than the ERM network.
+"""The judge scores networks on the validation split, and tests which ones are better than the ERM network.
 
 The same judge chooses among PruSC's candidates and among the settings of other remedies. docs/concepts/who-judges.md
 explains it.
@@ -73,34 +73,31 @@ class Judge:
         """Return the network with the highest score; of equal ones the first."""
         return max(candidates, key=lambda candidate: self.score(candidate).score)
 
-    def p_value(self, before: Judged, tried: Sequence[Judged]) -> float:
-        """Test whether the best of several networks is better than the ERM network.
+    def p_values(self, before: Judged, tried: Sequence[Judged]) -> Float[Tensor, " networks"]:
+        """Test each of several networks for being better than the ERM network.
 
         If a network is as good as the ERM network, their predictions for a sample may change places. The permutations
         swap them at random, for the same samples in all networks. Each network's gain is divided by its standard
-        deviation over the permutations. That of the chosen network is compared with the largest one over all networks
-        in each permutation, so their number is accounted for.
+        deviation over the permutations. It is compared with the largest one over all networks in each permutation, so
+        their number is accounted for.
 
         Args:
             before: The ERM network.
             tried: All networks that were tried, at least one.
 
         Returns:
-            The probability of such a gain without any difference, at least 1 / (permutations + 1).
+            For each network the probability that any one shows such a gain without a true difference, at least
+            1 / (permutations + 1).
 
         References:
             Westfall and Young 1993, "Resampling-Based Multiple Testing": the correction for many networks.
         """
-        return permutation_p_value(
+        return permutation_p_values(
             self.right(before),
             torch.stack([self.right(candidate) for candidate in tried]),
             self.groups,
             num_permutations=self.config.num_permutations,
         )
-
-    def is_better(self, before: Judged, tried: Sequence[Judged]) -> bool:
-        """Decide whether the best of several networks is better than the ERM network."""
-        return self.p_value(before, tried) <= self.config.significance
 
     def groups_differ(self, candidate: Judged) -> bool:
         """Decide whether the accuracies of a network in the pseudo-groups differ by more than chance.
@@ -118,14 +115,14 @@ class Judge:
         return bool(torch.special.gammaincc(half, statistic / 2) <= self.config.significance)
 
 
-def permutation_p_value(
+def permutation_p_values(
     before: Bool[Tensor, " samples"],
     tried: Bool[Tensor, "networks samples"],
     groups: PseudoGroups,
     *,
     num_permutations: int,
-) -> float:
-    """Return the p-value of the best network's gain; see `Judge.p_value`.
+) -> Float[Tensor, " networks"]:
+    """Return the p-value of each network's gain; see `Judge.p_values`.
 
     Args:
         before: Whether each prediction of the ERM network is right.
@@ -153,9 +150,9 @@ def permutation_p_value(
             block[:, network] = after - before_it
     # A network that predicts as the ERM network does has no gain in any permutation.
     deviations = found.square().mean(dim=0).sqrt().clamp(min=1e-12)
-    best = observed.argmax()
-    exceeding = (found / deviations).amax(dim=1) >= observed[best] / deviations[best] - 1e-9
-    return (1 + int(exceeding.sum())) / (1 + num_permutations)
+    largest = (found / deviations).amax(dim=1)
+    exceeding = largest[:, None] >= observed / deviations - 1e-9
+    return (1 + exceeding.sum(dim=0)).double() / (1 + num_permutations)
 
 
 def make_judge(
