@@ -133,12 +133,11 @@ def regret(candidates: pd.DataFrame, chosen: str) -> float:
     """Return the worst-group accuracy of the best candidate minus that of the chosen one, on the test split.
 
     Args:
-        candidates: ``candidates.csv`` of a run that evaluated its candidates, by name. The control that fine-tunes all
-            weights is no candidate.
+        candidates: ``candidates.csv`` of a run that evaluated its candidates, by name.
         chosen: Name of the chosen candidate.
     """
-    possible = candidates[candidates.family != "finetune_all"].test_worst_group_accuracy
-    return float(possible.max() - possible[chosen])
+    accuracies = candidates.test_worst_group_accuracy
+    return float(accuracies.max() - accuracies[chosen])
 
 
 def percent(value: float) -> str:

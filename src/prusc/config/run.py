@@ -61,7 +61,8 @@ class RunConfig:
         method_options: Settings of the other remedy, such as ``upweight=50``. They replace those that prusc would try.
         tuning_budget: Largest number of settings of the other remedy that prusc tries.
         seed: Seed of everything random.
-        controls: Also refit the head of the dense network, and fine-tune all its weights, by the same procedures.
+        controls: Also fine-tune all weights of the whole network, which is a candidate then, and show the best new head
+            and the best fine-tuned network of it beside the chosen one.
         evaluate_candidates: Evaluate every candidate on the test split too. This measures the choice and never
             influences it.
         data_options: Where the images come from.
