@@ -38,7 +38,8 @@ def test_evaluation_mode_is_the_network_with_the_thresholded_mask(name: str) -> 
 def test_the_gradient_reaches_every_logit_also_of_channels_that_are_off(name: str) -> None:
     masked, inputs = mask_of(name)
     off = [torch.zeros_like(logits, dtype=torch.bool) for logits in masked.mask_logits]
-    with no_trace(masked.model):
+    # Dropout draws from the global generator.
+    with no_trace(masked.model), torch.random.fork_rng(devices=[]):
         outputs = masked(inputs)
         (outputs * torch.randn(outputs.shape, generator=generator(2))).sum().backward()
     for reached, logits in zip(off, masked.mask_logits, strict=True):
