@@ -25,7 +25,11 @@ class ChannelMap:
 
     def removed(self, kept: Bool[Tensor, " units"]) -> Int[Tensor, " removed"]:
         """Return the positions of the units that are not kept."""
-        return self.positions[~kept[self.units].to(self.positions.device)]
+        return self.positions[~kept.to(self.units.device)[self.units]]
+
+    def to(self, device: torch.device) -> "ChannelMap":
+        """Return the map on a device."""
+        return ChannelMap(self.positions.to(device), self.units.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +49,11 @@ class ChannelGroup:
     size: int
     written: Mapping[str, ChannelMap]
     read: Mapping[str, ChannelMap]
+
+    def to(self, device: torch.device) -> "ChannelGroup":
+        """Return the group with its maps on a device."""
+        written, read = ({name: one.to(device) for name, one in maps.items()} for maps in (self.written, self.read))
+        return ChannelGroup(self.name, self.size, written, read)
 
 
 def channel_mask(model: nn.Module, groups: Sequence[ChannelGroup], kept: Sequence[Bool[Tensor, "..."]]) -> BinaryMask:

@@ -54,7 +54,8 @@ class ChannelMaskedModel(MaskedModel):
         device = next(model.parameters()).device
         logits = {group.name: torch.full((group.size,), initial_logit, device=device) for group in groups}
         self._set_up(model, logits, temperature, generator)
-        self.groups = tuple(groups)
+        # A copy to a GPU in every step would wait for the work before it.
+        self.groups = tuple(group.to(device) for group in groups)
         self.head_name = head_name
 
     def binary_mask(self, threshold: float = 0.0) -> BinaryMask:
@@ -135,5 +136,4 @@ def _spread(groups: Sequence[ChannelGroup], units: Sequence[Tensor], model: nn.M
 
 
 def _fill(whole: Tensor, channels: ChannelMap, values: Tensor) -> Tensor:
-    positions = channels.positions.to(whole.device)
-    return whole.index_copy(0, positions, values[channels.units.to(whole.device)])
+    return whole.index_copy(0, channels.positions, values[channels.units])
