@@ -18,7 +18,10 @@ from prusc.runs.artifacts import evaluation_to_dict
 from prusc.runs.folder import RunFolder
 from prusc.runs.samples.attention import summarise_region
 from prusc.runs.samples.contact_sheets import write_sheets
+from prusc.runs.samples.names import Names, SuspectName, write_names
+from prusc.stages.audit.class_probe import ClassProbe
 from prusc.stages.audit.clusters import AUDIT_TEXTS, ClusterAudit, judge_clusters
+from prusc.stages.audit.naming import Difference
 from prusc.stages.cells import Cells
 from prusc.stages.evaluation import evaluate_groups
 from prusc.stages.selection.scores import measure_cells
@@ -26,6 +29,14 @@ from tests.networks import striped_data
 
 FAMILIES = {"erm": 0.5, "last_layer": 0.6, "finetune_all": 0.65, "subnetwork": 0.8}
 NUM_PICTURES, NUM_ATTENTION = 30, 8
+# What the table of samples says of a test sample.
+UNKNOWN = {
+    "confidence/erm": -1.0,
+    "confidence/subnetwork": -1.0,
+    "kind": "",
+    "suggested": -1,
+    "confidence/suggested": -1.0,
+}
 
 # A run of a second.
 TINY = RunConfig(
@@ -258,6 +269,7 @@ def _write_samples(
         columns["cluster"] = val_clusters if name == "val" else -1
         columns["similarity"] = 1 - np.arange(size) / size
         columns |= {f"prediction/{family}": found[name] for family, found in predictions.items()}
+        columns |= _judge(split, predictions["erm"][name], rng) if name == "val" else UNKNOWN
         tables.append(pd.DataFrame({**columns, **(shown if name == "val" else dict.fromkeys(shown, -1))}))
     folder.write_csv("samples/samples.csv", pd.concat(tables))
     components = {name: rng.normal(size=(num_map, 10)).astype(np.float32) for name in ("before", "after")}
@@ -278,6 +290,46 @@ def _write_samples(
     attention = {"why_not": None, "regions": [asdict(region)], "num_unreadable": 2}
     about = {"split": "val", "explained_variance": shares, **sheets, "per_side": 12, "attention": attention}
     folder.write_json("samples/about.json", about)
+    _write_names(folder)
+
+
+def _judge(split: Split, predicted: torch.Tensor, rng: np.random.Generator) -> dict[str, object]:
+    """Confidences at random, and a kind for each error of the ERM network."""
+    size, wrong = len(split), (predicted != split.labels).numpy()
+    kinds = rng.choice(["shortcut", "mislabelled", "error"], size)
+    return {
+        **{name: rng.uniform(0.4, 1, size).round(4) for name in UNKNOWN if name.startswith("confidence/")},
+        "kind": np.where(wrong, kinds, ""),
+        "suggested": predicted.numpy(),
+    }
+
+
+def _write_names(folder: RunFolder) -> None:
+    """Name cluster 1: a sticker at the left, which makes the whole picture bluer."""
+    first = Difference(
+        feature="yellow/left",
+        text="left: bluer",
+        unit="of 100 units of b* (CIELAB)",
+        inside=-0.5,
+        outside=0.1,
+        difference=-0.6,
+        ci95=(-0.7, -0.5),
+        effect=-1.9,
+        auc=0.02,
+        p_value=0.001,
+    )
+    second = replace(first, feature="yellow/whole picture", text="whole picture: bluer", follows="yellow/left")
+    given = replace(
+        first, feature="place=in", text="place is in: more often", unit="of the samples", inside=0.9, outside=0.25
+    )
+    maps = torch.zeros(1, 24, 24)
+    maps[0, 8:16, :8] = 1.5
+    means = torch.rand(1, 2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    probes = (
+        ClassProbe("border", 120, 0.93, (0.88, 0.97), 0.5, True),
+        ClassProbe("background", 120, 0.52, (0.42, 0.61), 0.5, False),
+    )
+    write_names(folder, Names(120, (SuspectName(1, 40, (first, second), (given,)),), probes, maps, means))
 
 
 def change_metrics(path: Path, **changes: object) -> None:

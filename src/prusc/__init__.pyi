@@ -27,6 +27,9 @@ from .runs.audit import AuditResult as AuditResult
 from .runs.export.task import ExportResult as ExportResult
 from .runs.export.task import export as export
 from .runs.result import DebiasingResult as DebiasingResult
+from .runs.samples.names import Names as Names
+from .runs.samples.names import find_names as find_names
+from .stages.audit.label_issues import find_label_issues as find_label_issues
 from .stages.cells import Cells as Cells
 
 # Stages

@@ -9,6 +9,7 @@ import pytest
 from prusc.benchmark import narrow, read_matrix, read_suite, suite_names
 from prusc.benchmark.matrix import matrix_to_dict, parse_matrix
 from prusc.cli.main import run_command_line
+from prusc.config import RunConfig
 from prusc.methods import METHODS
 from tests.benchmark.matrices import tiny_matrix, write_matrix
 from tests.data.folders import write_class_folders
@@ -145,3 +146,22 @@ def test_every_suite_is_a_matrix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         matrix = read_suite(name)
         assert matrix.about
         assert len(matrix.cells()) >= 3 * len(matrix.methods)
+
+
+def test_a_preset_names_the_model_and_weights_replace_pretrained() -> None:
+    def settings(text: str) -> RunConfig:
+        matrix = parse_matrix(f"methods = ['erm']\nseeds = [0]\n{text}", "m")
+        return matrix.cells()[0].config
+
+    assert settings("[data.d]\n[network.mine]\npreset = 'celeba-mobilenet'").model == "torchvision/mobilenet_v2"
+    assert settings("[data.d]\n[network.mine]\npreset = 'celeba-mobilenet'\nmodel = 'small-cnn'").model == "small-cnn"
+    assert settings("[data.d]\npreset = 'celeba-mobilenet'\n[network.resnet18]").model == "resnet18"
+    assert settings("[data.faces]\npreset = 'celeba-mobilenet'\n[network.resnet18]").data == "celeba"
+    assert settings("[data.faces]\npreset = 'celeba-mobilenet'\ndata = 'x'\n[network.resnet18]").data == "x"
+    for where in ("[settings]\npreset = 'celeba'\n", ""):
+        preset = "" if where else "preset = 'celeba'\n"
+        weighted = settings(f"{where}[data.d]\n[network.mine]\n{preset}weights = 'w.pt'")
+        assert (weighted.weights, weighted.pretrained) == (Path("w.pt"), False)
+    for first, second in (("weights = 'w.pt'", "pretrained = true"), ("trained = 'w.pt'", "pretrained = true")):
+        config = settings(f"[settings]\n{first}\n[data.d]\n[network.resnet18]\n{second}")
+        assert (config.weights, config.trained, config.pretrained) == (None, None, True)

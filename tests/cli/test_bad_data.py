@@ -98,7 +98,10 @@ def test_bad_images_are_skipped_where_that_is_asked_for(faces: Path, out: Path, 
     image(faces, 13).unlink()
     arguments = on_faces(faces, out, "--skip-bad")
     assert run_command_line(arguments) == 0
-    assert f"skipped 2 images that cannot be read, listed in {out / 'skipped.csv'}" in capsys.readouterr().err
+    assert (
+        f"skipped 2 images that cannot be read or are in another split too, listed in {out / 'skipped.csv'}"
+        in capsys.readouterr().err
+    )
     rows = (out / "skipped.csv").read_text().splitlines()
     assert rows[0] == "split,sample_id,problem"
     assert [row.split(",")[:2] for row in rows[1:]] == [["train", "000003.jpg"], ["test", "000013.jpg"]]

@@ -45,7 +45,7 @@ def weights_with(name: str, *shape: int, value: float = 1.0) -> Change:
     ("file", "write", "expected"),
     [
         ("--weights w.pt", lambda path: None, "does not exist"),
-        ("--weights w.pt", lambda path: path.mkdir(), "is not a file"),
+        ("--weights w.pt", lambda path: path.mkdir(), "is a folder without weights; expected one of"),
         ("--trained w.pt", lambda path: path.write_bytes(b""), "cannot be read (EOFError ... expected safetensors or"),
         ("--trained w.pt", lambda path: path.write_text("hello"), "cannot be read (KeyError ... save or copy it again"),
         ("--trained w.safetensors", lambda path: path.write_text("hello"), "cannot be read (SafetensorError ... again"),

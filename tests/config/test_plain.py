@@ -44,6 +44,7 @@ def test_every_setting_survives_toml() -> None:
         skip_bad=True,
         model="resnet18",
         weights=Path("/w/resnet.safetensors"),
+        trained_key="state_dict_ema",
         method="jtt",
         method_options=("upweight=5",),
         tuning_budget=2,

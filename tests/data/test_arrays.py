@@ -93,3 +93,14 @@ def test_what_cannot_be_a_split_is_refused(arguments: tuple[Any, ...], message: 
 def test_what_cannot_be_data_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         data_of(**changes)
+
+
+def test_flags_and_negative_indices_choose_samples() -> None:
+    split = Split(IMAGES, [0, 1, 0, 1])
+    for indices in (torch.tensor([True, False, False, True]), [True, False, False, True], [0, 3], [-4, -1]):
+        chosen = split.subset(indices)
+        assert chosen.sample_ids == ("0", "3")
+        assert torch.equal(chosen.inputs, IMAGES[[0, 3]])  # type: ignore[arg-type]
+    for index in (4, -5):
+        with pytest.raises(DataError, match=rf"index {index} is out of range; with 4 samples it must be in 0\.\.3"):
+            split.subset([0, index])

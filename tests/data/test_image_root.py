@@ -21,6 +21,8 @@ def root(tmp_path: Path) -> Path:
         ("a.jpg", "a.jpg"),
         ("sub/b.png", "sub/b.png"),
         ("./sub/b.png", "sub/b.png"),
+        ("sub\\b.png", "sub/b.png"),
+        ("images\\c", "images/c.jpg"),
         ("sub/b", "sub/b.png"),
         ("c.jpg", "images/c.jpg"),
         ("c", "images/c.jpg"),

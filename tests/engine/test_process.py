@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from prusc.engine.process import is_main_process, keep_freed_memory, peak_memory_mib
+from prusc.engine.process import is_main_process, keep_freed_memory, let_threads_sleep, peak_memory_mib
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -107,3 +107,35 @@ def test_only_the_first_process_of_torchrun_writes(
     if rank is not None:
         monkeypatch.setenv("RANK", rank)
     assert is_main_process() is expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE", "KMP_BLOCKTIME": "0"}),
+        ({"GOMP_SPINCOUNT": "9", "KMP_BLOCKTIME": "1"}, {"GOMP_SPINCOUNT": "9", "KMP_BLOCKTIME": "1"}),
+    ],
+)
+def test_threads_sleep_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], expected: dict[str, str]
+) -> None:
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+    monkeypatch.setattr(os, "environ", {"PATH": "x", **given})
+    let_threads_sleep()
+    assert {name: os.environ[name] for name in names if name in os.environ} == expected
+
+
+def test_the_command_line_says_so_before_pytorch_is_imported() -> None:
+    code = """
+import os, sys
+from prusc.cli.main import main
+assert "torch" not in sys.modules
+try:
+    main(["--version"])
+except SystemExit:
+    print(os.environ["OMP_WAIT_POLICY"])
+"""
+    assert run_python(code, OMP_WAIT_POLICY="ACTIVE").splitlines()[-1] == "ACTIVE"
+    unset = "import os\nos.environ.pop('OMP_WAIT_POLICY', None)"
+    assert run_python(unset + code).splitlines()[-1] == "PASSIVE"

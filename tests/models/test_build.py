@@ -14,7 +14,8 @@ from prusc.models.build import (
     model_image_size,
     model_normalisation,
 )
-from prusc.models.weights import load_weights, read_weights
+from prusc.models.checkpoints import read_weights
+from prusc.models.weights import load_weights
 from tests.networks import NUM_CLASSES, generator, mobilenet_v2
 
 
@@ -78,7 +79,7 @@ def test_published_weights_keep_the_users_number_of_classes(tmp_path: Path, monk
     (tmp_path / "checkpoints" / Path(default.url).name).symlink_to(path)
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     model = build_model("torchvision/mobilenet_v2", NUM_CLASSES, generator=generator(), pretrained=True)
-    assert torch.equal(model.state_dict()["features.0.0.weight"], read_weights(path)["features.0.0.weight"])
+    assert torch.equal(model.state_dict()["features.0.0.weight"], read_weights(path).tensors["features.0.0.weight"])
     assert model.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, NUM_CLASSES)
 
 

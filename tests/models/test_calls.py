@@ -50,9 +50,9 @@ class Returns(nn.Module):
 @pytest.mark.parametrize(
     ("output", "found"),
     [
-        ((torch.zeros(2, 3), torch.zeros(2, 3)), "tuple"),
-        ([torch.zeros(2, 3)], "list"),
-        ({"logits": torch.zeros(2, 3)}, "dict"),
+        ((torch.zeros(2), None), "tuple"),
+        ([torch.zeros(2, 3, 1)], "list"),
+        ({"loss": torch.tensor(0.0)}, "dict"),
         (None, "NoneType"),
         (torch.zeros(2), r"shape \(2,\)"),
         (torch.zeros(2, 3, 1), r"shape \(2, 3, 1\)"),

@@ -77,7 +77,7 @@ class Returns(Squashed):
 
     def forward(self, inputs: Tensor) -> Any:
         logits = self.out(self.hidden(inputs))
-        return (logits, logits) if self.kind == "tuple" else logits[:, :, None]
+        return (logits[:, :, None], None) if self.kind == "tuple" else logits[:, :, None]
 
 
 def test_a_network_without_a_head_is_a_clear_error() -> None:

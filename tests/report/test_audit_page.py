@@ -22,7 +22,7 @@ def test_an_audit_has_a_report_of_its_own(audited: Path, capsys: Capture) -> Non
     assert run_command_line(["report", str(audit)]) == 0
     assert capsys.readouterr().out == f"Report: {audit / 'report.html'}\n"
     page = Page(audit / "report.html")
-    sections = ["clusters", "follows", "map", "attention", "look", "made"]
+    sections = ["clusters", "follows", "map", "attention", "errors", "look", "next", "made"]
     assert [found["id"] for tag, found in page.elements if tag == "section"] == sections
     told = json.loads((audit / "audit.json").read_text())
     assert "A shortcut is suspected: in 1 of 3 clusters, the network fails the other classes." in page.text
@@ -32,7 +32,7 @@ def test_an_audit_has_a_report_of_its_own(audited: Path, capsys: Capture) -> Non
         assert f"p = {cluster['p_value']:.3f}" in page.text
     assert page.text.index("Cluster 1: mostly") < page.text.index("Cluster 0: mostly")
     assert json.loads(page.data)["map"]["points"].keys() == {"before"}
-    assert page.count("input") == 0, "there is no network after"
+    assert page.count("input", type="radio") == 0, "there is no network after"
     assert "look_at.csv" in page.text
     assert "prusc audit --config" in page.text
     assert not (audit / "model-card.md").exists()

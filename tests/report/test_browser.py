@@ -21,7 +21,7 @@ HOSTILE = (
     "🦊" * 300,
 )
 
-NAMES = ("run", "hostile", "audit", "hostile audit", "comparison", "benchmark", "remedy")
+NAMES = ("run", "hostile", "audit", "hostile audit", "comparison", "audits", "benchmark", "remedy")
 
 if CHROMIUM is None and os.environ.get("CI"):
     raise RuntimeError("CI has to have chromium: .ci/run installs it")
@@ -47,6 +47,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, shared_bench: Path) -> dict[
     for path in (run, hostile, audit, hostile_audit):
         write_report(path)
     compare_runs([run, hostile], folder / "comparison.html")
+    compare_runs([audit, hostile_audit], folder / "audits.html")
     shutil.copytree(shared_bench, folder / "bench")
     remedy = folder / "bench/birds/small-cnn/group-dro/seed-0"
     for path in (remedy, folder / "bench"):
@@ -57,6 +58,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, shared_bench: Path) -> dict[
         "audit": audit / "report.html",
         "hostile audit": hostile_audit / "report.html",
         "comparison": folder / "comparison.html",
+        "audits": folder / "audits.html",
         "benchmark": folder / "bench" / "report.html",
         "remedy": remedy / "report.html",
     }
@@ -188,6 +190,74 @@ def test_the_map_is_recoloured_filtered_and_switched(browser: Browser, pages: di
     assert after["num"] == MAX_MAP_SAMPLES
     assert after["first"] != before["first"]
     assert "40" in after["axis"]
+    opened.check_quiet()
+
+
+def test_errors_are_filtered_ordered_and_shown_in_parts(browser: Browser, pages: dict[str, Path]) -> None:
+    opened = Opened(browser, pages["run"])
+    page, table = opened.page, pd.read_csv(pages["run"].parent / "samples" / "samples.csv")
+    val = table[table["split"] == "val"]
+    before, after = (val[f"prediction/{family}"] != val["label"] for family in ("erm", "subnetwork"))
+    cards = page.locator("#gallery > li")
+
+    def num_found() -> int:
+        return int(page.locator("#gallery-count").inner_text().split(" ")[0])
+
+    assert num_found() == int((before | after).sum())
+    assert cards.count() == 60
+    page.click("#gallery-more")
+    assert cards.count() == 120
+    page.select_option("#gallery-filters [name=change]", label="wrong before, right after")
+    assert num_found() == int((before & ~after).sum())
+    page.select_option("#gallery-filters [name=label]", label="eel")
+    page.select_option("#gallery-filters [name=cluster]", "1")
+    page.select_option("#gallery-filters [name=kind]", label="possibly mislabelled")
+    chosen = val[before & ~after & (val["label"] == 2) & (val["cluster"] == 1) & (val["kind"] == "mislabelled")]
+    assert num_found() == len(chosen) > 0
+    page.select_option("#gallery-filters [name=order]", "low")
+    first = chosen.sort_values("confidence/erm", kind="stable").iloc[0]
+    assert cards.first.get_attribute("title") == first["sample_id"]
+    shown = cards.first.inner_text().replace("\N{NO-BREAK SPACE}", " ").strip()
+    assert shown.startswith("eel")
+    assert f"{100 * first['confidence/erm']:.0f} %" in shown
+    # A number of the confusion matrix sets the filters anew.
+    button = page.locator(".confusion").nth(1).locator("tbody tr").nth(0).locator("button").first
+    button.click()
+    assert num_found() == int(button.inner_text())
+    expected = (val["label"] == 0) & (val["prediction/subnetwork"] == 1)
+    assert num_found() == int(expected.sum())
+    colours = "new Set(document.querySelector('#gallery canvas').getContext('2d').getImageData(0, 0, 76, 76).data).size"
+    assert page.evaluate(colours) > 10, "the picture is empty"
+    opened.check_quiet()
+
+
+@pytest.mark.parametrize("name", ["run", "hostile", "audit"])
+def test_selected_errors_are_tagged_and_saved(browser: Browser, pages: dict[str, Path], name: str) -> None:
+    opened = Opened(browser, pages[name])
+    page, table = opened.page, pd.read_csv(pages[name].parent / "samples" / "samples.csv", keep_default_na=False)
+    cards = page.locator("#gallery > li")
+    titles = [cards.nth(index).get_attribute("title") for index in (0, 2)]
+    for index in (0, 2):
+        cards.nth(index).locator("input").check()
+    page.fill("#gallery-selection input[type=text]", 'say "no", twice')
+    page.click("button[data-do=tag]")
+    assert "2 selected, 2 tagged" in page.locator("#gallery-count").inner_text()
+    assert 'say "no", twice' in cards.first.inner_text()
+    with page.expect_download() as download:
+        page.click("button[data-do=save]")
+    assert download.value.suggested_filename == f"{pages[name].parent.name}-errors.csv"
+    saved = pd.read_csv(download.value.path(), keep_default_na=False)
+    assert sorted(saved["sample_id"]) == sorted(titles)
+    assert saved["tag"].tolist() == ['say "no", twice'] * 2
+    val = table[table["split"] == "val"].set_index("sample_id").loc[saved["sample_id"]]
+    assert saved["confidence"].tolist() == pytest.approx(val["confidence/erm"].tolist(), abs=1e-3)
+    assert saved["cluster"].tolist() == val["cluster"].tolist()
+    page.click("button[data-do=clear]")
+    page.click("button[data-do=select]")
+    with page.expect_download() as download:
+        page.click("button[data-do=save]")
+    errors = table[(table["split"] == "val") & (table["prediction/erm"] != table["label"])]
+    assert set(errors["sample_id"]) <= set(pd.read_csv(download.value.path(), keep_default_na=False)["sample_id"])
     opened.check_quiet()
 
 

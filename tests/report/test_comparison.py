@@ -11,10 +11,10 @@ from prusc.cli.main import run_command_line
 from prusc.config import ERMConfig
 from prusc.errors import RunFolderError
 from prusc.report import compare_runs
-from prusc.report.comparison import compare_groups, differing_settings, list_runs, short_names
+from prusc.report.comparison import compare_groups, differing_settings, list_audits, list_runs, short_names
 from prusc.report.reading.run import read_run
 from tests.report.pages import Capture, Page
-from tests.run_folders import make_run
+from tests.run_folders import make_audit, make_run
 
 
 def test_runs_side_by_side(run: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -36,6 +36,35 @@ def test_runs_side_by_side(run: Path, tmp_path: Path, capsys: Capture) -> None:
         capsys.readouterr()
         assert run_command_line(["compare", *arguments]) == 2
         assert expected in " ".join(capsys.readouterr().err.split())
+
+
+def test_audits_are_compared_alone_and_beside_runs(run: Path, audited: Path, tmp_path: Path) -> None:
+    second = make_audit(tmp_path / "second", verdict="not-found")
+    page_path = tmp_path / "page.html"
+    compare_runs([audited, second], page_path)
+    page = Page(page_path)
+    assert "2 audits side by side" in page.text
+    assert [found["id"] for tag, found in page.elements if tag == "section"] == ["audits", "settings"]
+    assert page.text.count("suspected") == 1
+    assert "Cluster 1 (mostly" in page.text
+    assert "left: bluer; place is in: more often" in page.text
+    first, other = list_audits([read_run(audited), read_run(second)], page_path)
+    told = json.loads((audited / "audit.json").read_text())
+    assert (first.num_suspects, first.num_clusters, first.structure) == (1, 3, "strong")
+    assert first.accuracy == pytest.approx(
+        sum(sum(c["class_counts"].values()) * c["accuracy"] for c in told["clusters"]) / 120
+    )
+    assert (other.num_suspects, other.suspects, other.verdict) == (0, (), "not-found")
+    compare_runs([run, audited], page_path)
+    page = Page(page_path)
+    assert "1 run and 1 audit side by side" in page.text
+    assert [found["id"] for tag, found in page.elements if tag == "section"] == [
+        "runs",
+        "chart",
+        "groups",
+        "audits",
+        "settings",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +92,7 @@ def test_only_settings_that_differ_are_listed_with_every_value(shared_run: Path,
     record = read_run(shared_run)
     configs = (RunConfig(seed=1), RunConfig(seed=2, erm=ERMConfig(epochs=3)), RunConfig(seed=1))
     runs = [replace(record, path=tmp_path / str(number), config=config) for number, config in enumerate(configs)]
-    found = differing_settings(list_runs(runs, tmp_path / "page.html"))
+    found = differing_settings(runs)
     default = str(RunConfig().erm.epochs)
     assert found == [("erm.epochs", [default, "3", default]), ("seed", ["1", "2", "1"])]
 
@@ -88,6 +117,6 @@ def test_runs_on_different_data_are_said_not_to_compare(run: Path, shared_run: P
     metrics = json.loads((run / "metrics.json").read_text())
     (run / "metrics.json").write_text(json.dumps(metrics | {"data": {**metrics["data"], "name": "others"}}))
     compare_runs([run, shared_run], tmp_path / "page.html")
-    assert "These runs use different data sets" in Page(tmp_path / "page.html").text
+    assert "These folders use different data sets" in Page(tmp_path / "page.html").text
     with pytest.raises(RunFolderError, match=r"is a folder; name a file for the page with --out"):
         compare_runs([run, shared_run], tmp_path)

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from prusc.cli.main import run_command_line
@@ -20,13 +21,14 @@ def test_every_part_is_there_and_the_figures_are_those_of_the_run(run: Path, cap
     assert run_command_line(["report", str(run)]) == 0
     assert capsys.readouterr().out == f"Report: {run / 'report.html'}\n"
     page = Page(run / "report.html")
-    sections = ["groups", "clusters", "map", "attention", "mask", "made"]
+    sections = ["groups", "clusters", "map", "attention", "errors", "mask", "next", "made"]
     assert [found["id"] for tag, found in page.elements if tag == "section"] == sections
     results = json.loads((run / "metrics.json").read_text())["results"]
     for family in results:
         for group in results[family]["test"]["groups"]:
             assert f"{100 * group['accuracy']:.1f} %" in page.text
-    assert page.count("img") == 30 + 3 * 8
+    # Pictures, attention, and what the suspect looks like: its mean, that of the rest, and the map of the difference.
+    assert page.count("img") == 30 + 3 * 8 + 3
     assert set(json.loads(page.data)["charts"]) == {"chart-groups", "chart-layers", "chart-losses", "chart-densities"}
     assert len(json.loads(page.data)["map"]["ids"]) == 120
     assert (run / "report.html").stat().st_size < 12e6
@@ -44,6 +46,17 @@ def test_the_share_of_attention_inside_a_region_is_a_number_with_n_and_interval(
     assert f"{100 * region['area']:.1f} %" in rows[0]
     assert f"{100 * region['before']['mean']:.1f} %" in rows[0]
     assert "The regions of 2 samples could not be read" in page.text
+
+
+def test_nothing_is_drawn_that_has_nothing_to_say(run: Path) -> None:
+    change_metrics(run, density=1.0, density_per_layer={f"layer{number}.weight": 1.0 for number in range(54)})
+    history = pd.read_csv(run / "history.csv")
+    history.head(1).to_csv(run / "history.csv", index=False)
+    page = report_of(run)
+    assert set(json.loads(page.data)["charts"]) == {"chart-groups"}
+    assert "The chosen network has no mask: it keeps all weights." in page.text
+    assert "layer53.weight" not in page.text
+    assert "No mask was learned yet" not in page.text
 
 
 def test_one_group_and_no_attributes(tmp_path: Path) -> None:

@@ -56,12 +56,13 @@ def test_an_empty_folder_may_be_taken_and_one_with_other_files_may_not(tmp_path:
 def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
     folder = opened(tmp_path / "run")
     other = replace(CONFIG, seed=4, masks=MaskConfig(steps=7), trained=Path("net.pt"))
-    expected = (
-        r"run with other settings \(masks\.steps was None, is 7; seed was 3, is 4; trained was None, is 'net\.pt'\)"
-    )
-    with pytest.raises(RunFolderError, match=expected):
+    # Only what the trained network depends on is refused when a folder is opened.
+    with pytest.raises(RunFolderError, match=r"other settings \(seed was 3, is 4; trained was None, is 'net\.pt'\)"):
         opened(folder.path, other)
     assert folder.read_config() == CONFIG
+    expected = r"other settings \(masks\.steps was None, is 7; seed was 3, is 4; trained was None, is 'net\.pt'\)"
+    with pytest.raises(RunFolderError, match=expected):
+        folder.check_settings(other)
     many = replace(
         CONFIG, masks=MaskConfig(steps=1, batch_size=2, beta=0.5, sparsity=0.5, snapshots=1, initial_logit=1.0)
     )

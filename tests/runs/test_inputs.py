@@ -47,7 +47,7 @@ def test_names_are_checked_and_weights_are_read(tmp_path: Path, weights: Path) -
     for config in (RunConfig(trained=weights), RunConfig(weights=weights)):
         found = read_run_weights(config)
         assert found is not None
-        assert found.keys() == expected
+        assert found.tensors.keys() == expected
     with pytest.raises(ConfigError, match=r"unknown model 'small-cn'; did you mean small-cnn"):
         read_run_weights(RunConfig(model="small-cn"))
     with pytest.raises(RunFolderError, match=r"cluster file .*none\.csv does not exist or is not a file"):
@@ -68,14 +68,14 @@ def test_a_network_is_built_by_the_seed_and_gets_the_weights(tmp_path: Path, wei
     stored = read_run_weights(config)
     trained = build_run_model(config, data, stored).state_dict()
     assert stored is not None
-    assert all(torch.equal(value, trained[key]) for key, value in stored.items())
+    assert all(torch.equal(value, trained[key]) for key, value in stored.tensors.items())
     # Weights to begin with may be of a network for other classes: the head is then new. A trained network may not.
     save_file(SmallCNN(5).state_dict(), tmp_path / "five.safetensors")
     config = RunConfig(weights=tmp_path / "five.safetensors")
     five = read_run_weights(config)
     assert five is not None
     begun = build_run_model(config, data, five).state_dict()
-    assert torch.equal(begun["encoder.0.weight"], five["encoder.0.weight"])
+    assert torch.equal(begun["encoder.0.weight"], five.tensors["encoder.0.weight"])
     assert torch.equal(begun["head.weight"], first.state_dict()["head.weight"])
     with pytest.raises(
         ModelError, match=r"weight file .*five\.safetensors.*head\.weight \[5, 128\] instead of \[3, 128\]"
@@ -91,7 +91,7 @@ def test_a_trained_network_is_made_untrained_as_its_training_began(weights: Path
     found = build_untrained(RunConfig(trained=weights, weights=weights), data).state_dict()
     stored = read_run_weights(RunConfig(weights=weights))
     assert stored is not None
-    assert torch.equal(found["encoder.0.weight"], stored["encoder.0.weight"])
+    assert torch.equal(found["encoder.0.weight"], stored.tensors["encoder.0.weight"])
 
 
 def test_images_that_the_network_does_not_take_are_named() -> None:
@@ -150,3 +150,57 @@ def test_clusters_that_cannot_be_are_refused_before_the_training(
         load_run_data(replace(config, clustering=ClusteringConfig(from_csv=file)), Listener())
     file.write_text("index,label,cluster_assign\n" + "".join(f"{i},{i % 3},{i % 2}\n" for i in range(20)))
     load_run_data(replace(config, clustering=ClusteringConfig(from_csv=file, num_clusters=21)), Listener())
+
+
+# ------------------------------------------------------------------------------------------- what run folders hold
+
+
+def test_the_key_is_that_of_the_trained_network_alone(tmp_path: Path, weights: Path) -> None:
+    torch.save({"net": SmallCNN(3).state_dict(), "mean_teacher": SmallCNN(3).state_dict()}, tmp_path / "w.pt")
+    config = RunConfig(trained=tmp_path / "w.pt", trained_key="mean_teacher", weights=weights)
+    said: list[str] = []
+    stored = read_run_weights(config)
+    build_run_model(config, striped_data(12), stored, log=said.append)
+    assert said == []
+    build_untrained(config, striped_data(12))
+    build_run_model(config, striped_data(12), read_run_weights(replace(config, trained_key=None)), log=said.append)
+    assert said == ["weights: net of w.pt, which also holds mean_teacher; --trained-key names another"]
+
+
+@pytest.mark.parametrize("change", ["parametrised", "one logit", "own prefix"])
+def test_what_a_run_writes_can_be_read_back_into_the_users_network(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run folder holds the prepared network; the user's function builds it as it was before."""
+    data = striped_data(12)
+    if change == "one logit":
+        parts = {name: replace(split, labels=split.labels % 2) for name, split in data.splits.items()}
+        data = replace(data, class_names=("a", "b"), **parts)
+    (tmp_path / f"nets_{change[:3]}.py").write_text(
+        """
+from torch import nn
+class Own(nn.Module):
+    def __init__(self, outputs):
+        super().__init__()
+        self.module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(4, outputs)
+    def forward(self, images):
+        return self.head(self.module(images))
+def parametrised(number):
+    network = Own(number)
+    nn.utils.parametrizations.weight_norm(network.module[0])
+    return network
+def one_logit(number):
+    return Own(1)
+def own_prefix(number):
+    return Own(number)
+"""
+    )
+    monkeypatch.chdir(tmp_path)
+    config = RunConfig(model=f"nets_{change[:3]}:{change.replace(' ', '_')}")
+    network = build_run_model(config, data, None)
+    save_file(network.state_dict(), tmp_path / "erm.safetensors")
+    config = replace(config, trained=tmp_path / "erm.safetensors", seed=5)
+    again = build_run_model(config, data, read_run_weights(config))
+    images = torch.rand(4, 3, 8, 8)
+    assert torch.equal(network.eval()(images), again.eval()(images))

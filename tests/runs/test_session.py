@@ -64,13 +64,14 @@ def test_what_it_begins_with_is_logged(tmp_path: Path) -> None:
     begin(data=skipped, out=tmp_path / "run", progress=progress)
     assert progress.lines == [
         "data stripes: 12 train, 12 val, 12 test samples of 3 classes",
-        f"skipped 1 images that cannot be read, listed in {tmp_path / 'run' / 'skipped.csv'}",
+        "skipped 1 images that cannot be read or are in another split too, "
+        f"listed in {tmp_path / 'run' / 'skipped.csv'}",
     ]
     logged = (tmp_path / "run" / "log.txt").read_text().splitlines()
     assert [line.partition(" ")[2] for line in logged] == progress.lines
     progress = Listener()
     begin(data=skipped, progress=progress)
-    assert progress.lines[1] == "skipped 1 images that cannot be read"
+    assert progress.lines[1] == "skipped 1 images that cannot be read or are in another split too"
 
 
 def test_a_finished_run_is_kept_unless_force_is_asked_for(tmp_path: Path) -> None:

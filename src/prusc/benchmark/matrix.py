@@ -19,6 +19,7 @@ ALL_METHODS = "all"
 REFERENCE = "erm"
 _KEYS = {"about": str, "methods": list, "seeds": list, "settings": dict, "data": dict, "network": dict}
 _AXES = ("method", "seed")
+_INITIAL = {"weights", "pretrained", "trained"}
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ class Matrix:
         name: Name of the suite or file.
         methods: Names of the methods; always includes ERM.
         seeds: Seeds; each makes one run.
-        data: Settings by name of the data.
-        network: Settings by name of the network; they override those of the data.
+        data: Settings by name of the data, which is also where they come from, unless ``data`` or a preset says so.
+        network: Settings by name of the network, which is also its model, unless ``model`` or a preset says so; they
+            override those of the data.
         settings: Settings of every cell; those of the data override them. In all three tables, ``preset`` names a
             preset, which all other settings override.
         about: Purpose of the benchmark, in a sentence.
@@ -128,8 +130,8 @@ class Matrix:
                 raise ConfigError(f"{self.name}: {axis} {name!r} has no letter or digit; give it a name")
         tables = {
             "[settings]": self.settings,
-            f"[data.{data}]": {"data": data, **self.data[data]},
-            f"[network.{network}]": {"model": network, **self.network[network]},
+            f"[data.{data}]": _name_by_default("data", data, self.data[data]),
+            f"[network.{network}]": _name_by_default("model", network, self.network[network]),
         }
         presets = [table["preset"] for table in tables.values() if "preset" in table]
         merged: dict[str, Any] = {}
@@ -141,6 +143,9 @@ class Matrix:
                     raise ConfigError(
                         f"{self.name}: {title} sets {axis}; list it in {axis}s, which applies to every cell"
                     )
+            if _INITIAL & table.keys():
+                # As on the command line, only one setting may name the initial weights.
+                merged = {key: value for key, value in merged.items() if key not in _INITIAL}
             merged = _merge(merged, {key: value for key, value in table.items() if key != "preset"})
         config: RunConfig = _explained(
             f"{self.name}, {' with '.join(list(tables)[1:])}", lambda: config_from_dict(RunConfig, merged)
@@ -229,6 +234,13 @@ def matrix_to_dict(matrix: Matrix) -> dict[str, Any]:
         "data": {name: dict(table) for name, table in matrix.data.items()},
         "network": {name: dict(table) for name, table in matrix.network.items()},
     }
+
+
+def _name_by_default(setting: str, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table in which the name of the data or network is the setting, unless it or its preset says it."""
+    if setting in table or "preset" in table:
+        return dict(table)
+    return {setting: name, **table}
 
 
 def _file_name(name: str) -> str:

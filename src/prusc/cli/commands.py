@@ -92,10 +92,10 @@ class ReportCommand:
 
 @dataclass(frozen=True)
 class CompareCommand:
-    """Write a page that compares two or more finished runs side by side.
+    """Write a page that compares two or more finished runs or audits side by side.
 
     Attributes:
-        folders: Run folders to compare.
+        folders: Folders of runs or audits to compare.
         out: HTML file to write.
     """
 

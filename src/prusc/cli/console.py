@@ -1,10 +1,12 @@
 """Tables and verdicts in the terminal."""
 
+import json
 import sys
 from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,6 +17,8 @@ from prusc.runs.artifacts import group_label_uses
 from prusc.runs.audit import AUDIT_FILE, IMAGES_FILE, AuditResult
 from prusc.runs.export.task import ExportResult
 from prusc.runs.result import FAMILY_TITLES, DebiasingResult
+from prusc.runs.samples.files import LABEL_ISSUES, NAMES
+from prusc.runs.samples.names import names_from_dict
 from prusc.stages.audit.clusters import AUDIT_TEXTS
 from prusc.stages.evaluation import GroupEvaluation, wilson_interval
 from prusc.stages.pseudo_attributes.clustering import describe_structure
@@ -190,7 +194,7 @@ def print_audit(result: AuditResult, out: Path) -> None:
         f"{found.verdict}, {describe_structure(found.structure)}: {AUDIT_TEXTS[found.verdict]}",
         f"Images to look at first: {out / IMAGES_FILE}; all figures: {out / AUDIT_FILE}",
     )
-    for line in lines:
+    for line in (*_tell_names(out), *lines):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -203,6 +207,24 @@ def _tabulate_groups(evaluation: GroupEvaluation) -> Table:
         figures = (str(group.num_samples), _with_interval(group.accuracy, group.ci95))
         table.add_row(group.label, *group.attributes.values(), *figures)
     return table
+
+
+def _tell_names(out: Path) -> list[str]:
+    """Return what the run folder says of the suspects and the labels, in a line each."""
+    file = out / NAMES
+    if not file.is_file():
+        return []
+    names = names_from_dict(json.loads(file.read_text("utf-8")), {})
+    lines = []
+    for suspect in names.suspects:
+        alone = [item.text for item in (*suspect.differences, *suspect.given) if item.follows is None][:4]
+        told = "; ".join(alone) or "nothing that prusc measures sets it apart"
+        lines.append(f"What sets suspect {suspect.value} apart from the rest of its classes: {told}")
+    issues = out / LABEL_ISSUES
+    num_issues = len(pd.read_csv(issues)) if issues.is_file() else 0
+    if num_issues:
+        lines.append(f"Labels that look wrong: {num_issues}, listed in {issues}")
+    return lines
 
 
 def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:

@@ -26,7 +26,7 @@ from prusc.cli.commands import (
 )
 from prusc.config import RunConfig, is_function_name, read_config
 from prusc.config.presets import get_preset
-from prusc.engine.process import is_main_process, keep_freed_memory
+from prusc.engine.process import is_main_process, keep_freed_memory, let_threads_sleep
 from prusc.engine.progress import ConsoleProgress
 from prusc.errors import ConfigError, PruscError, nearest_names
 from prusc.methods.registry import check_method_name
@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # A terminal or pipe may lack characters, and file names may hold bytes that are no characters.
         sys.stdout.reconfigure(errors="backslashreplace")
     keep_freed_memory()
+    let_threads_sleep()
     sys.exit(run_command_line(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -51,12 +51,15 @@ class RunConfig:
         layout: Name of the layout. If not given, prusc recognises it.
         skip_bad: Leave out images that cannot be read or are in another split too, and list them in the run folder,
             instead of stopping.
-        model: Architecture: ``small-cnn``, any name in timm, ``torchvision/NAME``, or ``module:function``. Your
-            function takes the number of classes and returns the network.
+        model: Architecture: ``small-cnn``, any name in timm, ``torchvision/NAME``, ``local-dir:FOLDER`` (saved by timm
+            or transformers), or ``module:function``. Your function takes the number of classes and returns the network.
         weights: File of weights that training starts from, such as ImageNet's. Its head may have other classes.
         pretrained: Start training from the weights that timm or torchvision publish. They are downloaded if needed.
-        trained: File with the weights of your trained classifier. prusc then trains nothing by ERM, except the network
-            that `clustering.checkpoint` needs. That one starts from `weights` or `pretrained`, as the classifier did.
+        trained: File with the weights of your trained classifier, or its folder. prusc then trains nothing by ERM,
+            except the network that `clustering.checkpoint` needs. That one starts from `weights` or `pretrained`, as
+            the classifier did.
+        trained_key: Name of the state dict in that file, such as ``state_dict_ema``. Without ``trained`` it is that in
+            the file of `weights`. If not given, prusc takes the usual one.
         method: Remedy: ``prusc``, or another one to compare it with (docs/reference/remedies.md).
         method_options: Settings of the other remedy, such as ``upweight=50``. They replace those that prusc would try.
         tuning_budget: Largest number of settings of the other remedy that prusc tries.
@@ -84,6 +87,7 @@ class RunConfig:
     weights: Path | None = None
     pretrained: bool = False
     trained: Path | None = None
+    trained_key: str | None = None
     method: str = "prusc"
     method_options: tuple[str, ...] = ()
     tuning_budget: int = 4

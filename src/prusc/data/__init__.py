@@ -70,7 +70,7 @@ def load_data(
         name: One of ``PACKAGED_NAMES``, such as ``fashion-stickers``, the path of a folder or table, or ``hf:`` and a
             name on Hugging Face's hub.
         layout: Name of the layout; ``None`` recognises it.
-        skip_bad: Leave out images that cannot be read, and list them in ``Data.skipped``.
+        skip_bad: Leave out images that cannot be read or are in another split too, and list them in ``Data.skipped``.
         default_seed: Seed of the splits and stickers that are made, unless ``data_seed`` is given.
         default_image_size: Height and width of the images in pixels, unless ``image_size`` is given.
         memory_limit_bytes: Size up to which all images are held in memory; larger data sets are decoded one by one.

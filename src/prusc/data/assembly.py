@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prusc.data.consistency import check_samples, drop, find_bad_masks, find_shared
+from prusc.data.facts import ImageFacts
 from prusc.data.images import (
     DEFAULT_MEMORY_LIMIT_BYTES,
     ImageFiles,
@@ -196,6 +197,10 @@ def _assemble(listing: Listing, inputs: Tensor | ImageFiles, skipped: tuple[Skip
                 sample_ids=tuple(sample_ids[start:stop]),
                 regions=(
                     ImageRegions(tuple(images[start:stop]), tuple(masks[start:stop]), size) if are_known else None
+                ),
+                facts=ImageFacts(
+                    tuple(images[start:stop]),
+                    {name: [texts[i] for i in order[start:stop].tolist()] for name, texts in listing.columns.items()},
                 ),
             )
         return Data(

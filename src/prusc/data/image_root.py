@@ -16,7 +16,7 @@ class ImageRoot:
 
     A name is a path relative to the folder or to its sub-folder ``images`` or ``img``. It may also be relative to any
     other sub-folder, if only one of them has such a file. Folders of masks are not searched, because masks have the
-    same names. The ending may be left out.
+    same names. The ending may be left out, and backslashes may separate folders.
 
     Args:
         folder: Folder that the names are relative to.
@@ -44,6 +44,9 @@ class ImageRoot:
             DataError: If the name leads out of the folder or fits several files. The message does not state the row.
         """
         self._check_name(name)
+        if self._find_below(self.folder, name) is None:
+            # Windows separates folders by backslashes.
+            name = name.replace("\\", "/")
         found = next(filter(None, (self._find_below(start, name) for start in self._starts)), None)
         if found is None:
             elsewhere = [path for path in (self._find_below(start, name) for start in self._others) if path is not None]

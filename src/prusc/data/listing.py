@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -98,8 +98,9 @@ class Problems:
                 log(f"data: {kind}: {first}{more}")
             elif kind != "ignored":
                 warnings.warn(f"{first}{more}", stacklevel=3)
-        for text in self.remarks if log is not None else ():
-            log(f"data: {text}")
+        if log is not None:
+            for text in self.remarks:
+                log(f"data: {text}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +126,7 @@ class Listing:
         bundles: Bundle of each sample, [samples]; samples with the same number stay in one split. ``None`` if every
             sample stands alone.
         origin: Settings that made the listing, for the run folder.
+        columns: Columns of the table that serve nothing else, as text by name.
     """
 
     name: str
@@ -143,6 +145,7 @@ class Listing:
     masks: tuple[Path | None, ...] | None = None
     bundles: NDArray[np.int64] | None = None
     origin: dict[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.sample_ids:
@@ -171,4 +174,5 @@ class Listing:
             attributes=self.attributes[indices],
             masks=None if self.masks is None else tuple(self.masks[index] for index in order),
             bundles=None if self.bundles is None else self.bundles[indices],
+            columns={name: [texts[index] for index in order] for name, texts in self.columns.items()},
         )

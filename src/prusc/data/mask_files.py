@@ -59,6 +59,7 @@ def _looks_like_mask(path: Path) -> bool:
         return False
     if values.ndim == 3:
         return len(np.unique(values.reshape(-1, values.shape[2]), axis=0)) <= _MAX_INDICES
+    values = values.astype(np.int64)
     low, high = int(values.min()), int(values.max())
     return float(np.mean((values - low <= _NOISE) | (high - values <= _NOISE))) > 0.98
 
@@ -80,6 +81,8 @@ def _read_colours(image: Image.Image) -> NDArray[Any]:
     """Return one number per pixel [height, width], or colours [height, width, 3] if there are any."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.float64)
+    if image.mode in ("1", "L") and not image.has_transparency_data:
+        return np.asarray(image.convert("L"))
     layers = np.asarray(image.convert("RGBA")).astype(np.int64)
     colours, alpha = layers[:, :, :3], layers[:, :, 3]
     visible = colours[alpha > 0]
@@ -93,14 +96,16 @@ def _read_colours(image: Image.Image) -> NDArray[Any]:
 
 def _split_values(values: NDArray[Any], path: Path) -> NDArray[np.bool_]:
     """Return what is inside of a picture of one number per pixel."""
-    different = np.unique(values)
+    # Counting is many times faster than sorting, and data sets have thousands of masks.
+    is_small = values.dtype == np.uint8
+    different = np.flatnonzero(np.bincount(values.ravel(), minlength=256)) if is_small else np.unique(values)
     if not np.isfinite(different).all():
         raise DataError(f"mask {path} holds values that are not finite; expected white inside and black outside")
     low, high = float(different[0]), float(different[-1])
     if len(different) == 1:
         return np.full(values.shape, low > 0)
     if len(different) == 2:
-        return np.asarray(values == different[1])
+        return np.asarray(values > different[0])
     largest = 255 if high <= 255 else 65535
     if high < largest / 2 or low < 0 or high > largest:
         shown = ", ".join(f"{value:g}" for value in different[:6].astype(float))

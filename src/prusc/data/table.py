@@ -22,6 +22,12 @@ Each region has the image's size and is True inside. A sample may lack some regi
 `prusc.errors.DataError` if regions cannot be read.
 """
 
+Facts: TypeAlias = Callable[[Sequence[int]], Mapping[str, Sequence[str]]]
+"""Function that returns what else is known of some samples, as text by column, given their indices.
+
+They are columns of a table that serve nothing else, and properties of image files. An empty text is a missing one.
+"""
+
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
 class Split:
@@ -39,6 +45,7 @@ class Split:
         regions: Known regions of each image, such as its sticker. They only measure how much of a network's attention
             falls inside. ``None`` if unknown.
         transform: Normalisation of its images; a `Data` gives its own to its splits.
+        facts: What else is known of each sample. It only helps to name what suspects have in common.
     """
 
     inputs: Tensor | Dataset[Any]
@@ -47,6 +54,7 @@ class Split:
     sample_ids: tuple[str, ...]
     regions: Regions | None
     transform: InputTransform | None
+    facts: Facts | None
 
     def __init__(
         self,
@@ -56,6 +64,7 @@ class Split:
         sample_ids: Iterable[Any] | None = None,
         regions: Regions | None = None,
         transform: InputTransform | None = None,
+        facts: Facts | None = None,
     ) -> None:
         found = as_labels(labels)
         values = {
@@ -65,6 +74,7 @@ class Split:
             "sample_ids": as_sample_ids(sample_ids, len(found)),
             "regions": regions,
             "transform": transform,
+            "facts": facts,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -84,16 +94,26 @@ class Split:
         )
         return f"Split({len(self)} samples {shape})"
 
-    def subset(self, indices: Int[Tensor, " chosen"] | Sequence[int]) -> "Split":
+    def subset(self, indices: Int[Tensor, " chosen"] | Bool[Tensor, " samples"] | Sequence[int]) -> "Split":
         """Return some of the samples.
 
         Args:
-            indices: Indices of the samples, in the order wanted.
+            indices: Indices of the samples, in the order wanted; or a flag for each sample.
 
         Returns:
             A split of these samples.
+
+        Raises:
+            DataError: If an index is out of range.
         """
         indices = torch.as_tensor(indices)
+        if indices.dtype == torch.bool and indices.shape == (len(self),):
+            indices = indices.nonzero()[:, 0]
+        wrong = indices[(indices < -len(self)) | (indices >= len(self))]
+        if len(wrong):
+            raise DataError(
+                f"index {int(wrong[0])} is out of range; with {len(self)} samples it must be in 0..{len(self) - 1}"
+            )
         inputs = self.inputs[indices] if isinstance(self.inputs, Tensor) else Subset(self.inputs, indices.tolist())
         return Split(
             inputs,
@@ -102,6 +122,7 @@ class Split:
             tuple(self.sample_ids[index] for index in indices.tolist()),
             None if self.regions is None else _ChosenRegions(self.regions, tuple(indices.tolist())),
             self.transform,
+            None if self.facts is None else _ChosenFacts(self.facts, tuple(indices.tolist())),
         )
 
 
@@ -114,6 +135,17 @@ class _ChosenRegions:
 
     def __call__(self, index: int) -> Mapping[str, Tensor]:
         return self.regions(self.indices[index])
+
+
+@dataclass(frozen=True)
+class _ChosenFacts:
+    """Facts of some samples of a split."""
+
+    facts: Facts
+    indices: tuple[int, ...]
+
+    def __call__(self, indices: Sequence[int]) -> Mapping[str, Sequence[str]]:
+        return self.facts([self.indices[index] for index in indices])
 
 
 @dataclass(frozen=True)

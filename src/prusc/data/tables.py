@@ -176,6 +176,7 @@ def list_table(
             "attributes": list(columns.attributes),
             "split_column": columns.split or NO_COLUMN,
         },
+        columns=_unused_columns(frame, columns),
     )
     if columns.split is not None and columns.bundle is not None:
         check_bundles(listing, columns.bundle, problems)
@@ -249,6 +250,13 @@ def _choose_columns(
     if repeated:
         raise ConfigError(f"column {repeated[0]!r} of {path} is requested more than once; expected different columns")
     return columns
+
+
+def _unused_columns(frame: pd.DataFrame, columns: _Columns) -> dict[str, list[str]]:
+    """Return the columns that serve nothing else, by name; those whose values all differ identify a sample."""
+    used = {columns.file, columns.target, columns.split, columns.bundle, *columns.attributes}
+    free = [name for name in frame.columns if name not in used and not name.startswith("\0")]
+    return {name: frame[name].tolist() for name in free if 1 < frame[name].nunique() < len(frame)}
 
 
 def _number_attributes(

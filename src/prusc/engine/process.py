@@ -36,6 +36,19 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
 
 
+def let_threads_sleep() -> None:
+    """Let threads sleep instead of spin while they wait for each other, for processes that prusc owns.
+
+    Call this before PyTorch or scikit-learn is imported. Their threads meet at the end of each operation, thousands of
+    times in a second. If other processes need the cores too, the thread that others wait for is not running, and those
+    that spin keep it from running (docs/results/performance.md). What the user has set stays.
+    """
+    if "GOMP_SPINCOUNT" not in os.environ:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # For builds of scikit-learn or MKL on Intel's own runtime.
+    os.environ.setdefault("KMP_BLOCKTIME", "0")
+
+
 def is_main_process() -> bool:
     """Whether this process writes and prints: it is the only one, or rank 0 under ``torchrun``."""
     return os.environ.get("RANK", "0") == "0"

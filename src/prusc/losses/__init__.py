@@ -8,3 +8,4 @@ from prusc.losses.generalized_cross_entropy import generalized_cross_entropy as 
 from prusc.losses.invariance import irm_loss as irm_loss
 from prusc.losses.invariance import scale_gradients as scale_gradients
 from prusc.losses.prototypes import prototype_similarity as prototype_similarity
+from prusc.losses.unit_rows import unit_rows as unit_rows

@@ -5,9 +5,9 @@ from typing import Literal, NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from prusc.errors import ConfigError
+from prusc.losses.unit_rows import unit_rows
 
 Negatives = Literal["other-class", "cluster"]
 
@@ -82,7 +82,7 @@ def contrast_pairs(
     if temperature <= 0:
         raise ConfigError(f"temperature must be greater than 0, found {temperature}")
     # exp(1 / 0.07) summed over a batch is too large for half precision.
-    unit = F.normalize(representations.float(), dim=1)
+    unit = unit_rows(representations.float())
     similarities = unit @ unit.T / temperature
     log_denominator = similarities.masked_fill(~is_compared, -torch.inf).logsumexp(dim=1)
     num_positives = is_positive.sum(dim=1)

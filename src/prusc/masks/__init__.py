@@ -8,8 +8,11 @@ from prusc.masks.channel_groups import ChannelMap as ChannelMap
 from prusc.masks.channel_groups import channel_mask as channel_mask
 from prusc.masks.channel_masked_model import ChannelMaskedModel as ChannelMaskedModel
 from prusc.masks.channel_masked_model import keep_units as keep_units
+from prusc.masks.checkpointing import no_checkpointing as no_checkpointing
 from prusc.masks.gumbel_sigmoid import sample_masked_weight as sample_masked_weight
 from prusc.masks.masked_model import MaskedModel as MaskedModel
 from prusc.masks.masked_model import maskable_parameters as maskable_parameters
 from prusc.masks.masked_model import module_modes as module_modes
 from prusc.masks.masked_model import whole_mask as whole_mask
+from prusc.masks.plain_network import list_changes as list_changes
+from prusc.masks.plain_network import plain_network as plain_network

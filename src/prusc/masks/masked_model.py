@@ -12,7 +12,9 @@ from torch.nn.modules.conv import _ConvNd
 
 from prusc.errors import ConfigError, ModelError
 from prusc.masks.binary_mask import BinaryMask
+from prusc.masks.checkpointing import no_checkpointing
 from prusc.masks.gumbel_sigmoid import sample_masked_weight
+from prusc.masks.plain_network import is_plain, plain_network
 
 _MASKABLE = (_ConvNd, nn.Linear, nn.RNNBase, nn.MultiheadAttention)
 
@@ -26,7 +28,7 @@ def maskable_parameters(
     norms or embeddings. A weight that several modules share appears once, under its first name.
 
     Args:
-        model: Any network.
+        model: Any network. Weights behind a parametrisation have the names of `prusc.masks.plain_network`.
         include: Shell patterns of parameter names; at least one must match.
         exclude: Shell patterns of parameter names; none may match.
 
@@ -37,6 +39,7 @@ def maskable_parameters(
         ConfigError: If a pattern matches no weight.
         ModelError: If no weight is left to mask.
     """
+    model = model if is_plain(model) else plain_network(model)
     maskable = {
         id(parameter)
         for module in model.modules()
@@ -95,7 +98,8 @@ class MaskedModel(nn.Module):
     uses the thresholded mask. The wrapped network keeps its class, weights, buffers, hooks and modes.
 
     Args:
-        model: Any network; it is called, but never changed.
+        model: Any network; it is called, but never changed. Wrapped networks and computed weights are copied, see
+            `prusc.masks.plain_network`.
         include: Shell patterns of the parameter names to mask.
         exclude: Shell patterns of the parameter names that are not masked.
         initial_logit: Initial value of all mask logits.
@@ -117,6 +121,7 @@ class MaskedModel(nn.Module):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> None:
+        model = model if is_plain(model) else plain_network(model)
         logits = {
             name: torch.full_like(weight, initial_logit, memory_format=torch.contiguous_format)
             for name, weight in maskable_parameters(model, include=include, exclude=exclude).items()
@@ -169,7 +174,7 @@ class MaskedModel(nn.Module):
         self._mask(tensors)
         for index, name in enumerate(self._buffer_names):
             tensors[name] = getattr(self, f"_buffer_{index}")
-        with module_modes(self.model, self.training):
+        with module_modes(self.model, self.training), no_checkpointing():
             return functional_call(self.model, tensors, args, kwargs)
 
     def _mask(self, tensors: dict[str, Tensor]) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from prusc.config import is_function_name
 from prusc.errors import ConfigError, ModelError, nearest_names
+from prusc.models.model_folders import LOCAL_PREFIX, build_from_folder, read_folder_config
 from prusc.models.user_models import build_by_function, import_function
 from prusc.models.weights import load_weights
 
@@ -51,8 +52,9 @@ def build_model(name: str, num_classes: int, *, generator: torch.Generator, pret
     """Build a network with random weights, or with published weights and a random head.
 
     Args:
-        name: ``"small-cnn"``, any name in timm, ``"torchvision/NAME"``, or ``"module:function"``. The user's function
-            takes the number of classes and returns the network. Importing it runs the code of its module.
+        name: ``"small-cnn"``, any name in timm, ``"torchvision/NAME"``, ``"local-dir:FOLDER"``, or
+            ``"module:function"``. The user's function takes the number of classes and returns the network. Importing it
+            runs the code of its module.
         num_classes: Number of outputs of the head.
         generator: Source of the random weights; the global generators do not change.
         pretrained: Load the weights that timm or torchvision publish, usually ImageNet's. They are downloaded unless
@@ -74,6 +76,8 @@ def build_model(name: str, num_classes: int, *, generator: torch.Generator, pret
             return build_by_function(name, num_classes)
         if name in _OWN_MODELS:
             return _OWN_MODELS[name](num_classes)
+        if name.startswith(LOCAL_PREFIX):
+            return build_from_folder(name, num_classes, pretrained=pretrained)
         try:
             return _build_published(name, num_classes, pretrained=pretrained)
         except OSError as error:  # All errors of a connection to a server.
@@ -99,7 +103,9 @@ def _build_published(name: str, num_classes: int, *, pretrained: bool) -> nn.Mod
 
 
 def has_published_weights(name: str) -> bool:
-    """Whether timm or torchvision publish weights of a network."""
+    """Whether timm or torchvision publish weights of a network, or its folder holds them."""
+    if name.startswith(LOCAL_PREFIX):
+        return True
     import timm
     import torchvision
 
@@ -119,6 +125,9 @@ def check_model_name(name: str) -> None:
         return
     if name in _OWN_MODELS:
         return
+    if name.startswith(LOCAL_PREFIX):
+        read_folder_config(name)
+        return
     import timm
 
     if name in _torchvision_names() or timm.is_model(name):
@@ -126,8 +135,8 @@ def check_model_name(name: str) -> None:
     known = [*_OWN_MODELS, *_torchvision_names(), *timm.list_models()]
     raise ConfigError(
         f"unknown model {name!r}{nearest_names(name, known)}; known are 'small-cnn', timm's names (list them with "
-        "python -c \"import timm; print(timm.list_models())\"), 'torchvision/' and a name of torchvision, and "
-        "'module:function' for your own network"
+        "python -c \"import timm; print(timm.list_models())\"), 'torchvision/' and a name of torchvision, "
+        "'local-dir:' and a folder, and 'module:function' for your own network"
     )
 
 

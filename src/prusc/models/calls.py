@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from prusc.errors import ModelError
+from prusc.models.outputs import logits_of
 
 
 def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False) -> Any:
@@ -31,7 +32,7 @@ def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False)
 
 
 def call_model(model: nn.Module, inputs: Any) -> Tensor:
-    """Call a network on a batch and check that it returns logits.
+    """Call a network on a batch and check that it returns logits, perhaps beside other outputs.
 
     Args:
         model: Any network.
@@ -41,9 +42,9 @@ def call_model(model: nn.Module, inputs: Any) -> Tensor:
         Logits, shape [N, classes].
 
     Raises:
-        ModelError: If the network does not return exactly one such tensor.
+        ModelError: If the network returns no such tensor, see `prusc.models.outputs.logits_of`.
     """
-    output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+    output = logits_of(model(**inputs) if isinstance(inputs, Mapping) else model(inputs))
     if not isinstance(output, Tensor) or output.ndim != 2:
         found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise ModelError(f"{type(model).__name__} must return logits of shape [batch, classes]; it returned {found}")

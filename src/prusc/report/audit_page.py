@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 from prusc.report.clusters import view_attention, view_clusters
+from prusc.report.gallery import make_gallery
 from prusc.report.made import list_settings, repeat_command
+from prusc.report.names import list_probes, view_names, warn_of_probes
+from prusc.report.next_steps import list_next_steps
 from prusc.report.page import render_page
 from prusc.report.pictures import Prediction, address_of
 from prusc.report.record import RunRecord
@@ -56,11 +59,12 @@ def render_audit(run: RunRecord, *, map_kind: MapKind = "pca") -> str:
     tested = run.tested or ()
     num_samples = sum(sum(cluster.class_counts) for cluster in tested)
     num_right = round(sum(sum(cluster.class_counts) * cluster.accuracy for cluster in tested))
-    sample_map = make_map(run, map_kind)
+    sample_map, names = make_map(run, map_kind), view_names(run)
+    gallery = make_gallery(run, with_sheets=sample_map is None)
     return render_page(
         "audit.html",
         charts={},
-        data={"map": sample_map},
+        data={"map": sample_map, "gallery": None if gallery is None else gallery.data},
         title=f"Audit of {run.data_name}, {run.config.model}, seed {run.config.seed}",
         run=run,
         headline=headline(run),
@@ -72,12 +76,16 @@ def render_audit(run: RunRecord, *, map_kind: MapKind = "pca") -> str:
         clusters=clusters,
         num_open_clusters=NUM_OPEN_CLUSTERS,
         num_missing_pictures=num_missing_pictures(clusters),
+        names=names,
+        probes=list_probes(run),
+        gallery=gallery,
         sample_map=sample_map,
         attention=view_attention(run),
         first=list_first(run),
         notes=notes(run),
         settings=list_settings(run.config),
         command=repeat_command(run, "audit"),
+        next_steps=list_next_steps(run),
     )
 
 
@@ -141,6 +149,7 @@ def notes(run: RunRecord) -> list[str]:
             else "A suspect cluster is a place to look, not a proof. Any network mostly fails samples that lie among "
             "another class, and a network without a shortcut can also have well-separated clusters."
         )
+    found += warn_of_probes(run)
     found.append("The audit cannot find a shortcut that no validation image contradicts.")
     if run.audit["structure"] == "weak":
         found.append("The clusters are poorly separated (weak structure), so they say little about shortcuts.")

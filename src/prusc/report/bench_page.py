@@ -102,7 +102,7 @@ def render_bench(path: Path) -> str:
     return render_page(
         "bench.html",
         charts={panel.chart: _draw(panel) for panel in panels},
-        data={"map": None},
+        data={"map": None, "gallery": None},
         title=f"Benchmark {path.absolute().name}",
         panels=panels,
         # Rows that belong to no panel are means over all panels.

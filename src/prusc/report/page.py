@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from prusc.report import text
+from prusc.report import names, text
 from prusc.stages.pseudo_attributes.clustering import describe_structure
 
 
@@ -91,7 +91,17 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    functions = (text.percent, text.interval, text.points, text.duration, text.group_name, describe_structure)
+    functions = (
+        text.percent,
+        text.interval,
+        text.points,
+        text.duration,
+        text.group_name,
+        describe_structure,
+        names.amount,
+        names.describe_part,
+        names.tell_name,
+    )
     for function in functions:
         environment.filters[function.__name__] = function
     return environment

@@ -15,7 +15,10 @@ from prusc.report.charts import (
     worst_groups,
 )
 from prusc.report.clusters import ClusterView, view_attention, view_clusters
+from prusc.report.gallery import make_gallery
 from prusc.report.made import list_settings, repeat_command
+from prusc.report.names import list_probes, view_names, warn_of_probes
+from prusc.report.next_steps import list_next_steps
 from prusc.report.page import render_page
 from prusc.report.record import RunRecord
 from prusc.report.sample_map import MapKind, make_map
@@ -62,19 +65,20 @@ def render_run(run: RunRecord, *, map_kind: MapKind = "pca") -> str:
     test = {network: splits["test"] for network, splits in run.evaluations.items()}
     if test:
         charts["chart-groups"] = chart_groups(test)
-    if run.metrics.get("density_per_layer"):
+    if shows_layers(run):
         charts["chart-layers"] = chart_layers(run.metrics["density_per_layer"])
-    if run.history is not None:
+    if shows_history(run):
         charts["chart-losses"] = chart_losses(run.history)
         charts["chart-densities"] = chart_densities(run.history)
     if run.candidates is not None and "flops" in run.candidates:
         charts["chart-flops"] = chart_flops(run.candidates)
     clusters = view_clusters(run)
     sample_map = make_map(run, map_kind)
+    gallery = make_gallery(run, with_sheets=sample_map is None)
     return render_page(
         "run.html",
         charts=charts,
-        data={"map": sample_map},
+        data={"map": sample_map, "gallery": None if gallery is None else gallery.data},
         title=f"{run.data_name}, {run.config.model}, seed {run.config.seed}",
         run=run,
         network_titles=[FAMILY_TITLES[network] for network in test],
@@ -88,12 +92,26 @@ def render_run(run: RunRecord, *, map_kind: MapKind = "pca") -> str:
         clusters=clusters,
         num_open_clusters=NUM_OPEN_CLUSTERS,
         num_missing_pictures=num_missing_pictures(clusters),
+        names=view_names(run),
+        probes=list_probes(run),
+        gallery=gallery,
         sample_map=sample_map,
         attention=view_attention(run),
         notes=notes(run, clusters),
         settings=list_settings(run.config),
         command=repeat_command(run, "run"),
+        next_steps=list_next_steps(run),
     )
+
+
+def shows_layers(run: RunRecord) -> bool:
+    """Whether a chart of the layers says anything: not if every layer keeps all its weights."""
+    return any(density < 1 for density in run.metrics.get("density_per_layer", {}).values())
+
+
+def shows_history(run: RunRecord) -> bool:
+    """Whether the course of mask learning can be drawn: not from a single step."""
+    return run.history is not None and len(run.history) > 1
 
 
 def headline(run: RunRecord) -> str:
@@ -180,6 +198,7 @@ def notes(run: RunRecord, clusters: list[ClusterView]) -> list[str]:
             found.append("The clusters are poorly separated (weak structure), so they say little about shortcuts.")
         if run.metrics.get("trains_on_validation"):
             found.append(TRAINED_ON_VALIDATION)
+        found += warn_of_probes(run)
     if run.remedy:
         return found
     if clusters and run.is_finished and run.tested is None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from prusc.runs.samples.attention import RegionAttention
 from prusc.runs.samples.contact_sheets import TILES_PER_SHEET, TileSize, cut_tile
+from prusc.runs.samples.names import Names
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,7 @@ class SampleRecord:
         per_side: Number of pictures per cluster of the main class, and of the other classes.
         thumbnails: Pictures by position on the map.
         pictures: Larger pictures by their own position.
+        names: What the samples of suspects share; ``None`` if an older prusc made the run.
     """
 
     table: pd.DataFrame
@@ -65,6 +67,7 @@ class SampleRecord:
     per_side: int
     thumbnails: Pictures
     pictures: Pictures
+    names: Names | None = None
 
     @property
     def attribute_names(self) -> list[str]:

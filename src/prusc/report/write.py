@@ -49,22 +49,22 @@ def write_report(path: Path | str, *, figures: bool = False, map_kind: MapKind =
 
 
 def compare_runs(paths: Sequence[Path | str], out: Path | str) -> None:
-    """Write a page that compares runs.
+    """Write a page that compares runs and audits.
 
     Args:
-        paths: Folders of finished runs, at least two different ones.
+        paths: Folders of finished runs or audits, at least two different ones.
         out: Path of the page.
 
     Raises:
         ConfigError: If there are fewer than two different folders.
-        RunFolderError: If a folder holds no finished run, or the page cannot be written.
+        RunFolderError: If a folder holds neither a finished run nor an audit, or the page cannot be written.
     """
     folders = list(dict.fromkeys(Path(path) for path in paths))
     if len(folders) < 2:
         raise ConfigError(f"a comparison needs at least two different run folders; found {len(folders)}")
     runs = [read_run(folder) for folder in folders]
     for run in runs:
-        if not run.is_finished:
+        if not run.is_finished and not run.is_audit:
             raise RunFolderError(f"run folder {run.path} holds an unfinished run; finish it first, or leave it out")
     page_path = Path(out)
     if page_path.is_dir():

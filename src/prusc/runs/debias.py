@@ -26,7 +26,7 @@ from prusc.runs.artifacts import (
     write_result,
 )
 from prusc.runs.result import DebiasingResult, summarise
-from prusc.runs.samples.exhibit import Exhibit
+from prusc.runs.samples.exhibit import FAMILY_OF, Exhibit
 from prusc.runs.samples.write import write_samples
 from prusc.runs.session import Session, open_session
 from prusc.runs.start import Start, start_run
@@ -290,4 +290,5 @@ def _exhibit(session: Session, start: Start, choice: Choice, clusters: tuple[Clu
         head_name=start.head_name,
         feed=session.feed.of(session.data.val),
         seed=session.config.seed,
+        logits={family: choice.candidates[family].val_logits for family in FAMILY_OF.values()},
     )

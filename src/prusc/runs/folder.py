@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from prusc.config import RunConfig, config_to_dict, read_config
 from prusc.errors import RunFolderError
+from prusc.runs.reuse import belongs_to, is_timed_by, touched_stages
 
 FORMAT = 1
 METRICS = "metrics.json"
@@ -43,15 +44,22 @@ class RunFolder:
         """Whether the run is finished."""
         return (self.path / METRICS).is_file()
 
-    def open(self, config: RunConfig, *, force: bool) -> None:
+    def open(self, config: RunConfig, *, force: bool) -> tuple[str, ...]:
         """Prepare the folder for a new or resumed run.
 
+        Stages that the folder holds from other settings are used again if these settings do not touch them. The others
+        are deleted, but never the ERM network.
+
         Args:
-            config: All settings; a folder with a run of other settings is refused.
+            config: All settings.
             force: Delete a previous run in the folder.
 
+        Returns:
+            The settings that differ from those of the folder, with both values.
+
         Raises:
-            RunFolderError: If the folder holds other files or a run with other settings, or cannot be written.
+            RunFolderError: If the folder holds other files, or a run whose ERM network has other settings, or cannot be
+                written.
         """
         try:
             tomli_w.dumps(config_to_dict(config)).encode("utf-8")
@@ -70,10 +78,10 @@ class RunFolder:
             )
         if begun and force:
             self._clear()
-        elif begun:
-            self.check_settings(config)
+        changed = self._make_room(config) if begun and not force else ()
         # Settings are written first, because files in a folder without them are never touched.
         self.write_toml(CONFIG, config_to_dict(config))
+        return changed
 
     def check_settings(self, config: RunConfig) -> None:
         """Refuse a folder whose run has other settings.
@@ -82,12 +90,36 @@ class RunFolder:
             ConfigError: If its settings cannot be read.
             RunFolderError: If they differ.
         """
-        differing = _differing_settings(config_to_dict(self.read_config()), config_to_dict(config))
+        self._refuse(list(self._find_changes(config).values()))
+
+    def _find_changes(self, config: RunConfig) -> dict[str, str]:
+        return _differing_settings(config_to_dict(self.read_config()), config_to_dict(config))
+
+    def _refuse(self, differing: Sequence[str]) -> None:
         if differing:
             raise RunFolderError(
                 f"run folder {self.path} holds a run with other settings ({'; '.join(differing[:5])}); name "
                 "another folder with --out, or delete that run with --force"
             )
+
+    def _make_room(self, config: RunConfig) -> tuple[str, ...]:
+        """Delete the stages that other settings touch, and return these settings."""
+        changes = self._find_changes(config)
+        self._refuse([text for name, text in changes.items() if "erm" in touched_stages([name])])
+        stages = touched_stages(changes)
+        if self.is_finished:  # Its stages are gone, and its results stay as they are.
+            self._refuse(list(changes.values()))
+        with self._explained():
+            for file in sorted(self.path.rglob("*")):
+                if file.is_file() and belongs_to(file.relative_to(self.path).as_posix(), stages):
+                    file.unlink()
+        for name in ("stages/seconds.json", "stages/memory.json"):
+            if stages and self.has(name):
+                found = {
+                    clock: value for clock, value in self.read_json(name).items() if not is_timed_by(clock, stages)
+                }
+                self.write_json(name, found)
+        return tuple(changes.values())
 
     def read_config(self) -> RunConfig:
         """Read the settings of the run.
@@ -236,12 +268,12 @@ def _write_atomically(target: Path, write: Callable[[Path], Any]) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
-def _differing_settings(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> list[str]:
-    differing: list[str] = []
+def _differing_settings(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> dict[str, str]:
+    differing: dict[str, str] = {}
     for name in sorted(old.keys() | new.keys()):
         before, now = old.get(name), new.get(name)
         if isinstance(before, Mapping) and isinstance(now, Mapping):
-            differing += _differing_settings(before, now, f"{where}{name}.")
+            differing |= _differing_settings(before, now, f"{where}{name}.")
         elif before != now:
-            differing.append(f"{where}{name} was {before!r}, is {now!r}")
+            differing[f"{where}{name}"] = f"{where}{name} was {before!r}, is {now!r}"
     return differing

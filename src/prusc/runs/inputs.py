@@ -1,57 +1,95 @@
 """Check and load the network and the data that the settings name, before any long work."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from prusc.config import RunConfig
 from prusc.data import DEFAULT_IMAGE_SIZE, Data, InputTransform, load_data
 from prusc.data.batches import take_inputs
 from prusc.engine.progress import Progress
 from prusc.engine.runtime import stage_generator
-from prusc.errors import DataError, ModelError, PruscError, RunFolderError
+from prusc.errors import DataError, ModelError, RunFolderError
 from prusc.models.build import build_model, check_model_name, model_image_size, model_normalisation
-from prusc.models.head import find_head
-from prusc.models.weights import load_weights, read_weights
+from prusc.models.checkpoints import FileWeights, read_weights
+from prusc.models.model_folders import LOCAL_PREFIX, check_class_order
+from prusc.models.prepare import prepare_network
+from prusc.models.weights import load_weights
 from prusc.stages.pseudo_attributes.given import read_cluster_csv
 
 
-def read_run_weights(config: RunConfig) -> dict[str, Tensor] | None:
+def read_run_weights(config: RunConfig) -> FileWeights | None:
     """Check the model name and the files of the settings, and read the weights."""
     check_model_name(config.model)
     if config.clustering.from_csv is not None and not config.clustering.from_csv.is_file():
         raise RunFolderError(f"cluster file {config.clustering.from_csv} does not exist or is not a file")
     source = config.trained or config.weights
-    return None if source is None else read_weights(source)
+    return None if source is None else read_weights(source, config.trained_key)
 
 
-def build_run_model(config: RunConfig, data: Data, weights: dict[str, Tensor] | None) -> nn.Module:
-    """Build the network of the settings with the weights from `read_run_weights`, and run it on two images."""
+def build_run_model(
+    config: RunConfig, data: Data, weights: FileWeights | None, *, log: Callable[[str], None] | None = None
+) -> nn.Module:
+    """Build the network of the settings with the weights from `read_run_weights`, and run it on two images.
+
+    Args:
+        config: The settings.
+        data: The data of the run.
+        weights: The weights; ``None`` keeps those that the network is built with.
+        log: Called with what was changed for the run.
+    """
     generator = stage_generator(config.seed, "model")
     pretrained = config.pretrained and config.trained is None
     model = build_model(config.model, data.num_classes, generator=generator, pretrained=pretrained)
+    if config.trained is not None and config.model.startswith(LOCAL_PREFIX):
+        check_class_order(config.model, data.class_names)
     if weights is not None:
-        source = f"weight file {config.trained or config.weights}"
-        load_weights(model, weights, source=source, new_head=config.trained is None)
+        model = _load(model, weights, data, config)
+        if log is not None and weights.note:
+            log(weights.note)
+    return prepare_model(model, data, config, title=f"model {config.model!r}", log=log)
+
+
+def prepare_model(
+    model: nn.Module,
+    data: Data,
+    config: RunConfig,
+    *,
+    title: str | None = None,
+    log: Callable[[str], None] | None = None,
+) -> nn.Module:
+    """Copy a network so that all stages can work with it; see `prusc.models.prepare.prepare_network`."""
     transform = InputTransform(data.mean, data.std, crop_size=config.data_options.crop_size)
-    images = transform(take_inputs(data.train.inputs, torch.arange(2)))
+    inputs = transform(take_inputs(data.train.inputs, torch.arange(min(2, len(data.train)))))
+    network, changes = prepare_network(
+        model, inputs, data.num_classes, title=title or type(model).__name__, source=data.name
+    )
+    for change in changes if log is not None else ():
+        log(f"network: {change}")  # type: ignore[misc]
+    return network
+
+
+def _load(model: nn.Module, weights: FileWeights, data: Data, config: RunConfig) -> nn.Module:
+    """Load weights into a network, or into its prepared copy, which is what a run folder holds."""
+    source, new_head = f"weight file {config.trained or config.weights}", config.trained is None
     try:
-        find_head(model, images, data.num_classes)
-    except PruscError:
-        raise
-    except Exception as error:  # Networks raise errors of any type for wrong image sizes.
-        raise ModelError(
-            f"model {config.model!r} does not take the images of {data.name!r}: {error}; choose another model, or "
-            "another data_options.image_size if these data have that option"
-        ) from error
+        load_weights(model, weights.tensors, source=source, new_head=new_head)
+    except ModelError as error:
+        try:
+            prepared = prepare_model(model, data, config)
+            load_weights(prepared, weights.tensors, source=source, new_head=new_head)
+        except ModelError:
+            raise error from None
+        return prepared
     return model
 
 
 def build_untrained(config: RunConfig, data: Data) -> nn.Module:
     """Build the network of the settings as it was before its training."""
-    begin = replace(config, trained=None)
+    begin = replace(config, trained=None, trained_key=None)
     return build_run_model(begin, data, read_run_weights(begin))
 
 

@@ -1,6 +1,5 @@
 """The beginning of every run: settings, data, network and run folder, checked before anything is written."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from prusc.engine.runtime import Runtime
 from prusc.errors import ConfigError, RunFolderError
 from prusc.runs.artifacts import write_skipped
 from prusc.runs.folder import SKIPPED, RunFolder
-from prusc.runs.inputs import build_run_model, build_untrained, load_run_data, read_run_weights
+from prusc.runs.inputs import build_run_model, build_untrained, load_run_data, prepare_model, read_run_weights
+from prusc.runs.made_from import check_made_from
 from prusc.runs.resume import Stages
 
 
@@ -110,20 +110,30 @@ def open_session(
         )
     if check is not None:
         check(data)
-    network = copy.deepcopy(model) if model is not None else build_run_model(config, data, weights)
+    notes: list[str] = []
+    if model is None:
+        network = build_run_model(config, data, weights, log=notes.append)
+    else:
+        network = prepare_model(model, data, config, log=notes.append)
     if config.trained is not None and config.weights is not None:
         build_untrained(config, data)
     # Only now, because an error in the data or the weights must leave no folder behind.
+    changed: tuple[str, ...] = ()
     if folder is not None:
-        folder.open(config, force=force)
+        changed = folder.open(config, force=force)
         write_skipped(folder, data)
+        notes += check_made_from(folder, data, config)
     is_trained = model is not None or config.trained is not None
     session = Session(config, data, network, is_trained, given, Stages(folder, runtime, report))
+    if changed:
+        session.log(f"settings that changed: {'; '.join(changed)}; stages that they do not touch are used again")
     session.log(
         f"data {data.name}: {', '.join(f'{len(s)} {n}' for n, s in data.splits.items())} samples of "
         f"{data.num_classes} classes"
     )
+    for note in notes:
+        session.log(note)
     if data.skipped:
         where = "" if folder is None else f", listed in {folder.path / SKIPPED}"
-        session.log(f"skipped {len(data.skipped)} images that cannot be read{where}")
+        session.log(f"skipped {len(data.skipped)} images that cannot be read or are in another split too{where}")
     return session

@@ -17,6 +17,7 @@ from prusc.models.reset import untrained_copy
 from prusc.models.weights import copy_state
 from prusc.runs.artifacts import ERM_WEIGHTS, read_attribute, write_attribute
 from prusc.runs.folder import SKIPPED, RunFolder
+from prusc.runs.given_network import log_given_network
 from prusc.runs.inputs import build_untrained
 from prusc.runs.session import Session
 from prusc.stages.cells import make_cells
@@ -134,6 +135,8 @@ def _train_or_load(session: Session) -> tuple[nn.Module, dict[int, State]]:
     model.load_state_dict(state)
     if is_stored:
         session.log("erm: loaded from the run folder")
+    if session.is_trained:
+        log_given_network(session, model)
     return model, checkpoints
 
 

@@ -1,6 +1,5 @@
 """Stage 6: extract the subnetwork of a mask as an ordinary network."""
 
-import copy
 from collections.abc import Iterable
 
 import torch
@@ -10,7 +9,7 @@ from prusc.data.table import Split
 from prusc.engine.batch_norm import reestimate_batch_norm
 from prusc.engine.feed import Feed, as_feed
 from prusc.engine.runtime import stage_generator
-from prusc.masks import BinaryMask, apply_mask
+from prusc.masks import BinaryMask, apply_mask, plain_network
 from prusc.stages.debiasing_set import DebiasingSet
 
 NUM_STATISTICS_BATCHES = 20
@@ -37,7 +36,8 @@ def extract_subnetwork(
         generator: Source of the draws; seed 0 if ``None``.
 
     Returns:
-        A network of the same class, with the same state-dict keys.
+        A network of the same class, with the same state-dict keys. Wrappers and computed weights are taken off, see
+        `prusc.masks.plain_network`.
 
     Example:
         >>> import torch, prusc
@@ -48,7 +48,7 @@ def extract_subnetwork(
         >>> type(subnetwork).__name__, subnetwork.head.weight.count_nonzero().item()
         ('SmallCNN', 0)
     """
-    subnetwork = copy.deepcopy(model)
+    subnetwork = plain_network(model)
     apply_mask(subnetwork, mask)
     if isinstance(draws, DebiasingSet):
         draws = draw_statistics_batches(draws, batch_size, generator or stage_generator(0, "batch norm statistics"))

@@ -31,6 +31,26 @@ def test_a_file_takes_batches_of_other_sizes(name: str, tmp_path: Path) -> None:
         torch.testing.assert_close(found, model(inputs).detach(), rtol=1e-4, atol=1e-5)
 
 
+class Named(nn.Module):
+    """A network that returns its logits by name, beside something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = small_cnn()
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {"loss": images.mean(), "logits": self.network(images)}
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_of_several_outputs_the_logits_are_exported(name: str, tmp_path: Path) -> None:
+    model, kind, inputs = Named().eval(), get_format(name), random_images(3, 8)
+    path = tmp_path / kind.file_name
+    write_network(kind, model, inputs, path)
+    found = kind.run(path, Named(), inputs).detach()
+    torch.testing.assert_close(found, model(inputs)["logits"].detach(), rtol=1e-4, atol=1e-5)
+
+
 def test_names_of_files_differ() -> None:
     assert len({kind.file_name for kind in FORMATS.values()}) == len(FORMATS)
 

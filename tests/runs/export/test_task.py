@@ -27,7 +27,7 @@ EVERY = pytest.mark.parametrize("name", [*LIGHT, pytest.param("onnx", marks=pyte
 def network_of(run: Path) -> nn.Module:
     """The chosen network, loaded by hand."""
     model = SmallCNN(NUM_CLASSES)
-    model.load_state_dict(read_weights(run / "model.safetensors"))
+    model.load_state_dict(read_weights(run / "model.safetensors").tensors)
     return model.eval()
 
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from prusc.models.build import build_model
 from prusc.runs.samples.grad_cam import find_feature_map, grad_cam, spread_over_image
@@ -18,6 +19,33 @@ from tests.reference.grad_cam import grad_cam_slowly
 from tests.traces import no_trace
 
 
+class Squeezed(nn.Module):
+    """Squeeze and excitation: a convolution of the pooled map weighs its channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.weigh, self.head = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 1), nn.Linear(6, NUM_CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found = self.conv(images)
+        found = found * self.weigh(found.mean((2, 3), keepdim=True)).sigmoid()
+        return self.head(found.relu().mean((2, 3)))
+
+
+class Letters(nn.Module):
+    """Two convolutions and more linear layers, as LeNet has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 4, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 6, 5), nn.ReLU(), nn.MaxPool2d(2)
+        )
+        self.tail = nn.Sequential(nn.Linear(96, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, NUM_CLASSES))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.tail(self.body(images).flatten(1))
+
+
 @pytest.mark.parametrize(
     ("model", "images", "expected"),
     [
@@ -27,9 +55,25 @@ from tests.traces import no_trace
         (build_model("torchvision/mobilenet_v2", NUM_CLASSES, generator=generator()), random_images(1, 64), "features"),
         (vit_tiny(), random_images(1, 32), None),  # its only convolution comes first
         (small_cnn(), random_images(1, 2), None),  # a map of one place
+        (resnet18(), random_images(1, 32), "layer3"),  # the last layers have one place
+        (build_model("mobilenetv3_small_050", NUM_CLASSES, generator=generator()), random_images(1, 64), "blocks"),
+        (Squeezed(), random_images(1, 12), "conv"),
+        (Letters(), random_images(1, 28), "body.4"),
         (nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, NUM_CLASSES)), random_images(1, 8), None),
     ],
-    ids=["small-cnn", "resnet18", "vgg11", "mobilenet_v2", "vit", "one place", "no convolution"],
+    ids=[
+        "small-cnn",
+        "resnet18",
+        "vgg11",
+        "mobilenet_v2",
+        "vit",
+        "one place",
+        "small images",
+        "mobilenetv3",
+        "squeezed",
+        "lenet",
+        "no convolution",
+    ],
 )
 def test_the_last_map_of_features_is_found(model: nn.Module, images: torch.Tensor, expected: str | None) -> None:
     assert find_feature_map(model, images) == expected
@@ -70,3 +114,24 @@ def test_the_network_is_left_as_it_was() -> None:
         with pytest.raises(RuntimeError):
             grad_cam(model, "encoder.8", images, torch.tensor([NUM_CLASSES, 0]))
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpointed_networks_and_those_with_other_outputs_give_the_same(reentrant: bool) -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = randomise(ConvNet())
+
+        def forward(self, images: Tensor) -> dict[str, Tensor]:
+            inner = self.inner
+            hidden = checkpoint(inner.conv, images, use_reentrant=reentrant)
+            hidden = F.gelu(inner.norm(hidden))
+            logits = inner.head(F.gelu(inner.depthwise(hidden)).mean((2, 3)))
+            return {"features": hidden, "logits": logits}
+
+    model, images, classes = Checkpointed(), random_images(3, 9, channels=2), torch.tensor([0, 1, 2])
+    expected = grad_cam(model.inner, "conv", images, classes)
+    assert torch.allclose(grad_cam(model, "inner.conv", images, classes), expected, atol=1e-6)

@@ -244,3 +244,19 @@ def test_the_centres_come_from_a_part_of_the_samples_and_serve_all() -> None:
     assert (nearest > 0.9).all()
     assert (nearest < 1 - 1e-6).any()
     assert clustering.trials[0].inertia != pytest.approx(whole.trials[0].inertia, rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_only_directions_matter_at_any_scale(scale: float) -> None:
+    values = torch.randn(40, 3, generator=generator()) + torch.tensor([[3.0, 0, 0], [0, 3.0, 0]]).repeat(20, 1)
+    config = ClusteringConfig(num_clusters=2)
+    expected, found = cluster_representations(values, config), cluster_representations(values * scale, config)
+    assert torch.equal(found.cluster_ids, expected.cluster_ids)
+    assert torch.allclose(found.margins, expected.margins, atol=1e-5)
+
+
+def test_a_representation_that_is_not_finite_is_refused() -> None:
+    values = torch.randn(10, 3, generator=generator())
+    values[4, 1], values[7, 0] = float("nan"), float("inf")
+    with pytest.raises(DataError, match="2 of 10 samples are not finite, the first is number 4"):
+        cluster_representations(values, ClusteringConfig(num_clusters=2))

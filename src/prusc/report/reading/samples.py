@@ -10,12 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load_file
+from safetensors.torch import load_file as load_tensors
 
 from prusc.report.reading.optional import OptionalFiles, read_json
 from prusc.report.sample_record import Pictures, SampleRecord
 from prusc.runs.samples.attention import MeanShare, RegionAttention
 from prusc.runs.samples.contact_sheets import SUFFIX, TileSize
-from prusc.runs.samples.files import ABOUT, ATTENTION, FOLDER, MAP, TABLE
+from prusc.runs.samples.files import ABOUT, ATTENTION, FOLDER, MAP, NAME_MAPS, NAMES, TABLE
+from prusc.runs.samples.names import Names, names_from_dict
 from prusc.runs.samples.shown import MAX_PICTURES_PER_CELL_SIDE
 
 
@@ -46,7 +48,16 @@ def read_samples(files: OptionalFiles) -> SampleRecord | None:
         per_side=about.get("per_side", MAX_PICTURES_PER_CELL_SIDE),
         thumbnails=_read_pictures(files, "thumbnails", about["thumbnails"]),
         pictures=_read_pictures(files, "pictures", about["pictures"]),
+        names=_read_names(files),
     )
+
+
+def _read_names(files: OptionalFiles) -> Names | None:
+    values = files.read(NAMES, read_json, "")  # Runs of an older prusc have none.
+    if values is None:
+        return None
+    maps = files.read(NAME_MAPS, load_tensors, "") or {}
+    return files.read(NAMES, lambda _: names_from_dict(values, maps), "the names of the suspects")
 
 
 def _read_pictures(files: OptionalFiles, name: str, about: Mapping[str, Any]) -> Pictures:
@@ -81,12 +92,12 @@ def _read_region(values: Mapping[str, Any]) -> RegionAttention:
 def _read_table(path: Path) -> pd.DataFrame:
     # As text, because a sample may be named NA or 007.
     table = pd.read_csv(path, keep_default_na=False, dtype=str)
-    numbers = [name for name in table if name in ("index", "label", "cluster", "map", "picture", "attention")] + [
-        name for name in table if str(name).startswith("prediction/")
-    ]
+    whole = ("index", "label", "cluster", "map", "picture", "attention", "suggested")
+    numbers = [name for name in table if name in whole or str(name).startswith("prediction/")]
+    shares = [name for name in table if str(name).startswith("confidence/")]
     if "similarity" not in table:  # an older prusc gave positions in the order of similarity
         table["similarity"] = -table["picture"].astype("int64")
-    return table.astype({**dict.fromkeys(numbers, "int64"), "similarity": "float64"})
+    return table.astype({**dict.fromkeys(numbers, "int64"), **dict.fromkeys((*shares, "similarity"), "float64")})
 
 
 def _read_sheet(path: Path) -> tuple[bytes, NDArray[np.uint8]]:

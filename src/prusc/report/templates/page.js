@@ -31,20 +31,42 @@
     button.addEventListener("click", () => sortBy(button.parentElement));
   }
 
+  const tilesPerSheet = 500, columnsPerSheet = 25;
+
+  function loadSheets(addresses) {
+    return addresses.map(address => {
+      if (!address) return null;
+      const image = new Image();
+      image.src = address;
+      return image;
+    });
+  }
+
+  // Draws the picture at a position of the sheets; returns whether there is one.
+  function drawTile(canvas, sheets, tile, id) {
+    const sheet = sheets[Math.floor(id / tilesPerSheet)], place = id % tilesPerSheet;
+    const {width, height} = tile;
+    if (!sheet || !sheet.complete || !(sheet.naturalWidth > 0)) return false;
+    const brush = canvas.getContext("2d");
+    const scale = Math.min(canvas.width / width, canvas.height / height);
+    brush.imageSmoothingEnabled = Math.max(width, height) > 32;
+    brush.clearRect(0, 0, canvas.width, canvas.height);
+    brush.drawImage(
+      sheet, width * (place % columnsPerSheet), height * Math.floor(place / columnsPerSheet), width, height,
+      (canvas.width - width * scale) / 2, (canvas.height - height * scale) / 2, width * scale, height * scale,
+    );
+    return true;
+  }
+
+  const sheets = loadSheets(data.map ? data.map.sheets : data.gallery ? data.gallery.sheets : []);
   if (data.map) drawMap(data.map);
+  if (data.gallery && document.getElementById("gallery")) drawGallery(data.gallery);
 
   function drawMap(map) {
     const chart = document.getElementById("chart-map");
     const detail = document.getElementById("map-detail");
     const canvas = detail.querySelector("canvas");
     const symbols = ["circle", "square", "diamond", "cross", "x", "triangle-up", "star", "hexagon"];
-    const tilesPerSheet = 500, columns = 25;
-    const sheets = map.sheets.map(address => {
-      if (!address) return null;
-      const image = new Image();
-      image.src = address;
-      return image;
-    });
     const clusters = map.colourings.find(colouring => colouring.name === "cluster");
     let network = "before", colouring = clusters, cluster = -1;
 
@@ -111,26 +133,14 @@
         return [term, text];
       }));
       list.hidden = false;
-      drawTile(id);
+      drawDetail(id);
     }
 
-    function drawTile(id) {
-      const sheet = sheets[Math.floor(id / tilesPerSheet)], place = id % tilesPerSheet;
-      const {width, height} = map.tile;
-      const ready = sheet && sheet.complete && sheet.naturalWidth > 0;
-      const hint = detail.querySelector(".hint");
+    function drawDetail(id) {
+      const ready = drawTile(canvas, sheets, map.tile, id), hint = detail.querySelector(".hint");
       canvas.hidden = !ready;
       hint.hidden = ready;
       hint.textContent = map.no_pictures || "The picture is missing.";
-      if (!ready) return;
-      const brush = canvas.getContext("2d");
-      const scale = Math.min(canvas.width / width, canvas.height / height);
-      brush.imageSmoothingEnabled = Math.max(width, height) > 32;
-      brush.clearRect(0, 0, canvas.width, canvas.height);
-      brush.drawImage(
-        sheet, width * (place % columns), height * Math.floor(place / columns), width, height,
-        (canvas.width - width * scale) / 2, (canvas.height - height * scale) / 2, width * scale, height * scale,
-      );
     }
 
     redraw();
@@ -147,5 +157,162 @@
       cluster = Number(event.target.value);
       redraw();
     });
+  }
+
+  // The list of all errors: filtered, ordered, selected and tagged on this page alone.
+  function drawGallery(errors) {
+    const list = document.getElementById("gallery"), more = document.getElementById("gallery-more");
+    const filters = document.getElementById("gallery-filters"), actions = document.getElementById("gallery-selection");
+    const counter = document.getElementById("gallery-count"), pageSize = 60;
+    const hasAfter = errors.predictions.length > 1, suspects = new Set(errors.suspects);
+    const selected = new Set(), tags = new Map();
+    let found = [], numShown = 0;
+
+    const right = (id, network) => errors.predictions[network][id] === errors.label[id];
+    const percent = share => share < 0 ? "" : ` ${(100 * share).toFixed(0)}\u00a0%`;
+    const confidence = id => Math.max(...errors.confidence.map((shares, network) => right(id, network) ? -1 : shares[id]));
+
+    const tests = {
+      label: (id, value) => errors.label[id] === Number(value),
+      before: (id, value) => errors.predictions[0][id] === Number(value),
+      after: (id, value) => errors.predictions[1][id] === Number(value),
+      change: (id, value) => (right(id, 0) ? "0" : "1") + (right(id, 1) ? "0" : "1") === value,
+      cluster: (id, value) => value === "suspect" ? suspects.has(errors.cluster[id]) : errors.cluster[id] === Number(value),
+      kind: (id, value) => errors.kind[id] === value,
+    };
+    const orders = {
+      high: (a, b) => confidence(b) - confidence(a),
+      low: (a, b) => confidence(a) - confidence(b),
+      cluster: (a, b) => errors.cluster[a] - errors.cluster[b] || confidence(b) - confidence(a),
+    };
+
+    function filter() {
+      const chosen = [...filters.querySelectorAll("select")].filter(select => select.value !== "" && tests[select.name]);
+      found = errors.ids.map((_, id) => id).filter(id => chosen.every(select => tests[select.name](id, select.value)));
+      found.sort(orders[filters.querySelector("[name=order]").value]);
+      numShown = 0;
+      list.replaceChildren();
+      show();
+    }
+
+    function show() {
+      const next = found.slice(numShown, numShown + pageSize);
+      list.append(...next.map(card));
+      numShown += next.length;
+      more.hidden = numShown >= found.length;
+      count();
+    }
+
+    function count() {
+      counter.textContent = `${found.length} of ${errors.ids.length} errors, ${selected.size} selected, ${tags.size} tagged`;
+    }
+
+    function line(text, name, kind) {
+      const paragraph = document.createElement("p"), isolated = document.createElement("bdi");
+      isolated.textContent = name;
+      isolated.className = "name";
+      paragraph.className = kind;
+      paragraph.append(text, isolated);
+      return paragraph;
+    }
+
+    function card(id) {
+      const item = document.createElement("li"), label = document.createElement("label"), box = document.createElement("input");
+      item.className = "portrait";
+      item.title = errors.ids[id];
+      item.dataset.id = id;
+      box.type = "checkbox";
+      box.checked = selected.has(id);
+      box.setAttribute("aria-label", `select ${errors.ids[id]}`);
+      box.addEventListener("change", () => { box.checked ? selected.add(id) : selected.delete(id); count(); });
+      label.append(box, " ", picture(id));
+      item.append(label, line("", errors.classes[errors.label[id]], "label"));
+      errors.predictions.forEach((predictions, network) => {
+        const isRight = right(id, network);
+        const told = line(isRight ? "✓ " : "✗ ", errors.classes[predictions[id]], isRight ? "right" : "wrong");
+        told.append(percent(errors.confidence[network][id]));
+        item.append(told);
+      });
+      const kind = errors.kind ? errors.kind[id] : "";
+      if (kind === "mislabelled") {
+        const told = line("label? ", errors.classes[errors.suggested[id]], "kind");
+        told.append(percent(errors.sureness[id]));
+        item.append(told);
+      } else if (kind === "shortcut") {
+        item.append(line("", errors.kinds[kind], "kind"));
+      }
+      if (tags.has(id)) item.append(line("# ", tags.get(id), "tag"));
+      return item;
+    }
+
+    function picture(id) {
+      const canvas = document.createElement("canvas"), place = errors.picture[id];
+      canvas.width = canvas.height = 76;
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", `sample ${errors.ids[id]}, class ${errors.classes[errors.label[id]]}`);
+      const sheet = place < 0 ? null : sheets[Math.floor(place / tilesPerSheet)];
+      if (sheet && !drawTile(canvas, sheets, errors.tile, place)) {
+        sheet.addEventListener("load", () => drawTile(canvas, sheets, errors.tile, place), {once: true});
+      }
+      if (sheet) return canvas;
+      const gap = document.createElement("span");
+      gap.className = "gap";
+      gap.textContent = "no picture";
+      return gap;
+    }
+
+    function redraw() {
+      for (const item of [...list.children]) item.replaceWith(card(Number(item.dataset.id)));
+      count();
+    }
+
+    function save() {
+      const quote = value => `"${String(value).replace(/"/g, '""')}"`;
+      const ids = selected.size ? [...selected] : tags.size ? [...tags.keys()] : found;
+      const names = ["sample_id", "class", "prediction", "confidence"];
+      if (hasAfter) names.push("prediction_after", "confidence_after");
+      names.push("cluster", "is_suspect");
+      if (errors.kind) names.push("kind", "suggested_class", "suggested_confidence");
+      const rows = [...ids].sort((a, b) => a - b).map(id => {
+        const row = [errors.ids[id], errors.classes[errors.label[id]]];
+        errors.predictions.forEach((predictions, network) => {
+          const share = errors.confidence[network][id];
+          row.push(errors.classes[predictions[id]], share < 0 ? "" : share);
+        });
+        row.push(errors.cluster[id], suspects.has(errors.cluster[id]));
+        if (errors.kind) row.push(errors.kinds[errors.kind[id]], errors.classes[errors.suggested[id]], errors.sureness[id]);
+        return [...row, tags.get(id) || ""];
+      });
+      const text = [[...names, "tag"], ...rows].map(row => row.map(quote).join(",") + "\n").join("");
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([text], {type: "text/csv"}));
+      link.download = errors.file;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    }
+
+    const todo = {
+      select: () => { found.forEach(id => selected.add(id)); redraw(); },
+      clear: () => { selected.clear(); redraw(); },
+      tag: () => {
+        const tag = actions.querySelector("input").value.trim();
+        for (const id of selected) tag ? tags.set(id, tag) : tags.delete(id);
+        redraw();
+      },
+      save,
+    };
+    filters.addEventListener("change", filter);
+    more.addEventListener("click", show);
+    for (const button of actions.querySelectorAll("button")) button.addEventListener("click", todo[button.dataset.do]);
+    document.querySelectorAll(".confusion").forEach((table, network) => table.addEventListener("click", event => {
+      const {label, predicted} = event.target.dataset;
+      if (label === undefined) return;
+      for (const select of filters.querySelectorAll("select")) if (select.name !== "order") select.value = "";
+      filters.querySelector("[name=label]").value = label;
+      filters.querySelector(`[name=${network ? "after" : "before"}]`).value = predicted;
+      filter();
+      list.scrollIntoView({block: "nearest"});
+    }));
+    filter();
   }
 })();

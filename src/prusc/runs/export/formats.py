@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from prusc.errors import ConfigError, ModelError, nearest_names
+from prusc.models.calls import call_model
+from prusc.models.outputs import logits_of
 from prusc.models.shrinking import load_compact
 
 INPUT, OUTPUT = "images", "logits"
@@ -44,6 +46,18 @@ class Format(ABC):
         """
 
 
+class _LogitsOnly(nn.Module):
+    """A network that returns its logits alone."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = logits_of(self.network(images))
+        return logits
+
+
 class Safetensors(Format):
     """A plain state dict. Of a compact network it has smaller tensors, and `load_compact` reads it."""
 
@@ -57,8 +71,7 @@ class Safetensors(Format):
     def run(self, path: Path, model: nn.Module, sample: Tensor) -> Tensor:
         """Load the weights into the network and call it."""
         load_compact(model, safetensors.torch.load_file(path))
-        logits: Tensor = model.eval()(sample)
-        return logits
+        return call_model(model.eval(), sample)
 
 
 class TorchExport(Format):
@@ -154,7 +167,9 @@ def write_network(kind: Format, model: nn.Module, sample: Tensor, path: Path) ->
         with torch.no_grad(), warnings.catch_warnings():
             # Exporters warn about their own inner workings.
             warnings.simplefilter("ignore")
-            kind.write(model, sample, path)
+            # A graph has one output. The names of weights in a state dict must not change.
+            is_plain = isinstance(kind, Safetensors) or isinstance(model(sample), Tensor)
+            kind.write(model if is_plain else _LogitsOnly(model).eval(), sample, path)
     except ConfigError:
         raise
     except Exception as error:  # Exporters raise errors of any type for networks that they cannot trace.

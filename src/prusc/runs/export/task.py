@@ -26,7 +26,7 @@ from prusc.runs.export.formats import get_format, write_network
 from prusc.runs.export.preprocessing import describe_preprocessing
 from prusc.runs.export.readme import make_readme
 from prusc.runs.folder import METRICS, RunFolder
-from prusc.runs.inputs import build_run_model, load_run_data
+from prusc.runs.inputs import build_run_model, load_run_data, prepare_model
 
 NUM_SAMPLES = 4
 """Number of images that the file is checked on."""
@@ -86,7 +86,7 @@ def export(
     kind = get_format(format)
     run = RunFolder(Path(folder))
     metrics = _read_metrics(run)
-    config = replace(run.read_config(), weights=None, trained=None, pretrained=False)
+    config = replace(run.read_config(), weights=None, trained=None, trained_key=None, pretrained=False)
     model, data, dense = _load(run, config, metrics, model, data)
     stored = take_inputs(data.test.inputs, torch.arange(min(NUM_SAMPLES, len(data.test))))
     sample = InputTransform(data.mean, data.std, crop_size=config.data_options.crop_size)(stored)
@@ -142,9 +142,11 @@ def _load(
                 f"prusc.export({str(run.path)!r}, {name}=...) in Python"
             )
     data = load_run_data(config, SilentProgress()) if data is None else data
-    dense = build_run_model(config, data, None) if model is None else copy.deepcopy(model).cpu()
+    dense = build_run_model(config, data, None) if model is None else prepare_model(model, data, config)
     network = copy.deepcopy(dense)
-    load_weights(network, read_weights(run.path / "model.safetensors"), source=f"run folder {run.path}", new_head=False)
+    load_weights(
+        network, read_weights(run.path / "model.safetensors").tensors, source=f"run folder {run.path}", new_head=False
+    )
     return network.eval(), data, dense.eval()
 
 

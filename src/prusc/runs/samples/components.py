@@ -5,7 +5,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from torch import Tensor
-from torch.nn import functional as F
+
+from prusc.losses.unit_rows import unit_rows
 
 _NUM_COMPONENTS = 50
 
@@ -23,7 +24,7 @@ def find_components(
     Returns:
         Coordinates [samples, components] with 2 to 50 components, and the share of the variance of each component.
     """
-    unit = F.normalize(values.double(), dim=1).numpy()
+    unit = unit_rows(values.double()).numpy()
     num_components = min(_NUM_COMPONENTS, *unit.shape)
     with np.errstate(invalid="ignore"):  # If all samples are equal, the variance is 0 and its shares are NaN.
         found = PCA(num_components, random_state=0).fit(unit)

@@ -1,7 +1,7 @@
 """What a run or an audit can show of single samples."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -26,6 +26,7 @@ class Exhibit:
         head_name: Module name of the head.
         feed: The validation split as networks are evaluated on it.
         seed: Seed of the random choices.
+        logits: Logits behind the validation predictions by family. What is missing is computed by the networks.
     """
 
     data: Data
@@ -36,6 +37,7 @@ class Exhibit:
     head_name: str
     feed: Feed
     seed: int
+    logits: Mapping[str, Tensor] = field(default_factory=dict)
 
     def val_predictions(self, name: str) -> Tensor:
         """Return the validation predictions of a network, ``before`` or ``after``."""

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prusc.masks import module_modes
+from prusc.masks import module_modes, no_checkpointing
 from prusc.models.calls import call_model
 
 _SPREAD_SIDE = 64
@@ -19,7 +19,8 @@ _SPREAD_SIDE = 64
 def find_feature_map(model: nn.Module, images: Float[Tensor, "batch channels height width"]) -> str | None:
     """Find the module that outputs the last feature map of a network, by one call of the network.
 
-    It is the last module, from the last convolution on, whose output has the height and width of that convolution.
+    It is the last module, from the last convolution with more than one position on, whose output has the height and
+    width of that convolution.
     Early convolutions, such as the patch embedding of a vision transformer, say little about the prediction.
 
     Args:
@@ -27,19 +28,22 @@ def find_feature_map(model: nn.Module, images: Float[Tensor, "batch channels hei
         images: One or more normalised images.
 
     Returns:
-        Name of the module. ``None`` if the second half of the layers with weights has no convolution, or if its
-        feature map has a single position.
+        Name of the module. ``None`` if there is no such convolution, or more layers with weights follow it than come
+        before, not counting those after pooling.
     """
     with _Calls(model) as calls, torch.no_grad(), module_modes(model, False):
         call_model(model, images)
     weighted = [call for call in calls.made if call.holds_weights]
-    convolutions = [index for index, call in enumerate(weighted) if call.is_convolution]
-    if not convolutions or 2 * (convolutions[-1] + 1) < len(weighted):
+    # After pooling, as in squeeze-and-excitation or a convolutional head, there is one position, which shows no place.
+    convolutions = [index for index, call in enumerate(weighted) if call.is_convolution and call.num_positions > 1]
+    if not convolutions:
         return None
     last = weighted[convolutions[-1]]
-    size = last.shape[2:]
-    if len(size) != 2 or size.numel() < 2:
+    # Layers on tokens, as in a transformer, mix the places; layers on vectors come after pooling.
+    later = [call for call in weighted[convolutions[-1] + 1 :] if len(call.shape) > 2 and call.num_positions != 1]
+    if len(later) > convolutions[-1] + 1:
         return None
+    size = last.shape[2:]
     after = calls.made[calls.made.index(last) :]
     return [call.name for call in after if len(call.shape) == 4 and call.shape[2:] == size][-1]
 
@@ -71,7 +75,7 @@ def grad_cam(
 
     handle = model.get_submodule(feature_map).register_forward_hook(remember)
     try:
-        with torch.enable_grad(), module_modes(model, False):
+        with torch.enable_grad(), module_modes(model, False), no_checkpointing():
             # With frozen weights, the features have a gradient only if the images require one.
             logits = call_model(model, images.detach().clone().requires_grad_())
             chosen = logits.gather(1, classes[:, None].to(logits.device)).sum()
@@ -113,6 +117,11 @@ class _Call:
     shape: torch.Size
     is_convolution: bool
     holds_weights: bool
+
+    @property
+    def num_positions(self) -> int:
+        """Number of places of a feature map; 0 if the output is none."""
+        return self.shape[2] * self.shape[3] if len(self.shape) == 4 else 0
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Choice of the validation samples that a report shows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -11,6 +11,8 @@ from prusc.runs.samples.exhibit import Exhibit
 
 # A browser draws this many points without delay.
 MAX_MAP_SAMPLES = 5_000
+# This many errors are sure to have a thumbnail, however many samples there are.
+MAX_GALLERY_SAMPLES = 1_000
 # With these and the thumbnails of the map, a report stays below 12 MB.
 MAX_PICTURES = 400
 MAX_PICTURES_PER_CELL_SIDE = 12
@@ -34,15 +36,16 @@ class Shown:
     per_side: int
 
 
-def choose_shown(val_clusters: pd.DataFrame, exhibit: Exhibit) -> Shown:
+def choose_shown(val_clusters: pd.DataFrame, exhibit: Exhibit, errors: Sequence[int] = ()) -> Shown:
     """Choose the samples to show.
 
-    Each cluster shows the samples of its main class and of its other classes that are nearest to its centre. Random
-    samples fill the rest of the map.
+    Each cluster shows the samples of its main class and of its other classes that are nearest to its centre. Errors
+    follow, and random samples fill the rest of the map.
 
     Args:
         val_clusters: Columns ``label``, ``cluster_assign`` and ``similarity``, one row per validation sample.
         exhibit: Gives the main class of each cluster, the predictions of the networks and the seed.
+        errors: Indices of samples with a wrong prediction, the first to be shown first.
 
     Returns:
         Indices into the validation split.
@@ -64,7 +67,7 @@ def choose_shown(val_clusters: pd.DataFrame, exhibit: Exhibit) -> Shown:
     first = sorted(_in_turns(others.values()), key=lambda index: bool(before[index] == other[index]))
     attention = [*first[: 2 * MAX_ATTENTION_SAMPLES // 3], *_in_turns(typical.values())][:MAX_ATTENTION_SAMPLES]
     rest = np.random.default_rng(exhibit.seed).permutation(len(val_clusters)).tolist()
-    on_map = list(dict.fromkeys([*attention, *pictures, *rest]))[:MAX_MAP_SAMPLES]
+    on_map = list(dict.fromkeys([*attention, *pictures, *errors[:MAX_GALLERY_SAMPLES], *rest]))[:MAX_MAP_SAMPLES]
     num_pictures = len({*attention, *pictures})
     return Shown(tuple(on_map), tuple(on_map[:num_pictures]), tuple(attention), per_side)
 

@@ -1,53 +1,76 @@
 """Writing of the record of single samples, so that a report needs neither the data nor the networks."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import pandas as pd
 import torch
 
+from prusc.engine.runtime import stage_generator
 from prusc.runs.folder import RunFolder
 from prusc.runs.samples.attention_maps import compute_attention, load_images
 from prusc.runs.samples.components import find_components
 from prusc.runs.samples.contact_sheets import SUFFIX, are_pictures, make_tiles, write_sheets
 from prusc.runs.samples.exhibit import Exhibit
-from prusc.runs.samples.files import ABOUT, ATTENTION, FOLDER, MAP, TABLE
+from prusc.runs.samples.files import ABOUT, ATTENTION, FOLDER, LABEL_ISSUES, MAP, TABLE
 from prusc.runs.samples.grad_cam import find_feature_map
+from prusc.runs.samples.names import find_names, write_names
 from prusc.runs.samples.regions import measure_regions
-from prusc.runs.samples.shown import choose_shown
-from prusc.runs.samples.table import make_table
-from prusc.stages.representations import extract_representations
+from prusc.runs.samples.shown import Shown, choose_shown
+from prusc.runs.samples.table import list_label_issues, make_table
+from prusc.runs.samples.verdicts import judge_samples
+from prusc.stages.representations import Representations, extract_representations
 
 _THUMBNAIL_SIDE = 48
 _PICTURE_SIDE = 112
 
 
 def write_samples(folder: RunFolder | None, exhibit: Exhibit) -> None:
-    """Write the predictions for every sample, and pictures, map and attention for some validation samples.
+    """Write what is said of every sample, the names of suspects, and pictures, map and attention of some samples.
 
-    Group attributes go into the table for the reader. No choice depends on them. Every process of a run has to call
-    this function.
+    Group attributes go into the table and the names for the reader. No choice depends on them. Every process of a run
+    has to call this function.
 
     Args:
         folder: Run folder that already has ``clusters.csv``; ``None`` in all processes but the main one.
         exhibit: What the run can show.
     """
-    data, runtime = exhibit.data, exhibit.feed.runtime
-    val_clusters = None if folder is None else _read_val_clusters(folder)
-    shown = runtime.broadcast(None if val_clusters is None else choose_shown(val_clusters, exhibit))
-    assert shown is not None, "the main process has a folder"
-    split = data.val.subset(torch.tensor(shown.on_map))
-    represent = partial(extract_representations, data=exhibit.feed.of(split), head_name=exhibit.head_name)
+    runtime = exhibit.feed.runtime
+    seen = _represent(exhibit)
+    if folder is not None:
+        # Only the main process has the table of clusters.
+        val_clusters = _read_val_clusters(folder)
+        values = torch.from_numpy(val_clusters["cluster_assign"].to_numpy(dtype="int64"))
+        verdicts = judge_samples(exhibit, values, seen, generator=stage_generator(exhibit.seed, "balanced heads"))
+        shown = choose_shown(val_clusters, exhibit, verdicts.errors)
+        _write(folder, exhibit, shown, seen)
+        table = make_table(exhibit, shown, val_clusters, verdicts)
+        folder.write_csv(TABLE, table)
+        folder.write_csv(LABEL_ISSUES, list_label_issues(table, exhibit.data.class_names))
+        suspects = [cluster.cluster for cluster in exhibit.clusters if cluster.is_suspect]
+        generator = stage_generator(exhibit.seed, "names")
+        workers = runtime.config.num_workers
+        write_names(folder, find_names(exhibit.data, values, suspects, generator=generator, num_workers=workers))
+    runtime.barrier()
+
+
+def _represent(exhibit: Exhibit) -> dict[str, Representations]:
+    """Return representations and logits of the validation split by network; every process takes part."""
+    represent = partial(extract_representations, data=exhibit.feed, head_name=exhibit.head_name)
     original = exhibit.networks["before"]
-    values = {"before": represent(original).values}
+    seen = {"before": represent(original)}
     if "after" in exhibit.networks:
         after = exhibit.networks["after"]
-        values["after"] = values["before"] if after is original else represent(after).values
-    if folder is None or val_clusters is None:
-        return
+        seen["after"] = seen["before"] if after is original else represent(after)
+    return seen
+
+
+def _write(folder: RunFolder, exhibit: Exhibit, shown: Shown, seen: Mapping[str, Representations]) -> None:
+    """Write pictures, map and attention."""
     # Files of an earlier audit are removed first, because a mix of both would mislabel samples.
     folder.remove_folder(FOLDER)
-    components = {name: find_components(value) for name, value in values.items()}
+    components = {name: find_components(found.values[list(shown.on_map)]) for name, found in seen.items()}
     folder.write_tensors(MAP, {name: torch.from_numpy(found) for name, (found, _) in components.items()})
     about = {
         "split": "val",
@@ -57,7 +80,6 @@ def write_samples(folder: RunFolder | None, exhibit: Exhibit) -> None:
         "per_side": shown.per_side,
         "attention": _write_attention(folder, exhibit, shown.attention),
     }
-    folder.write_csv(TABLE, make_table(exhibit, shown, val_clusters))
     folder.write_json(ABOUT, about)
 
 

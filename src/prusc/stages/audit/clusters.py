@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import fisher_exact
 from sklearn.metrics import adjusted_mutual_info_score, silhouette_samples
 from torch import Tensor
-from torch.nn import functional as F
 
 from prusc.config import AuditConfig
+from prusc.losses.unit_rows import unit_rows
 from prusc.stages.cells import Cells
 from prusc.stages.evaluation import wilson_interval
 from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
@@ -154,7 +154,7 @@ def audit_clusters(
     """
     judged = judge_clusters(predictions, cells, config, mirrors_network=attribute.mirrors_network, generator=generator)
     structure, cluster_ids = attribute.clustering.structure, cells.attribute_ids
-    unit = F.normalize(representations, dim=1)
+    unit = unit_rows(representations)
     silhouettes = _silhouettes(unit, cluster_ids, cells.num_values, config.silhouette_samples, generator)
     found = tuple(replace(cluster, silhouette=silhouettes[cluster.cluster]) for cluster in judged)
     smallest = smallest_visible_loss(found, predictions == cells.labels, cells.labels, config.significance)

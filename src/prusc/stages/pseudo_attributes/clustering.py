@@ -16,6 +16,7 @@ from prusc.config import ClusteringConfig
 from prusc.engine.display import describe_with_table
 from prusc.engine.runtime import stage_generator
 from prusc.errors import DataError
+from prusc.losses.unit_rows import unit_rows
 from prusc.stages.representations import Representations
 
 Structure = Literal["strong", "reasonable", "weak", "untrained", "predicted"]
@@ -78,7 +79,7 @@ class Clustering:
         self, representations: Float[Tensor, "others dim"], cluster_ids: Int[Tensor, " others"]
     ) -> Float[Tensor, " others"]:
         """Return the cosine similarity of each representation to the centre of its cluster: how typical it is."""
-        return (F.normalize(representations, dim=1) * self.centres[cluster_ids]).sum(dim=1)
+        return (unit_rows(representations) * self.centres[cluster_ids]).sum(dim=1)
 
     def measure_margins(
         self, representations: Float[Tensor, "others dim"], cluster_ids: Int[Tensor, " others"]
@@ -113,7 +114,7 @@ def cluster_representations(
         The clustering for the given or chosen K.
 
     Raises:
-        DataError: If there are fewer distinct directions than clusters.
+        DataError: If there are fewer distinct directions than clusters, or a number is not finite.
 
     References:
         Kaufman and Rousseeuw 1990, "Finding Groups in Data": thresholds of the silhouette.
@@ -131,8 +132,14 @@ def cluster_representations(
         num_classes = representations.logits.shape[1] if num_classes is None else num_classes
         representations = representations.values
     num_classes = num_classes or 1
+    bad = (~representations.isfinite()).any(dim=1)
+    if bool(bad.any()):
+        raise DataError(
+            f"representations of {int(bad.sum())} of {len(bad)} samples are not finite, the first is number "
+            f"{int(bad.nonzero()[0, 0])}; expected finite numbers: check the network's weights"
+        )
     drawn = torch.randperm(len(representations), generator=generator)[: config.fit_samples]
-    unit = F.normalize(representations[drawn.sort().values], dim=1).numpy()
+    unit = unit_rows(representations[drawn.sort().values]).numpy()
     # Directions that differ only by rounding would give k-means empty clusters.
     num_distinct = len(np.unique(unit.round(6), axis=0))
     given = config.num_clusters
@@ -192,7 +199,7 @@ def nearest_centres(
     representations: Float[Tensor, "samples dim"], centres: Float[Tensor, "clusters dim"]
 ) -> Int[Tensor, " samples"]:
     """Return the nearest centre of each representation, by cosine similarity."""
-    return (F.normalize(representations, dim=1) @ centres.T).argmax(dim=1)
+    return (unit_rows(representations) @ centres.T).argmax(dim=1)
 
 
 def measure_margins(
@@ -203,7 +210,7 @@ def measure_margins(
     """Return the margin of each representation; see `Clustering.measure_margins`."""
     if len(centres) == 1:
         return torch.zeros(len(cluster_ids))
-    similarities = F.normalize(representations, dim=1) @ centres.T
+    similarities = unit_rows(representations) @ centres.T
     own = cluster_ids.unsqueeze(1)
     others = similarities.scatter(1, own, -torch.inf)
     return similarities.gather(1, own).squeeze(1) - others.max(dim=1).values

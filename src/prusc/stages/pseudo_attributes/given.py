@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prusc.errors import DataError
+from prusc.losses.unit_rows import unit_rows
 from prusc.stages.pseudo_attributes.clustering import Clustering, measure_margins
 
 
@@ -23,7 +24,7 @@ def given_clustering(representations: Float[Tensor, "samples dim"], cluster_ids:
         The clustering, with the renumbered ids and the structure ``strong``.
     """
     distinct, closed = cluster_ids.unique(return_inverse=True)
-    unit = F.normalize(representations, dim=1)
+    unit = unit_rows(representations)
     centres = torch.zeros(len(distinct), unit.shape[1]).index_add_(0, closed, unit)
     centres = F.normalize(centres, dim=1)
     return Clustering(closed, centres, (), "strong", measure_margins(representations, closed, centres))
