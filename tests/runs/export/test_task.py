@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import prusc
 from prusc.errors import ConfigError, ModelError, RunFolderError
 from prusc.models.build import SmallCNN
-from prusc.models.weights import read_weights
+from prusc.models.checkpoints import read_weights
 from prusc.runs.export import formats, task
 from tests.networks import NUM_CLASSES, striped_data
 from tests.run_folders import change_metrics

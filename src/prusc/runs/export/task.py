@@ -18,10 +18,11 @@ from prusc.engine.progress import SilentProgress
 from prusc.errors import ModelError, RunFolderError
 from prusc.models.calls import call_model
 from prusc.models.channels import agree, find_channels
+from prusc.models.checkpoints import read_weights
 from prusc.models.flops import count_flops
 from prusc.models.head import find_head
 from prusc.models.shrinking import shrink
-from prusc.models.weights import load_weights, read_weights
+from prusc.models.weights import load_weights
 from prusc.runs.export.formats import get_format, write_network
 from prusc.runs.export.preprocessing import describe_preprocessing
 from prusc.runs.export.readme import make_readme
