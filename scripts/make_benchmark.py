@@ -13,8 +13,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from prusc.benchmark import average_over_panels, markdown_tables, paired_interval, summarise_rows
+from prusc.benchmark import (
+    adjust_by_holm,
+    average_over_panels,
+    markdown_tables,
+    paired_interval,
+    paired_p_value,
+    summarise_rows,
+)
 from prusc.benchmark.output import FLOAT_FORMAT, ROWS
+from prusc.benchmark.summary import add_measure
 from prusc.benchmark.tables import markdown_table
 from prusc.runs.folder import write_file
 
@@ -29,8 +37,13 @@ Do not edit it. [Compare remedies](../how-to/compare-remedies.md) says how to re
 [benchmark data](../reference/benchmark-data.md) what the data are.
 
 All remedies on a data set start from the same ERM network of the same seed, or from its initial weights. Each one tries
-the same number of settings, and the same rule chooses among them. *Group labels* says which ones a remedy is given.
+the same compute and number of settings at most, and the same rule chooses among them. *Group labels* says which ones a
+remedy is given.
 Remedies that are given some stand below the others: they show what is possible, and are no rivals.
+"""
+_BEFORE = """
+**Figures of an earlier version.** Runs that do not name their version are of 25 November 2026. Then each remedy tried
+two settings of smaller grids, PruSC some twenty candidates, and the worst group was compared in every table.
 """
 
 
@@ -45,7 +58,8 @@ def take_in(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 def make_page(rows: pd.DataFrame) -> str:
     """Return the text of docs/results/benchmark.md; means over data sets are taken for each network."""
-    parts = [_INTRODUCTION]
+    versions = rows.get("version")
+    parts = [_INTRODUCTION + (_BEFORE if versions is None or versions.isna().any() else "")]
     for network, own in rows.groupby("network", sort=False):
         panels = (*average_over_panels(own), *summarise_rows(own))
         parts.append(f"## {network}\n\n{markdown_tables(panels, level=3)}")
@@ -55,23 +69,28 @@ def make_page(rows: pd.DataFrame) -> str:
 
 
 def make_comparison(rows: pd.DataFrame) -> str:
-    """Return a table of PruSC's worst-group accuracy minus that of each other method, seed by seed.
+    """Return a table of PruSC's measure minus that of each other method, seed by seed.
 
     Args:
         rows: Rows of one network. Only seeds that both methods have finished on every data set count.
     """
-    worst = rows.pivot_table("worst_group_accuracy", "seed", ["method", "data"])
+    measured = add_measure(rows).pivot_table("measure_accuracy", "seed", ["method", "data"])
     lines = []
     for title, method in rows.drop_duplicates("method").set_index("title").method.items():
         if method == "prusc":
             continue
-        differences = 100 * (worst["prusc"] - worst[method]).dropna().mean(axis=1)
+        differences = 100 * (measured["prusc"] - measured[method]).dropna().mean(axis=1)
         interval = paired_interval(differences.tolist())
         limits = "" if interval is None else f"{interval[0]:+.1f} to {interval[1]:+.1f}"
         each = ", ".join(f"{value:+.1f} ({seed})" for seed, value in differences.items())
-        lines.append((differences.mean(), [str(title), f"{differences.mean():+.1f}", limits, each]))
-    heads = ["PruSC's worst group minus that of", "mean", "95 % interval", "each seed"]
-    return f"In points, mean over the data sets.\n\n{markdown_table(heads, [line for _, line in sorted(lines)])}"
+        p_value = paired_p_value(differences.tolist())
+        lines.append((differences.mean(), p_value, [str(title), f"{differences.mean():+.1f}", limits, each]))
+    lines.sort(key=lambda line: line[0])
+    for (_, _, cells), p_holm in zip(lines, adjust_by_holm([p for _, p, _ in lines]), strict=True):
+        cells.insert(3, "" if p_holm is None else f"{p_holm:.3f}")
+    heads = ["PruSC minus", "mean", "95 % interval", "p (Holm)", "each seed"]
+    table = markdown_table(heads, [cells for _, _, cells in lines])
+    return f"In points of the measure that the tables compare by, mean over the data sets.\n\n{table}"
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> None:

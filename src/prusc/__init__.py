@@ -4,9 +4,9 @@ The names come in four groups: whole tasks, the stages of the method, its parts,
 once it is used, so ``import prusc`` takes no time.
 """
 
-from importlib.metadata import version
-
 import lazy_loader
+
+from prusc.config.version import find_version
 
 # Where each name comes from stands in __init__.pyi.
 __getattr__, __dir__, _ = lazy_loader.attach_stub(__name__, __file__)
@@ -16,8 +16,10 @@ __all__ = [  # noqa: RUF022 -- in the order in which one needs them
     "debias",
     "audit",
     "export",
+    "audit_features",
     "load_data",
     "Data",
+    "Features",
     "Split",
     "RunConfig",
     # Stages
@@ -41,6 +43,7 @@ __all__ = [  # noqa: RUF022 -- in the order in which one needs them
     # Results and errors
     "DebiasingResult",
     "AuditResult",
+    "FeaturesResult",
     "MethodResult",
     "ExportResult",
     "Names",
@@ -58,4 +61,4 @@ __all__ = [  # noqa: RUF022 -- in the order in which one needs them
     "RunFolderError",
 ]
 
-__version__ = version("prusc")
+__version__ = find_version()

@@ -4,6 +4,7 @@ from .config import RunConfig as RunConfig
 from .data import Data as Data
 from .data import Split as Split
 from .data import load_data as load_data
+from .data.features import Features as Features
 
 # Results and errors
 from .errors import ConfigError as ConfigError
@@ -22,10 +23,12 @@ from .masks import keep_zeros as keep_zeros
 from .methods.method import MethodResult as MethodResult
 from .models.shrinking import load_compact as load_compact
 from .report.tasks import audit as audit
+from .report.tasks import audit_features as audit_features
 from .report.tasks import debias as debias
 from .runs.audit import AuditResult as AuditResult
 from .runs.export.task import ExportResult as ExportResult
 from .runs.export.task import export as export
+from .runs.features import FeaturesResult as FeaturesResult
 from .runs.result import DebiasingResult as DebiasingResult
 from .runs.samples.names import Names as Names
 from .runs.samples.names import find_names as find_names

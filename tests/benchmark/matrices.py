@@ -10,7 +10,7 @@ seeds = [0]
 
 [settings]
 controls = false
-tuning_budget = 1
+max_settings = 1
 erm = { epochs = 1, batch_size = 4 }
 clustering = { num_clusters = 2 }
 masks = { steps = 2, snapshots = 1, batch_size = 4 }

@@ -10,6 +10,7 @@ from prusc.benchmark import narrow, read_matrix, read_suite, suite_names
 from prusc.benchmark.matrix import matrix_to_dict, parse_matrix
 from prusc.cli.main import run_command_line
 from prusc.config import RunConfig
+from prusc.errors import ConfigError
 from prusc.methods import METHODS
 from tests.benchmark.matrices import tiny_matrix, write_matrix
 from tests.data.folders import write_class_folders
@@ -33,13 +34,13 @@ BAD = [
     (swap("seeds = [0]", "seeds = [-1]"), [], "seed must be in 0.."),
     (swap("epochs", "epoch"), [], "[data.birds] with [network.small-cnn]: unknown setting erm.epoch; ... epochs"),
     (swap("epochs = 1", "epochs = 0"), [], "erm.epochs must be at least 1, found 0"),
-    (swap("tuning_budget", "seed"), [], "[settings] sets seed; list it in seeds"),
+    (swap("max_settings", "seed"), [], "[settings] sets seed; list it in seeds"),
     (swap("[network.small-cnn]", "[network.smal-cnn]"), [], "unknown model 'smal-cnn'; did you mean small-cnn"),
     (swap("[network.small-cnn]", ""), [], "network is empty or missing"),
     (swap("[network.small-cnn]", "[network]\nsmall-cnn = 3"), [], "network.small-cnn must be a table of settings"),
     (swap("/birds", "/bids"), [], "data birds with network small-cnn: ... bids"),
     (swap("/birds", "/${PRUSC_NOT_SET}"), [], "variable PRUSC_NOT_SET, which is not set"),
-    (swap("tuning_budget = 1", "preset = 'celba'"), [], "unknown preset 'celba'; did you mean celeba"),
+    (swap("max_settings = 1", "preset = 'celba'"), [], "unknown preset 'celba'; did you mean celeba"),
     (
         swap("[network.small-cnn]", '[network."a b"]\nmodel="small-cnn"\n[network."a-b"]'),
         [],
@@ -55,7 +56,7 @@ BAD = [
     (str, ["--backend", "rai"], "unknown backend 'rai'; did you mean ray? ... loky, dask, ray"),
     (str, ["--workers", "0"], "num_workers must be at least 1, found 0"),
     (str, ["--address", "local"], "address 'local' needs a cluster backend; set the backend to dask or ray"),
-    (str, ["--suite", "small"], "either --suite or --matrix, found both; the suites are real, small"),
+    (str, ["--suite", "small"], "either --suite or --matrix, found both; the suites are real, small, tiny"),
 ]
 
 
@@ -145,7 +146,8 @@ def test_every_suite_is_a_matrix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     for name in suite_names():
         matrix = read_suite(name)
         assert matrix.about
-        assert len(matrix.cells()) >= 3 * len(matrix.methods)
+        assert len(matrix.cells()) >= len(matrix.seeds) * len(matrix.methods)
+        assert len(matrix.seeds) >= (2 if name == "tiny" else 5)
 
 
 def test_a_preset_names_the_model_and_weights_replace_pretrained() -> None:
@@ -153,11 +155,11 @@ def test_a_preset_names_the_model_and_weights_replace_pretrained() -> None:
         matrix = parse_matrix(f"methods = ['erm']\nseeds = [0]\n{text}", "m")
         return matrix.cells()[0].config
 
-    assert settings("[data.d]\n[network.mine]\npreset = 'celeba-mobilenet'").model == "torchvision/mobilenet_v2"
-    assert settings("[data.d]\n[network.mine]\npreset = 'celeba-mobilenet'\nmodel = 'small-cnn'").model == "small-cnn"
-    assert settings("[data.d]\npreset = 'celeba-mobilenet'\n[network.resnet18]").model == "resnet18"
-    assert settings("[data.faces]\npreset = 'celeba-mobilenet'\n[network.resnet18]").data == "celeba"
-    assert settings("[data.faces]\npreset = 'celeba-mobilenet'\ndata = 'x'\n[network.resnet18]").data == "x"
+    assert settings("[data.d]\n[network.mine]\npreset = 'celeba'").model == "resnet50.tv_in1k"
+    assert settings("[data.d]\n[network.mine]\npreset = 'celeba'\nmodel = 'small-cnn'").model == "small-cnn"
+    assert settings("[data.d]\npreset = 'celeba'\n[network.resnet18]").model == "resnet18"
+    assert settings("[data.faces]\npreset = 'celeba'\n[network.resnet18]").data == "celeba"
+    assert settings("[data.faces]\npreset = 'celeba'\ndata = 'x'\n[network.resnet18]").data == "x"
     for where in ("[settings]\npreset = 'celeba'\n", ""):
         preset = "" if where else "preset = 'celeba'\n"
         weighted = settings(f"{where}[data.d]\n[network.mine]\n{preset}weights = 'w.pt'")
@@ -165,3 +167,53 @@ def test_a_preset_names_the_model_and_weights_replace_pretrained() -> None:
     for first, second in (("weights = 'w.pt'", "pretrained = true"), ("trained = 'w.pt'", "pretrained = true")):
         config = settings(f"[settings]\n{first}\n[data.d]\n[network.resnet18]\n{second}")
         assert (config.weights, config.trained, config.pretrained) == (None, None, True)
+
+
+VARIANTS = """
+[variant.gentle]
+method = "prusc"
+title = "PruSC, gentle"
+masks = { learning_rate = 0.01, snapshots = 1 }
+
+[variant.late]
+method = "prusc"
+clustering = { num_clusters = 2, checkpoint = "none" }
+"""
+
+
+def test_variants_are_further_rows_with_an_erm_of_their_own_only_where_they_need_one(tmp_path: Path) -> None:
+    text = tiny_matrix(tmp_path).replace(
+        "[data.birds]", "[data.birds]\nunbiased = { data_options = { image_size = 16 } }"
+    )
+    matrix = parse_matrix(text + VARIANTS, "m")
+    cells = {cell.name: cell for cell in matrix.cells()}
+    assert list(cells) == ["erm", "prusc", "class-balanced", "gentle", "late", "erm-unbiased"]
+    gentle, late, ceiling, plain = (cells[name] for name in ("gentle", "late", "erm-unbiased", "prusc"))
+    assert (gentle.title, gentle.method, gentle.config.masks.learning_rate) == ("PruSC, gentle", "prusc", 0.01)
+    assert gentle.config.erm == plain.config.erm
+    assert gentle.original_path == plain.original_path
+    assert late.config.clustering.checkpoint is None
+    assert late.original_path == Path("birds/small-cnn/original-late/seed-0")
+    assert (ceiling.method, ceiling.config.data_options.image_size) == ("erm", 16)
+    assert ceiling.original_path == Path("birds/small-cnn/original-erm-unbiased/seed-0")
+    assert plain.config.data_options.image_size == 12
+    assert str(gentle) == "gentle on birds, small-cnn, seed 0"
+    import tomli_w
+
+    assert parse_matrix(tomli_w.dumps(matrix_to_dict(matrix)), "m") == matrix
+    fewer = narrow(matrix, methods=["jtt", "late"])
+    assert [cell.name for cell in fewer.cells()] == ["erm", "jtt", "late", "erm-unbiased"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[variant.prusc]\nmethod = 'prusc'", "variant 'prusc' needs a name of its own"),
+        ("[variant.mine]\nmethod = 'pruscc'", "variant mine: unknown method 'pruscc'; did you mean prusc"),
+        ("[variant.mine]\nseed = 3", r"\[variant.mine\] sets seed; list it in seeds"),
+        ("[variant]\nmine = 3", "variant.mine must be a table of settings, found 3"),
+    ],
+)
+def test_a_bad_variant_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        parse_matrix(f"{tiny_matrix(tmp_path)}{text}\n", "m").cells()

@@ -1,10 +1,12 @@
 """From rows to numbers, against scipy and pandas."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import ttest_rel
 
-from prusc.benchmark.summary import EVERYWHERE, average_over_panels, paired_interval, panels_table, summarise_rows
+from prusc.benchmark.intervals import adjust_by_holm, paired_interval
+from prusc.benchmark.summary import EVERYWHERE, average_over_panels, panels_table, summarise_rows
 from tests.benchmark.rows import NEEDS, make_rows
 
 
@@ -82,3 +84,32 @@ def test_panels_keep_the_order_of_their_rows_and_the_mean_over_all_has_a_name_of
     assert [panel.data for panel in summarise_rows(rows)] == ["birds", "faces_100%"]
     [overall] = average_over_panels(rows)
     assert (overall.data, overall.network, overall.rule) == (EVERYWHERE, EVERYWHERE, "pseudo-groups")
+
+
+def test_p_values_are_corrected_within_a_panel_and_the_ceiling_is_not_counted() -> None:
+    rows = make_rows(5, data=("birds",))
+    ceiling = rows[rows.method == "dfr"].assign(method="erm-unbiased", needs="unbiased data")
+    [panel] = summarise_rows(pd.concat([rows, ceiling], ignore_index=True))
+    worst = rows.pivot_table("worst_group_accuracy", "seed", "method")
+    p_values = {name: ttest_rel(worst[name], worst.erm).pvalue for name in ("prusc", "group-dro", "dfr")}
+    expected = dict(zip(p_values, adjust_by_holm(list(p_values.values())), strict=True))
+    for method in panel.methods:
+        difference = method.difference
+        if method.method in expected:
+            assert difference is not None
+            assert difference.p_value == pytest.approx(p_values[method.method])
+            assert difference.p_holm == pytest.approx(expected[method.method])
+    assert panel.methods[-1].method == "erm-unbiased"
+    assert panel.methods[-1].difference is not None
+    assert panel.methods[-1].difference.p_holm is None
+
+
+def test_a_mean_over_panels_of_different_measures_says_so_and_uses_that_of_each() -> None:
+    rows = make_rows(3).assign(conflicting_accuracy=0.5, num_samples_smallest_group=30)
+    rows["num_groups"] = rows.data.map({"birds": 4, "faces_100%": 100})
+    [overall] = average_over_panels(rows)
+    assert overall.measure == "mixed"
+    worst = rows[rows.data == "birds"].pivot_table("worst_group_accuracy", "seed", "method")
+    found = next(method for method in overall.methods if method.method == "prusc").difference
+    assert found is not None
+    assert found.mean == pytest.approx((worst.prusc - worst.erm).mean() / 2)

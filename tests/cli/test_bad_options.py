@@ -41,7 +41,7 @@ from tests.cli.faces import Capture, check_refused
         ("run stray", "Unrecognized options: stray ... prusc run --help"),
         ("run --masks.negatives clustr", "invalid choice 'clustr' for argument '--masks.negatives' ... 'other-class'"),
         ("run --method jt", "unknown method 'jt'; did you mean jtt?; the methods are erm, class-balanced, prusc, dcwp"),
-        ("run --tuning-budget 0", "tuning_budget must be at least 1, found 0"),
+        ("run --tuning-budget 0", "tuning_budget must be greater than 0, found 0"),
         ("run --seed x", "--seed: invalid literal for int() with base 10: 'x'"),
         ("run --seed -1", "seed must be in 0..2**63-1, found -1"),
         ("run --masks.steps 0", "masks.steps must be at least 1, found 0"),

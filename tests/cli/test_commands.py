@@ -33,7 +33,7 @@ CLASSES: dict[str, type] = {
 
 def read_help(name: str, capsys: Capture) -> str:
     """The help of a command without its frames, in one line."""
-    assert run_command_line([name, "--help"]) == 0
+    assert run_command_line([name, "--help-all"]) == 0
     return " ".join(re.sub(r"[\u2500-\u257f]", " ", capsys.readouterr().out).split())
 
 

@@ -11,7 +11,7 @@ from prusc.benchmark import BenchResult, Cell
 from prusc.cli.console import print_audit, print_bench, print_method, print_result
 from prusc.methods import find_method
 from prusc.methods.prusc import PRUSC
-from prusc.stages.pseudo_attributes.evidence import describe_evidence
+from prusc.stages.evidence import describe_evidence
 from tests.benchmark.rows import make_rows
 from tests.methods.test_method import make_result
 from tests.networks import striped_data

@@ -14,7 +14,7 @@ import pytest
 from prusc.cli.main import main, run_command_line
 from tests.cli.faces import Capture, check_refused, cut, on_faces
 
-COMMANDS = ("check", "audit", "run", "export", "report", "compare", "bench")
+COMMANDS = ("check", "audit", "run", "export", "report", "compare", "bench", "presets", "completion")
 
 
 def test_what_the_terminal_cannot_show_is_written_out(
@@ -83,7 +83,13 @@ def test_the_version_is_that_of_the_package(capsys: Capture) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_misspelt_option_is_a_usage_error_of_every_command(command: str, capsys: Capture) -> None:
-    needed = ["folder"] if command in ("check", "export", "report", "compare") else []
+    needed = {
+        "check": ["folder"],
+        "export": ["folder"],
+        "report": ["folder"],
+        "compare": ["folder"],
+        "completion": ["bash"],
+    }.get(command, [])
     assert run_command_line([command, *needed, "--foo"]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -119,7 +125,7 @@ def test_help_version_and_usage_errors_import_nothing_heavy(tmp_path: Path) -> N
     code = (
         "import sys\n"
         "from prusc.cli.main import run_command_line\n"
-        "lines = ('--help', '--version', 'rum', 'run --foo', 'run --help')\n"
+        "lines = ('--help', '--version', 'rum', 'run --foo', 'run --help-all')\n"
         "codes = [run_command_line(line.split()) for line in lines]\n"
         "heavy = {'torch', 'torchvision', 'timm', 'sklearn', 'pandas', 'plotly', 'jinja2'} & sys.modules.keys()\n"
         "print(codes, sorted(heavy))\n"

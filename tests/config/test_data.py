@@ -9,6 +9,12 @@ from prusc.errors import ConfigError
 OUT_OF_RANGE: list[tuple[type, dict[str, Any]]] = [
     (DataConfig, {"memory_limit_gib": -1.0}),
     (DataConfig, {"crop_size": 0}),
+    (DataConfig, {"num_tokens": 0}),
+    (DataConfig, {"crop_pct": 0.0}),
+    (DataConfig, {"crop_pct": 1.5}),
+    (DataConfig, {"std": (0.5,), "mean": (0.5, 0.5)}),
+    (DataConfig, {"mean": (0.5,)}),
+    (DataConfig, {"mean": (0.5,), "std": (0.0,)}),
     (StickerConfig, {"train_shares": (0.5, 1.5)}),
     (StickerConfig, {"size": 0.0}),
 ]
@@ -46,5 +52,5 @@ def test_given_options_are_those_that_differ_from_nothing() -> None:
 
 
 def test_how_images_are_used_is_no_option_of_a_layout() -> None:
-    assert DataConfig(memory_limit_gib=0.5, crop_size=24).given() == {}
-    assert set(USE_OPTIONS) == {"memory_limit_gib", "crop_size"}
+    assert DataConfig(memory_limit_gib=0.5, crop_size=24, mean=(0.5,), std=(0.5,)).given() == {}
+    assert set(USE_OPTIONS) == {"memory_limit_gib", "crop_size", "mean", "std", "text_column", "num_tokens"}

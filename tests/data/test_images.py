@@ -223,7 +223,7 @@ def test_after_an_error_the_rest_is_not_decoded(monkeypatch: pytest.MonkeyPatch)
         time.sleep(0.01)
         raise DataError("bad")
 
-    monkeypatch.setattr(images_module, "_decode", fail)
+    monkeypatch.setattr(images_module, "decode_file", fail)
     threads_before = threading.active_count()
     with pytest.raises(DataError):
         load_images([Path("x")] * 6_400, 1, num_threads=2)
@@ -243,7 +243,7 @@ def test_an_interrupt_ends_the_threads_soon(monkeypatch: pytest.MonkeyPatch) -> 
     def interrupt(num_done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(images_module, "_decode", decode)
+    monkeypatch.setattr(images_module, "decode_file", decode)
     threads_before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         load_images([Path("x")] * 6_400, 1, num_threads=2, progress=interrupt)

@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prusc.data.holding_out import hold_out
 from prusc.data.listing import NO_SPLIT, Listing, Problems
-from prusc.data.splits import check_bundles, fill_splits, hold_out
+from prusc.data.splits import check_bundles, fill_splits
 from prusc.errors import ConfigError, DataError
 
 

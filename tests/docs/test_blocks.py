@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 ROOT = Path(__file__).resolve().parents[2]
 # These train with the default settings, as a reader would, or start a dozen programs.
-SLOW = ("README.md", "docs/tutorials/stickers.md", "docs/tutorials/your-own-images.md")
+SLOW = ("README.md", "docs/tutorials/stickers.md", "docs/tutorials/text.md", "docs/tutorials/your-own-images.md")
 PAGES = ("README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "tutorials").glob("*.md")))
 # Those of Python and the shell run; those for a terminal in a checkout are looked at; the others are there to be read.
 LANGUAGES = ("python", "sh", "console", "toml", "text")

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from prusc.errors import ConfigError
-from prusc.losses import irm_loss, scale_gradients
+from prusc.losses import full_batch_irm_loss, irm_loss, scale_gradients
 from tests.networks import generator
 from tests.reference import methods as reference
 
@@ -32,6 +32,19 @@ def test_the_loss_equals_its_slow_twin(seed: int, penalty_weight: float) -> None
     expected = reference.irm_loss(logits.tolist(), labels.tolist(), memberships.tolist(), penalty_weight)
     loss = irm_loss(logits, labels, memberships, penalty_weight=penalty_weight)
     assert loss.item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("penalty_weight", [0.0, 0.5, 9100.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_loss_of_whole_environments_equals_its_slow_twin(seed: int, penalty_weight: float) -> None:
+    logits, labels, memberships = random_batch(seed)
+    probabilities = memberships / memberships.sum(dim=0)
+    expected = reference.full_batch_irm_loss(logits.tolist(), labels.tolist(), probabilities.tolist(), penalty_weight)
+    loss = full_batch_irm_loss(logits, labels, probabilities, penalty_weight=penalty_weight)
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+    assert torch.autograd.gradcheck(
+        lambda z: full_batch_irm_loss(z, labels, probabilities, penalty_weight=3.0), logits.requires_grad_()
+    )
 
 
 def test_a_loss_worked_out_by_hand() -> None:

@@ -23,7 +23,7 @@ SMALL = RunConfig(
     masks=MaskConfig(steps=4, batch_size=64),
     finetune=FinetuneConfig(steps=3, batch_size=64, head_l2=(0.1,)),
     runtime=RuntimeConfig(device="cpu"),
-    tuning_budget=1,
+    max_settings=1,
 )
 # Those that train a network for each of their settings: all but PruSC.
 OTHERS = [method for method in METHODS.values() if isinstance(method, TrainedMethod)]
@@ -34,8 +34,15 @@ def data() -> Data:
     return load_fashion_stickers(num_train_per_class=60, num_val_per_class=40, num_test_per_class=20)
 
 
-# DFR fits 20 heads for each of seven strengths by default; two of each are the same work.
-FEWER = {"dfr": ("num_retrains=2", "inverse_strengths=[1.0, 0.1]")}
+# Fewer fits and steps than by default; their kinds are the same.
+FEWER = {
+    "dcwp": ("mask_steps=4",),
+    "mrm": ("mask_steps=4",),
+    "irm-full-batch": ("num_steps=3", "annealing_steps=1", "num_clusters=3"),
+    "dpe": ("num_members=2", "epochs=2"),
+    "xrm": ("twin_steps=40",),
+    "dfr": ("num_retrains=2", "inverse_strengths=[1.0, 0.1]"),
+}
 
 
 def run(method: Method, data: Data, out: Path | None = None) -> MethodResult:
@@ -86,7 +93,8 @@ def test_its_settings_have_defaults_and_names_of_their_own(method: Method) -> No
     assert len(set(names)) == len(names)
     assert method.paper
     assert method.title
-    assert method.settings_to_try(replace(SMALL, tuning_budget=2)) == method.settings[:2]
+    config = replace(SMALL, tuning_budget=1e9, max_settings=2)
+    assert method.settings_to_try(config, 100) == method.settings[:2]
 
 
 NUMBERS = [

@@ -2,9 +2,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
+from prusc.engine.training import Schedule
 from prusc.methods import MethodInputs
-from prusc.methods.erm import CLASS_BALANCED, ERM, ERMSettings
+from prusc.methods.erm import CLASS_BALANCED, ERM, ERM_LONGER, ERMLongerSettings, ERMSettings
 from tests.methods.inputs import make_inputs
 from tests.networks import striped_data
 
@@ -18,6 +20,20 @@ def test_erm_hands_back_a_copy_of_its_network() -> None:
         own = trained.network.state_dict()[name]
         assert torch.equal(own, value), name
         assert own.data_ptr() != value.data_ptr(), name
+
+
+def test_longer_erm_trains_for_so_many_times_its_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, asked = make_inputs("erm-longer"), list[tuple[int, bool]]()
+
+    def leave(_self: MethodInputs, model: nn.Module, schedule: Schedule, _name: str) -> nn.Module:
+        asked.append((schedule.num_steps, torch.equal(model.head.weight, inputs.untrained.head.weight)))
+        return model
+
+    monkeypatch.setattr(MethodInputs, "fit", leave)
+    for share in (3.0, 0.5):
+        ERM_LONGER.train(inputs, ERMLongerSettings(share))
+    of_erm = inputs.num_steps(1.0)
+    assert asked == [(3 * of_erm, True), (of_erm // 2, True)]
 
 
 def test_every_class_is_drawn_as_often(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,8 +36,9 @@ def test_the_settings_say_which_biased_network_finds_them(
         return torch.zeros(len(inputs.train), dtype=torch.bool)
 
     monkeypatch.setattr("prusc.methods.masking.find_conflicting", find)
-    conflicting_samples(inputs, MaskingSettings(biased_epochs=3, q=0.4))
-    assert asked == [(3, 0.4)]
+    conflicting_samples(inputs, MaskingSettings(biased_share=0.6, q=0.4))
+    conflicting_samples(inputs, MaskingSettings(biased_share=0.01))
+    assert asked == [(1, 0.4), (1, 0.7)]
 
 
 def test_the_contrast_has_a_say_in_the_mask(inputs: MethodInputs) -> None:
@@ -51,16 +52,16 @@ def test_the_contrast_has_a_say_in_the_mask(inputs: MethodInputs) -> None:
     assert same == [True, False]
 
 
-def test_masks_are_learned_no_longer_than_erm_and_leave_its_network_alone(
+def test_masks_are_learned_for_as_long_as_asked_and_leave_the_erm_network_alone(
     inputs: MethodInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {name: value.clone() for name, value in inputs.trained.state_dict().items()}
     steps: list[int] = []
     monkeypatch.setattr(type(inputs.progress), "advance", lambda _self, _task, done, _total: steps.append(done))
-    settings = MaskingSettings(**{**FAST, "mask_steps": 1000})
+    settings = MaskingSettings(**{**FAST, "mask_steps": 12})
     samples = masked_samples(inputs, settings, torch.zeros(len(inputs.train), dtype=torch.bool))
     learn_mask(inputs, settings, samples)
-    assert max(steps) == inputs.num_steps(1.0) < 1000
+    assert max(steps) == 12 > inputs.num_steps(1.0)
     for name, value in inputs.trained.state_dict().items():
         assert torch.equal(value, before[name]), name
 
@@ -68,7 +69,7 @@ def test_masks_are_learned_no_longer_than_erm_and_leave_its_network_alone(
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("biased_epochs", 0, "greater than 0"),
+        ("biased_share", 0, "greater than 0"),
         ("mask_upweight", 0.0, "greater than 0"),
         ("mask_steps", 0, "greater than 0"),
         ("mask_learning_rate", -1.0, "greater than 0"),

@@ -8,6 +8,7 @@ from prusc import RunConfig
 from prusc.data import Data
 from prusc.errors import ConfigError
 from prusc.methods import Method, MethodResult, find_method
+from prusc.methods.budget import training_cost
 from prusc.methods.jtt import JTTSettings
 from prusc.runs.session import Session
 from prusc.stages.evaluation import evaluate_groups
@@ -29,25 +30,31 @@ IDLE = Idle("idle", "Idle", "nobody", "none", (JTTSettings(), JTTSettings(upweig
 def test_options_are_for_one_setting_and_checked() -> None:
     jtt = find_method("jtt")
     config = replace(SMALL, method="jtt", method_options=("upweight=7", "identification_epochs=3"))
-    assert jtt.settings_to_try(config) == (JTTSettings(identification_epochs=3, upweight=7),)
+    assert jtt.settings_to_try(config, 100) == (JTTSettings(identification_epochs=3, upweight=7),)
     for options, message in (
         (("upweight",), "^each of method_options must be NAME=VALUE, such as upweight=50; found 'upweight'$"),
         (("upwait=7",), "unknown setting jtt: upwait; did you mean upweight"),
         (("upweight=many",), "setting jtt: upweight must be int, found 'many'"),
     ):
         with pytest.raises(ConfigError, match=message):
-            jtt.settings_to_try(replace(config, method_options=options))
+            jtt.read_options(replace(config, method_options=options))
 
 
-@pytest.mark.parametrize(("budget", "expected"), [(1, 1), (2, 2), (9, 2)])
-def test_the_budget_limits_what_is_tried(budget: int, expected: int) -> None:
-    assert IDLE.settings_to_try(RunConfig(tuning_budget=budget)) == IDLE.settings[:expected]
+@pytest.mark.parametrize(("limit", "expected"), [(1, 1), (2, 2), (9, 2)])
+def test_the_number_of_settings_is_limited(limit: int, expected: int) -> None:
+    assert IDLE.settings_to_try(RunConfig(max_settings=limit), 100) == IDLE.settings[:expected]
+
+
+@pytest.mark.parametrize(("starts_from_erm", "budget", "expected"), [(True, 2.5, 1), (False, 2.5, 2), (True, 3.0, 2)])
+def test_the_erm_network_counts_if_a_remedy_starts_from_it(starts_from_erm: bool, budget: float, expected: int) -> None:
+    method = replace(IDLE, starts_from_erm=starts_from_erm, cost=training_cost)
+    assert method.settings_to_try(RunConfig(tuning_budget=budget), 100) == IDLE.settings[:expected]
 
 
 def test_an_option_may_be_text_and_overrides_one_default_alone() -> None:
     balanced = find_method("group-balanced")
     for option in ("sampling=subsample", 'sampling="subsample"'):
-        [settings] = balanced.settings_to_try(RunConfig(method="group-balanced", method_options=(option,)))
+        settings = balanced.read_options(RunConfig(method="group-balanced", method_options=(option,)))
         assert settings == replace(balanced.settings[0], sampling="subsample")
 
 

@@ -39,7 +39,7 @@ def test_what_it_declares() -> None:
     assert PRUSC.family == "subnetwork"
     # Its clusters are its own: the others have them for the judges alone.
     assert PRUSC.shared_stages == {"evaluation"}
-    assert PRUSC.settings_to_try(RunConfig(tuning_budget=9)) == PRUSC.settings
+    assert PRUSC.settings_to_try(RunConfig(max_settings=9), 100) == PRUSC.settings
     assert PRUSC.fits_validation(RunConfig())
     without = RunConfig(finetune=FinetuneConfig(head_folds=0))
     assert not PRUSC.fits_validation(without)

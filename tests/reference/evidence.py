@@ -1,4 +1,4 @@
-"""Slow, obvious twins of prusc.stages.pseudo_attributes.evidence: tables of two by two, and a root that is searched."""
+"""Slow, obvious twins of prusc.stages.evidence: tables of two by two, and a root that is searched."""
 
 from collections.abc import Callable, Sequence
 from math import sqrt

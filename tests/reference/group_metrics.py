@@ -23,6 +23,19 @@ def reweighted_accuracy(accuracies: dict[Group, float], train_groups: Sequence[G
     return sum(accuracies[group] * counts[group] for group in accuracies) / sum(counts.values())
 
 
+def side_accuracies(
+    right: Sequence[bool], groups: Sequence[Group], train_groups: Sequence[Group]
+) -> tuple[float, float]:
+    """Return the accuracy where the group is as frequent as class and attributes alone would have it, and elsewhere."""
+    sides: dict[bool, list[bool]] = {False: [], True: []}
+    for is_right, group in zip(right, groups, strict=True):
+        of_class = sum(other[0] == group[0] for other in train_groups)
+        of_values = sum(other[1:] == group[1:] for other in train_groups)
+        together = sum(other == group for other in train_groups)
+        sides[together * len(train_groups) < of_class * of_values].append(is_right)
+    return sum(sides[False]) / len(sides[False]), sum(sides[True]) / len(sides[True])
+
+
 def wilson_interval(num_right: int, num_samples: int) -> tuple[float, float]:
     """Find the proportions whose score test just fails to be rejected at the 5 % level."""
     observed = num_right / num_samples

@@ -1,6 +1,7 @@
 """Slow, obvious twins of the formulas of prusc.methods and their losses: one sample, one pair at a time."""
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 
@@ -31,6 +32,65 @@ def irm_loss(
         penalty = (sum(even) / len(even)) * (sum(odd) / len(odd))
         total += (sum(losses) / len(losses) + penalty_weight * penalty) / num_environments
     return total / max(1.0, penalty_weight)
+
+
+def full_batch_irm_loss(
+    logits: Sequence[Sequence[float]],
+    labels: Sequence[int],
+    probabilities: Sequence[Sequence[float]],
+    penalty_weight: float,
+) -> float:
+    num_environments = len(probabilities[0])
+    total = 0.0
+    for environment in range(num_environments):
+        risk = slope = 0.0
+        for row, z, y in zip(probabilities, logits, labels, strict=True):
+            risk += row[environment] * cross_entropy(z, y)
+            slope += row[environment] * scale_gradient(z, y)
+        total += (risk + penalty_weight * slope**2) / num_environments
+    return total / max(1.0, penalty_weight)
+
+
+def confusion_weights(predictions: Sequence[int], labels: Sequence[int]) -> list[float]:
+    """One sample at a time, by the published symbols: M, J, P, q and w."""
+    num_samples = len(labels)
+    pairs = list(zip(predictions, labels, strict=True))
+    raw = []
+    for i, j in pairs:
+        m = pairs.count((i, j))
+        p = (m / num_samples) / (labels.count(j) / num_samples)
+        q = predictions.count(i) / num_samples
+        raw.append((q / p) / m)
+    return [weight / sum(raw) for weight in raw]
+
+
+def dimension_growth(
+    values: Sequence[Sequence[float]], labels: Sequence[int], wrong: Sequence[bool], classes: str
+) -> list[float]:
+    """The largest or the mean difference of medians over the classes, one dimension at a time."""
+    found = []
+    for dimension in range(len(values[0])):
+        differences = []
+        for label in set(labels):
+            parts: dict[bool, list[float]] = {True: [], False: []}
+            for row, own, is_wrong in zip(values, labels, wrong, strict=True):
+                if own == label:
+                    parts[is_wrong].append(row[dimension])
+            if parts[True] and parts[False]:
+                differences.append(statistics.median(parts[True]) - statistics.median(parts[False]))
+        found.append(max(differences) if classes == "any" else statistics.mean(differences))
+    return found
+
+
+def chosen_by_loss(losses: Sequence[float], labels: Sequence[int], share: float) -> set[int]:
+    k = max(1, round(share * min(labels.count(label) for label in set(labels))))
+    chosen: set[int] = set()
+    for label in set(labels):
+        ranked = sorted(
+            (loss, index) for index, (loss, own) in enumerate(zip(losses, labels, strict=True)) if own == label
+        )
+        chosen |= {index for _, index in ranked[:k]} | {index for _, index in ranked[-k:]}
+    return chosen
 
 
 def split_penalty(slopes: Sequence[float], memberships: Sequence[float]) -> float:

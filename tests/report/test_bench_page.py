@@ -42,7 +42,8 @@ def test_rows_lead_nowhere_but_into_the_folder(shared_bench: Path, tmp_path: Pat
 
 
 def test_several_data_sets_have_their_mean_first(shared_bench: Path, tmp_path: Path) -> None:
-    rows = pd.read_csv(shared_bench / "rows.csv")
+    # Groups of the tiny benchmark are too small for their worst one to be shown.
+    rows = pd.read_csv(shared_bench / "rows.csv").assign(num_samples_smallest_group=50)
     one, two = (
         rows.assign(data=name, worst_group_accuracy=worst) for name, worst in (("birds", 0.125), ("moles", 0.25))
     )

@@ -1,5 +1,6 @@
 """What the settings name is checked before any long work, and loaded."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,6 +131,35 @@ def test_a_published_network_brings_its_normalisation_and_size(monkeypatch: pyte
     assert found.train.transform is not None
     assert found.train.transform.mean == found.mean
     assert asked["default_image_size"] == 224
+
+
+def test_a_normalisation_that_is_given_counts_and_what_timm_would_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(monkeypatch, striped_data(12))
+    progress = Listener()
+    options = DataConfig(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    data = load_run_data(RunConfig(model="resnet18", data_options=options), progress)
+    assert (data.mean, data.std) == (options.mean, options.std)
+    assert len(progress.lines) == 1
+    assert "--data-options.crop-pct" in progress.lines[0]
+    progress = Listener()
+    load_run_data(RunConfig(model="resnet18", data_options=DataConfig(crop_pct=0.9)), progress)
+    assert progress.lines == []
+
+
+def test_a_folder_of_transformers_says_how_its_images_are_prepared(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = serve(monkeypatch, striped_data(12))
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    content = {"image_mean": [0.5] * 3, "image_std": [0.1] * 3, "size": 32, "resample": 3, "crop_pct": 0.8}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(content))
+    data = load_run_data(RunConfig(model=f"local-dir:{tmp_path}"), Listener())
+    assert data.std == (0.1,) * 3
+    assert asked["default_image_size"] == 32
+    assert (asked["interpolation"], asked["crop_pct"]) == ("bicubic", 0.8)
+    given = DataConfig(crop_pct=1.0)
+    load_run_data(RunConfig(model=f"local-dir:{tmp_path}", data_options=given), Listener())
+    assert (asked["interpolation"], asked["crop_pct"]) == ("bicubic", 1.0)
 
 
 def test_clusters_that_cannot_be_are_refused_before_the_training(

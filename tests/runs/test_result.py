@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -66,6 +67,7 @@ def test_candidates_are_summarised_with_the_scores_of_the_judge() -> None:
     logits = torch.tensor([[2.0, 0.0], [0.0, 2.0], [2.0, 0.0], [2.0, 0.0]])
     half = BinaryMask({"weight": torch.tensor([True, False])})
     data = striped_data(12)
+    data = replace(data, val=replace(data.val.subset(torch.arange(4)), labels=labels))
     test = evaluate_groups(data.test.labels, data.test, data)
     candidates = [
         Candidate("dense", "as-is", half, logits),
@@ -73,9 +75,11 @@ def test_candidates_are_summarised_with_the_scores_of_the_judge() -> None:
         Candidate("dense/weights(lr=1)", "weights", half, logits),
     ]
     scores = {candidate.name: SelectionScore(n / 5, n / 10, n / 100) for n, candidate in enumerate(candidates)}
-    found = summarise(candidates, scores, DENSE_FAMILIES, labels)
+    found = summarise(candidates, scores, DENSE_FAMILIES, data)
+    assert found[0].val is None
+    assert found[1].val == evaluate_groups((-logits).argmax(dim=1), data.val, data)
     assert [one.family for one in found] == ["erm", "last_layer", "finetune_all"]
-    assert [one.family for one in summarise(candidates, scores, {}, labels)] == ["subnetwork"] * 3
+    assert [one.family for one in summarise(candidates, scores, {}, data)] == ["subnetwork"] * 3
     assert [one.name for one in found] == ["dense", "dense/head(l2=1)", "dense/weights(lr=1)"]
     assert [one.score for one in found] == pytest.approx([0.0, 0.15, 0.3])
     assert [(one.mean_accuracy, one.worst_accuracy, one.score_error) for one in found] == [

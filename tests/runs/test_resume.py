@@ -147,7 +147,7 @@ VARIANTS = {
 # What each stage leaves, in their order.
 STAGE_FILES = (
     "config.toml",
-    "checkpoints/epoch-001.safetensors",
+    "checkpoints/epoch-*.safetensors",
     "erm.safetensors",
     "clusters.csv",
     "stages/clustering.safetensors",

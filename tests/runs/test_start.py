@@ -17,7 +17,7 @@ from prusc.models.build import SmallCNN
 from prusc.runs.session import open_session
 from prusc.runs.start import Start, start_run
 from prusc.stages.cells import make_cells
-from prusc.stages.pseudo_attributes.evidence import measure_evidence
+from prusc.stages.evidence import measure_evidence
 from prusc.stages.representations import predict
 from tests.networks import Listener, feed_of, generator, randomise, striped_data
 from tests.run_folders import TINY

@@ -28,6 +28,7 @@ def test_rows_are_taken_in_once_and_the_page_follows_from_them(tmp_path: Path) -
     assert rows.groupby("data").seed.nunique().to_dict() == {"birds": 2, "faces_100%": 3}
     page = (tmp_path / "docs/results/benchmark.md").read_text()
     assert "## birds, net\n\nChosen by: pseudo-groups." in page
+    assert "Figures of an earlier version" in page, "the rows name no version"
     # Of three seeds the birds have two by now; PruSC is not compared with itself.
     [comparison] = [part for part in page.split("### ") if part.startswith("PruSC against")]
     worst = rows.pivot_table("worst_group_accuracy", "seed", ["method", "data"])
@@ -38,3 +39,4 @@ def test_rows_are_taken_in_once_and_the_page_follows_from_them(tmp_path: Path) -
     assert "| PRUSC |" not in comparison
     script.main([], root=tmp_path)
     assert (tmp_path / "docs/results/benchmark.md").read_text() == page
+    assert "Figures of an earlier version" not in script.make_page(rows.assign(version="0.1.0"))

@@ -88,6 +88,21 @@ def test_each_attribute_has_its_own_worst_group(columns: list[int]) -> None:
         assert attribute.worst_group_ci95 == attribute.worst_group.ci95
 
 
+@pytest.mark.parametrize("columns", [[0], [1], [0, 1]])
+def test_the_means_over_aligned_and_conflicting_samples_equal_their_slow_twin(columns: list[int]) -> None:
+    data = make_data()
+    split, predictions = data.test, guesses(data.test)
+    assert data.train.attributes is not None
+    assert split.attributes is not None
+    found = evaluate_groups(predictions, split, data, combined=columns)
+    train_groups = reference.groups_of(data.train.labels.tolist(), data.train.attributes[:, columns].tolist())
+    groups = reference.groups_of(split.labels.tolist(), split.attributes[:, columns].tolist())
+    right = (predictions == split.labels).tolist()
+    expected = reference.side_accuracies(right, groups, train_groups)
+    assert (found.aligned_accuracy, found.conflicting_accuracy) == pytest.approx(expected)
+    assert expected[0] != expected[1]
+
+
 def test_the_figures_differ_from_each_other() -> None:
     # Else the test above could not tell them apart.
     data = make_data()

@@ -1,4 +1,8 @@
 from .backends import Workers as Workers
+from .intervals import adjust_by_holm as adjust_by_holm
+from .intervals import paired_interval as paired_interval
+from .intervals import paired_p_value as paired_p_value
+from .intervals import worst_group_interval as worst_group_interval
 from .matrix import Cell as Cell
 from .matrix import Matrix as Matrix
 from .matrix import narrow as narrow
@@ -9,6 +13,5 @@ from .runner import BenchResult as BenchResult
 from .runner import run_bench as run_bench
 from .suites import suite_names as suite_names
 from .summary import average_over_panels as average_over_panels
-from .summary import paired_interval as paired_interval
 from .summary import summarise_rows as summarise_rows
 from .tables import markdown_tables as markdown_tables

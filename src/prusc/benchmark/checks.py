@@ -51,9 +51,9 @@ def _check_folder(path: Path, config: RunConfig) -> None:
 
 
 def _by_inputs(cells: Iterable[Cell]) -> list[list[Cell]]:
-    groups: dict[tuple[str, str], list[Cell]] = {}
+    groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault((cell.data, cell.network), []).append(cell)
+        groups.setdefault((cell.data, cell.network, cell.variant if cell.has_own_original else ""), []).append(cell)
     return list(groups.values())
 
 
@@ -68,7 +68,7 @@ def _check_inputs(cells: Sequence[Cell]) -> None:
 
     try:
         for cell in cells:
-            find_method(cell.method).settings_to_try(cell.config)
+            find_method(cell.method).read_options(cell.config)
         config = replace(first.config, data_options=options)
         open_session(None, None, config, out=None, force=False, progress=None, check=check)
     except PruscError as error:

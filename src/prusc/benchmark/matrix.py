@@ -17,7 +17,21 @@ from prusc.methods import METHODS, find_method
 
 ALL_METHODS = "all"
 REFERENCE = "erm"
-_KEYS = {"about": str, "methods": list, "seeds": list, "settings": dict, "data": dict, "network": dict}
+CEILING = "erm-unbiased"
+_KEYS = {
+    "about": str,
+    "methods": list,
+    "seeds": list,
+    "settings": dict,
+    "data": dict,
+    "network": dict,
+    "variant": dict,
+}
+# What the shared run of a cell depends on.
+_OF_ORIGINAL = (
+    *("data", "layout", "skip_bad", "model", "weights", "pretrained", "trained"),
+    *("data_options", "erm", "clustering", "pseudo_attribute", "runtime"),
+)
 _AXES = ("method", "seed")
 _INITIAL = {"weights", "pretrained", "trained"}
 
@@ -30,11 +44,17 @@ class Cell:
         data: Name of the data in the matrix.
         network: Name of the network in the matrix.
         config: All settings, including method and seed.
+        variant: Name of its row, if it is a variant of the method; empty if not.
+        title: Title of the variant.
+        has_own_original: Whether the variant needs another ERM network than the other cells, or other clusters.
     """
 
     data: str
     network: str
     config: RunConfig
+    variant: str = ""
+    title: str = ""
+    has_own_original: bool = False
 
     @property
     def method(self) -> str:
@@ -44,7 +64,12 @@ class Cell:
     @property
     def path(self) -> Path:
         """Its run folder, relative to the folder of the benchmark."""
-        return Path(_file_name(self.data), _file_name(self.network), self.method, f"seed-{self.config.seed}")
+        return Path(_file_name(self.data), _file_name(self.network), self.name, f"seed-{self.config.seed}")
+
+    @property
+    def name(self) -> str:
+        """Name of its row: the variant, or the method."""
+        return self.variant or self.method
 
     @property
     def original(self) -> "Cell":
@@ -54,10 +79,11 @@ class Cell:
     @property
     def original_path(self) -> Path:
         """The run folder of `original`, relative to the folder of the benchmark."""
-        return self.path.parents[1] / "original" / self.path.name
+        kind = f"original-{self.variant}" if self.has_own_original else "original"
+        return self.path.parents[1] / kind / self.path.name
 
     def __str__(self) -> str:
-        return f"{self.method} on {self.data}, {self.network}, seed {self.config.seed}"
+        return f"{self.name} on {self.data}, {self.network}, seed {self.config.seed}"
 
 
 @dataclass(frozen=True)
@@ -73,6 +99,8 @@ class Matrix:
             override those of the data.
         settings: Settings of every cell; those of the data override them. In all three tables, ``preset`` names a
             preset, which all other settings override.
+        variant: Further rows by name: a ``method`` with other settings, and a ``title``. They override those of the
+            network. The key ``unbiased`` of a data set makes another one: ERM on data without the shortcut.
         about: Purpose of the benchmark, in a sentence.
     """
 
@@ -83,6 +111,7 @@ class Matrix:
     network: Mapping[str, Mapping[str, Any]]
     settings: Mapping[str, Any] = field(default_factory=dict)
     about: str = ""
+    variant: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for axis in ("methods", "seeds", "data", "network"):
@@ -114,6 +143,13 @@ class Matrix:
             for method in self.methods
             for seed in self.seeds
         ]
+        cells += [
+            replace(cell, config=replace(cell.config, seed=seed))
+            for data in self.data
+            for network in self.network
+            for cell in self._variants(data, network)
+            for seed in self.seeds
+        ]
         paths: dict[Path, Cell] = {}
         for cell in cells:
             other = paths.setdefault(cell.path, cell)
@@ -124,14 +160,38 @@ class Matrix:
                 )
         return tuple(cells)
 
-    def _config(self, data: str, network: str) -> RunConfig:
+    def _variants(self, data: str, network: str) -> list[Cell]:
+        """Return the cells of the variants of one data set and network, with any seed."""
+        tables = dict(self.variant)
+        if "unbiased" in self.data[data]:
+            tables[CEILING] = {"title": "ERM, data without the shortcut", **self.data[data]["unbiased"]}
+        found = []
+        plain = self._config(data, network)
+        for name, table in tables.items():
+            if name in METHODS or not re.fullmatch(r"[\w.-]+", name):
+                raise ConfigError(
+                    f"{self.name}: variant {name!r} needs a name of its own, of letters, digits, dots and dashes"
+                )
+            settings = {key: value for key, value in table.items() if key not in ("method", "title")}
+            config = self._config(data, network, {f"[variant.{name}]": settings})
+            method = table.get("method", REFERENCE)
+            _explained(f"{self.name}, variant {name}", partial(find_method, method))
+            differs = any(getattr(config, key) != getattr(plain, key) for key in _OF_ORIGINAL)
+            config = replace(config, method=method)
+            found.append(Cell(data, network, config, name, str(table.get("title", name)), differs))
+        return found
+
+    def _config(self, data: str, network: str, more: Mapping[str, Mapping[str, Any]] | None = None) -> RunConfig:
         for axis, name in (("data", data), ("network", network)):
             if not re.search(r"\w", name):
                 raise ConfigError(f"{self.name}: {axis} {name!r} has no letter or digit; give it a name")
         tables = {
             "[settings]": self.settings,
-            f"[data.{data}]": _name_by_default("data", data, self.data[data]),
+            f"[data.{data}]": _name_by_default(
+                "data", data, {k: v for k, v in self.data[data].items() if k != "unbiased"}
+            ),
             f"[network.{network}]": _name_by_default("model", network, self.network[network]),
+            **(more or {}),
         }
         presets = [table["preset"] for table in tables.values() if "preset" in table]
         merged: dict[str, Any] = {}
@@ -203,7 +263,7 @@ def parse_matrix(text: str, name: str) -> Matrix:
         if not isinstance(value, _KEYS[key]):
             expected = {str: "a text", list: "a list", dict: "a table"}[_KEYS[key]]
             raise ConfigError(f"{name}: {key} must be {expected}, found {value!r}")
-    for axis in ("data", "network"):
+    for axis in ("data", "network", "variant"):
         for entry, table in content.get(axis, {}).items():
             if not isinstance(table, dict):
                 raise ConfigError(f"{name}: {axis}.{entry} must be a table of settings, found {table!r}")
@@ -215,13 +275,17 @@ def parse_matrix(text: str, name: str) -> Matrix:
         network=content.get("network", {}),
         settings=content.get("settings", {}),
         about=content.get("about", ""),
+        variant=content.get("variant", {}),
     )
 
 
 def narrow(matrix: Matrix, *, methods: Iterable[str] | None = None, seeds: Iterable[int] | None = None) -> Matrix:
-    """Return a matrix with other methods or seeds; ``None`` keeps them."""
-    chosen = matrix.methods if methods is None else _choose_methods(list(methods), matrix.name)
-    return replace(matrix, methods=chosen, seeds=matrix.seeds if seeds is None else tuple(seeds))
+    """Return a matrix with other methods or seeds; ``None`` keeps them. Other methods keep the variants they name."""
+    names = list(matrix.methods) if methods is None else list(methods)
+    variant = {name: table for name, table in matrix.variant.items() if methods is None or name in names}
+    names = [name for name in names if name not in variant]
+    chosen = _choose_methods(names, matrix.name) if names else (REFERENCE,)
+    return replace(matrix, methods=chosen, variant=variant, seeds=matrix.seeds if seeds is None else tuple(seeds))
 
 
 def matrix_to_dict(matrix: Matrix) -> dict[str, Any]:
@@ -233,6 +297,7 @@ def matrix_to_dict(matrix: Matrix) -> dict[str, Any]:
         "settings": dict(matrix.settings),
         "data": {name: dict(table) for name, table in matrix.data.items()},
         "network": {name: dict(table) for name, table in matrix.network.items()},
+        "variant": {name: dict(table) for name, table in matrix.variant.items()},
     }
 
 

@@ -5,9 +5,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from prusc.benchmark.summary import Panel, Spread
+from prusc.benchmark.summary import MEASURE_TITLES, Panel, Spread
 
-_MARKERS = {"none": "o", "validation": "s", "training": "^"}
+_MARKERS = {"none": "o", "validation": "s", "training": "^", "unbiased data": "D"}
 _MAX_COLUMNS = 3
 
 
@@ -44,15 +44,15 @@ def draw_plot(panels: Sequence[Panel]) -> bytes:
         for axes, panel in zip(grid.flat, panels, strict=False):
             axes.set_title(f"{panel.data}, {panel.network}\nchosen by {panel.rule}", fontsize=9)
             axes.set_xlabel("average accuracy in %")
-            axes.set_ylabel("worst group in %")
+            axes.set_ylabel(f"{MEASURE_TITLES[panel.measure]} in %")
             axes.grid(alpha=0.3)
             for method in panel.methods:
                 colour, marker = style[method.title]
                 axes.errorbar(
                     100 * method.average.mean,
-                    100 * method.worst_group.mean,
+                    100 * method.by(panel.measure).mean,
                     xerr=_deviation(method.average),
-                    yerr=_deviation(method.worst_group),
+                    yerr=_deviation(method.by(panel.measure)),
                     color=colour,
                     marker=marker,
                     elinewidth=0.8,
@@ -60,7 +60,7 @@ def draw_plot(panels: Sequence[Panel]) -> bytes:
         figure.legend(
             handles=[Line2D([], [], color=c, marker=m, linestyle="", label=title) for title, (c, m) in style.items()],
             loc="outside right upper",
-            title="group labels: ● none\n■ validation, ▲ training",
+            title="group labels: ● none\n■ validation, ▲ training\n◆ data without the shortcut",
             fontsize=8,
             title_fontsize=8,
         )

@@ -43,12 +43,15 @@ class CheckCommand:
     Attributes:
         data: Folder or table of images.
         layout: Name of the layout. If not given, prusc recognises it.
+        near_duplicates: Also look for images in different splits that are almost the same (perceptual hashes; needs
+            the package imagehash).
         format: Format of the output.
         data_options: Options of the data, as for prusc run.
     """
 
     data: tyro.conf.Positional[str]
     layout: str | None = None
+    near_duplicates: bool = False
     format: Literal["text", "json"] = "text"
     data_options: DataConfig = field(default_factory=DataConfig)
 
@@ -101,6 +104,28 @@ class CompareCommand:
 
     folders: tyro.conf.Positional[tuple[Path, ...]]
     out: Path = Path("comparison.html")
+
+
+@dataclass(frozen=True)
+class PresetsCommand:
+    """List packaged settings, or print those of one as TOML.
+
+    Attributes:
+        name: Preset to print. If not given, all are listed.
+    """
+
+    name: tyro.conf.Positional[str | None] = None
+
+
+@dataclass(frozen=True)
+class CompletionCommand:
+    """Print what makes a shell complete the options of prusc.
+
+    Attributes:
+        shell: The shell.
+    """
+
+    shell: tyro.conf.Positional[Literal["bash", "zsh", "tcsh"]]
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from prusc.benchmark import BenchResult, summarise_rows
+from prusc.benchmark.summary import MEASURE_TITLES
 from prusc.methods import MethodResult
 from prusc.runs.artifacts import group_label_uses
 from prusc.runs.audit import AUDIT_FILE, IMAGES_FILE, AuditResult
 from prusc.runs.export.task import ExportResult
+from prusc.runs.features import HEAD_FILE, SNIPPET_FILE, FeaturesResult
 from prusc.runs.result import FAMILY_TITLES, DebiasingResult
 from prusc.runs.samples.files import LABEL_ISSUES, NAMES
 from prusc.runs.samples.names import names_from_dict
 from prusc.stages.audit.clusters import AUDIT_TEXTS
 from prusc.stages.evaluation import GroupEvaluation, wilson_interval
+from prusc.stages.evidence import describe_evidence
 from prusc.stages.pseudo_attributes.clustering import describe_structure
-from prusc.stages.pseudo_attributes.evidence import describe_evidence
 from prusc.stages.selection.verdict import VERDICT_TEXTS
 
 
@@ -72,10 +74,10 @@ def print_bench(result: BenchResult, out: Path) -> None:
     for panel in summarise_rows(result.rows):
         title = f"{panel.data}, {panel.network}: test split, means over seeds in %; settings chosen by {panel.rule}"
         table = Table(title=escape(title))
-        for name in ("method", "group labels", "seeds", "average", "worst group", "cost (ERM: 1)"):
+        for name in ("method", "group labels", "seeds", "average", MEASURE_TITLES[panel.measure], "cost (ERM: 1)"):
             table.add_column(name, justify="left" if name in ("method", "group labels") else "right")
         for method in panel.methods:
-            figures = (100 * method.average.mean, 100 * method.worst_group.mean, method.cost)
+            figures = (100 * method.average.mean, 100 * method.by(panel.measure).mean, method.cost)
             seeds = str(method.num_seeds)
             table.add_row(escape(method.title), method.needs, seeds, *(f"{figure:.1f}" for figure in figures))
         console.print(table)
@@ -132,7 +134,7 @@ def print_result(result: DebiasingResult, out: Path) -> None:
 def _networks_table(
     evaluations: Mapping[str, Mapping[str, GroupEvaluation]], titles: Mapping[str, str], chosen: Mapping[str, str]
 ) -> Table:
-    num_samples = evaluations["erm"]["test"].num_samples
+    num_samples = next(iter(evaluations.values()))["test"].num_samples
     table = Table(title=f"Test split, {num_samples} samples; accuracies in %, 95 % intervals in brackets")
     for name in ("network", "average", "group-balanced", "worst group", "samples of it", "chosen candidate"):
         table.add_column(name, justify="left" if name in ("network", "chosen candidate") else "right")
@@ -225,6 +227,21 @@ def _tell_names(out: Path) -> list[str]:
     if num_issues:
         lines.append(f"Labels that look wrong: {num_issues}, listed in {issues}")
     return lines
+
+
+def print_features(result: FeaturesResult, out: Path) -> None:
+    """Print the audit of features, then the given predictions and the chosen head on the test split."""
+    print_audit(result, out)
+    console = _output()
+    titles = {"given": "given predictions", "head": "chosen head"}
+    chosen = result.heads.loc[result.heads["is_chosen"], "name"].tolist()
+    evaluations = {name: {"test": found} for name, found in result.evaluations.items()}
+    console.print(_networks_table(evaluations, titles, {"head": chosen[0]} if chosen else {}))
+    text = "No head is better than the given predictions."
+    if chosen:
+        files = f"{out / HEAD_FILE}, applied by {out / SNIPPET_FILE}"
+        text = f"The {result.judged_by} of the validation split chose the head: {files}"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:

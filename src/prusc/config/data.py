@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from prusc.config.checks import require
 
 # Data options that configure how images are used. They apply to every layout.
-USE_OPTIONS = ("memory_limit_gib", "crop_size")
+USE_OPTIONS = ("memory_limit_gib", "crop_size", "mean", "std", "text_column", "num_tokens")
+
+Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,13 @@ class DataConfig:
         attributes: Columns or attributes that only the evaluation reads. If not given, the layout decides.
         image_size: Side of the square images in pixels. If not given, it is the input size of the timm network, else
             the data set's own size.
+        mean: Per-channel mean that the images are normalised with, of intensities in [0, 1], such as 0.485 0.456 0.406.
+            If not given, it is that of the network's published weights (timm, torchvision, a folder of transformers),
+            else ImageNet's.
+        std: Per-channel standard deviation that goes with `mean`. If not given, it comes with the mean.
+        interpolation: How images are resized. If not given, it is bilinear, or what a folder of transformers says.
+        crop_pct: Share of the shorter side that the central square shows, as in timm. If not given, it is 1 (the whole
+            side), or what a folder of transformers says.
         memory_limit_gib: Size in GiB up to which all decoded images are kept in memory. Larger data sets are decoded
             image by image, whenever one is needed.
         classes: Tables and class folders: all classes, in their order, such as the one a trained network has. If not
@@ -62,6 +71,9 @@ class DataConfig:
         keep_together: Tables: column such as lesion_id. Rows with equal values in it stay in one split.
         image_folder: Tables: folder that the image names start from, relative to the table's folder. If not given, it
             is the table's folder.
+        text_column: Tables: column of a text that the network reads in place of an image. The model is a folder of
+            transformers, which holds the tokenizer (docs/tutorials/text.md). If not given, the network reads images.
+        num_tokens: Texts: longer ones are cut to this number of tokens.
         variant: aligned-folders: folder with the share of bias-conflicting images, such as 0.5pct. It is required if
             there are several.
         val_share: Share of the images that become validation where that split is missing. If not given, it is 0.2.
@@ -96,12 +108,18 @@ class DataConfig:
     target: str | None = None
     attributes: tuple[str, ...] | None = None
     image_size: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    interpolation: Interpolation | None = None
+    crop_pct: float | None = None
     memory_limit_gib: float = 4.0
     classes: tuple[str, ...] | None = None
     file_column: str | None = None
     split_column: str | None = None
     keep_together: str | None = None
     image_folder: str | None = None
+    text_column: str | None = None
+    num_tokens: int = 128
     variant: str | None = None
     val_share: float | None = None
     test_share: float | None = None
@@ -123,6 +141,12 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         require(self.crop_size is None or self.crop_size >= 1, "crop_size", self.crop_size, "at least 1")
+        require(self.crop_pct is None or 0 < self.crop_pct <= 1, "crop_pct", self.crop_pct, "in (0, 1]")
+        require((self.mean is None) == (self.std is None), "mean and std", (self.mean, self.std), "given together")
+        num_means, num_stds = len(self.mean or ()), len(self.std or ())
+        require(num_means == num_stds, "mean and std", (self.mean, self.std), "one number each per channel")
+        require(all(value > 0 for value in self.std or ()), "std", self.std, "greater than 0")
+        require(self.num_tokens >= 1, "num_tokens", self.num_tokens, "at least 1")
         require(self.memory_limit_gib >= 0, "memory_limit_gib", self.memory_limit_gib, "at least 0")
 
     def given(self) -> dict[str, Any]:

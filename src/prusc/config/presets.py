@@ -89,3 +89,10 @@ PRESETS = {
     # These are the numbers of HAM10000 in docs/results/real-images.md.
     "isic": _published("isic", num_train=5_980, num_val=997, num_clusters=8),
 }
+
+PRESET_TEXTS = {
+    "celeba": "settings that were published with PruSC",
+    "waterbirds": "settings that were published with PruSC",
+    "isic": "settings that were published with PruSC, for HAM10000",
+}
+"""What each preset is, in a few words."""

@@ -60,9 +60,15 @@ class RunConfig:
             the classifier did.
         trained_key: Name of the state dict in that file, such as ``state_dict_ema``. Without ``trained`` it is that in
             the file of `weights`. If not given, prusc takes the usual one.
+        features: File of representations and predictions (NPZ or Parquet), in place of data and network. Only prusc
+            audit takes it; it also fits heads (docs/how-to/features.md).
         method: Remedy: ``prusc``, or another one to compare it with (docs/reference/remedies.md).
         method_options: Settings of the other remedy, such as ``upweight=50``. They replace those that prusc would try.
-        tuning_budget: Largest number of settings of the other remedy that prusc tries.
+        tuning_budget: Largest cost of all settings of the other remedy that prusc tries, in trainings as long as ERM's.
+            The ERM network counts if the remedy starts from it. The first setting is always tried.
+        max_settings: Largest number of settings of the other remedy that prusc tries.
+        may_keep_erm: Whether a run may return the ERM network where nothing is better on validation. If not, it
+            returns the best of what it made.
         seed: Seed of everything random.
         controls: Also fine-tune all weights of the whole network, which is a candidate then, and show the best new head
             and the best fine-tuned network of it beside the chosen one.
@@ -88,9 +94,12 @@ class RunConfig:
     pretrained: bool = False
     trained: Path | None = None
     trained_key: str | None = None
+    features: Path | None = None
     method: str = "prusc"
     method_options: tuple[str, ...] = ()
-    tuning_budget: int = 4
+    tuning_budget: float = 5.0
+    max_settings: int = 16
+    may_keep_erm: bool = True
     seed: int = 0
     controls: bool = True
     evaluate_candidates: bool = False
@@ -106,7 +115,8 @@ class RunConfig:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
-        require(self.tuning_budget >= 1, "tuning_budget", self.tuning_budget, "at least 1")
+        require(self.tuning_budget > 0, "tuning_budget", self.tuning_budget, "greater than 0")
+        require(self.max_settings >= 1, "max_settings", self.max_settings, "at least 1")
         require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2**63-1")
         require(not (self.pretrained and self.weights is not None), "pretrained", True, "absent when weights are given")
         if self.masks.budget_flops is not None:

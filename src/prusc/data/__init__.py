@@ -1,23 +1,28 @@
 """Data sets: their data structures, and how to load one by its name or from its folder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
 from prusc.config import USE_OPTIONS, DataConfig
-from prusc.data.assembly import DEFAULT_IMAGE_SIZE as DEFAULT_IMAGE_SIZE
 from prusc.data.assembly import assemble_data
 from prusc.data.celeba import load_celeba as load_celeba
 from prusc.data.check import DataReport as DataReport
 from prusc.data.check import check_data as check_data
 from prusc.data.fashion_stickers import load_fashion_stickers as load_fashion_stickers
+from prusc.data.framing import Framing
 from prusc.data.huggingface import list_dataset
+from prusc.data.images import DEFAULT_IMAGE_SIZE as DEFAULT_IMAGE_SIZE
 from prusc.data.images import DEFAULT_MEMORY_LIMIT_BYTES as DEFAULT_MEMORY_LIMIT_BYTES
 from prusc.data.images import Progress as Progress
 from prusc.data.layouts import LAYOUT_NAMES as LAYOUT_NAMES
 from prusc.data.layouts import check_options, find_layout, list_layout
-from prusc.data.listing import Problems
-from prusc.data.splits import DEFAULT_SHARE, fill_splits
+from prusc.data.listing import Problems, offer_columns
+from prusc.data.splits import DEFAULT_SHARE, SPLIT_WORDS, fill_splits
 from prusc.data.synthetic.colored_mnist import load_colored_mnist as load_colored_mnist
 from prusc.data.synthetic.colored_mnist import load_colored_mnist_irm as load_colored_mnist_irm
 from prusc.data.synthetic.corrupted_cifar import load_corrupted_cifar10 as load_corrupted_cifar10
@@ -28,7 +33,7 @@ from prusc.data.table import Data as Data
 from prusc.data.table import SkippedSample as SkippedSample
 from prusc.data.table import Split as Split
 from prusc.data.transforms import InputTransform as InputTransform
-from prusc.errors import ConfigError, nearest_names
+from prusc.errors import ConfigError, DataError, nearest_names
 
 
 @dataclass(frozen=True)
@@ -111,10 +116,13 @@ def load_data(
             f"data: layout {found.name} ({named}), {len(listing)} images, classes {', '.join(listing.class_names[:10])}"
             f"{', ...' if len(listing.class_names) > 10 else ''}, {attributes}{splits}"
         )
+        if listing.origin.get("unused_columns"):
+            log(f"data: {offer_columns(listing.origin['unused_columns'])}")
     problems.report_notes(log)
     return assemble_data(
         listing,
         given.get("image_size", default_image_size),
+        framing=Framing(given.get("interpolation", "bilinear"), given.get("crop_pct", 1.0)),
         skip_bad=skip_bad,
         memory_limit_bytes=memory_limit_bytes,
         num_threads=num_threads,
@@ -174,3 +182,36 @@ def load_huggingface(
         num_threads=num_threads,
         progress=progress,
     )
+
+
+def as_data(given: Any) -> Data:
+    """Return data of any form that the tasks take.
+
+    Args:
+        given: `Data`; the name or path of data, as for `load_data`; one map-style data set or loader; a tuple of two or
+            three of them, for training, validation and test, or a mapping by the names of the splits, as a
+            `datasets.DatasetDict` is; or a tuple of arrays, the inputs and the labels.
+
+    Returns:
+        The data; splits that are missing are made.
+
+    Raises:
+        PruscError: If the data cannot be read or understood.
+    """
+    if isinstance(given, Data):
+        return given
+    if isinstance(given, str | Path):
+        return load_data(str(given))
+    if isinstance(given, Mapping):
+        unknown = [name for name in given if str(name).lower() not in SPLIT_WORDS]
+        splits = {SPLIT_NAMES[SPLIT_WORDS[str(name).lower()]]: given[name] for name in given if name not in unknown}
+        if unknown or "train" not in splits:
+            raise DataError(
+                f"the data have the splits {', '.join(map(str, given))}; expected train, and perhaps others of "
+                f"{', '.join(SPLIT_WORDS)}"
+            )
+        return Data.from_datasets(**splits)
+    if isinstance(given, tuple):
+        are_arrays = bool(given) and isinstance(given[0], Tensor | np.ndarray)
+        return Data.from_arrays(given) if are_arrays else Data.from_datasets(*given[:3])
+    return Data.from_datasets(given)

@@ -1,6 +1,7 @@
 """From a listing to data: images that are decoded, or decoded when needed, split by split."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from prusc.data.consistency import check_samples, drop, find_bad_masks, find_shared
 from prusc.data.facts import ImageFacts
+from prusc.data.framing import Framing
 from prusc.data.images import (
     DEFAULT_MEMORY_LIMIT_BYTES,
     ImageFiles,
@@ -22,19 +24,17 @@ from prusc.data.images import (
     map_in_threads,
 )
 from prusc.data.listing import Listing, Problems
+from prusc.data.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from prusc.data.regions import ImageRegions, has_regions
 from prusc.data.table import SPLIT_NAMES, Data, SkippedSample, Split
 from prusc.errors import DataError
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-DEFAULT_IMAGE_SIZE = 96
 
 
 def assemble_data(
     listing: Listing,
     image_size: int,
     *,
+    framing: Framing | None = None,
     skip_bad: bool = False,
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
     num_threads: int | None = None,
@@ -45,6 +45,7 @@ def assemble_data(
     Args:
         listing: Samples of all three splits.
         image_size: Height and width of the images in pixels.
+        framing: How they become squares; the usual way if ``None``.
         skip_bad: Leave out images that are missing, cannot be decoded or are in an earlier split too. Finding them
             decodes images that memory does not hold once more.
         memory_limit_bytes: Size up to which all images are held in memory; larger data sets are decoded one by one.
@@ -75,6 +76,8 @@ def assemble_data(
         for message in find_bad_masks(listing, image_size, num_threads=num_threads).values():
             problems.add("mask", message)
         problems.refuse(listing.source)
+    frame = (framing or Framing()).frame
+    listing = replace(listing, images=tuple(map(frame, listing.images)))
     # Sorted by split, so that one tensor holds all images and each split is a slice of it.
     listing = listing.take(np.argsort(listing.splits, kind="stable"))
     if not skip_bad:

@@ -10,9 +10,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from prusc.data.assembly import DEFAULT_IMAGE_SIZE, assemble_data
+from prusc.data.assembly import assemble_data
 from prusc.data.image_root import ImageRoot
-from prusc.data.images import DEFAULT_MEMORY_LIMIT_BYTES, Progress
+from prusc.data.images import DEFAULT_IMAGE_SIZE, DEFAULT_MEMORY_LIMIT_BYTES, Progress
 from prusc.data.listing import Listing, Problems
 from prusc.data.table import Data
 from prusc.errors import ConfigError, DataError, nearest_names

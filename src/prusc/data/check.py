@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from prusc.data.assembly import DEFAULT_IMAGE_SIZE, find_bad_images
+from prusc.data.assembly import find_bad_images
 from prusc.data.consistency import check_samples, find_bad_masks, find_shared
-from prusc.data.images import Progress
+from prusc.data.images import DEFAULT_IMAGE_SIZE, Progress
 from prusc.data.layouts import check_options, find_layout, list_layout
-from prusc.data.listing import Listing, Problem, Problems
+from prusc.data.listing import Listing, Problem, Problems, offer_columns
+from prusc.data.near_duplicates import find_near_duplicates
 from prusc.data.table import SPLIT_NAMES
 
 
@@ -46,6 +47,7 @@ class DataReport:
         num_by_class: Number of usable samples by split and class.
         groups: Number of usable samples by group; empty if there are no attributes.
         made_splits: Missing splits, which loading would make with the counts given here.
+        unused_columns: Columns of a table that nothing uses and that could be attributes.
         problems: All problems.
         remarks: What is worth knowing of how the data were read, although nothing is wrong.
     """
@@ -57,6 +59,7 @@ class DataReport:
     num_by_class: dict[str, dict[str, int]]
     groups: tuple[GroupCount, ...]
     made_splits: tuple[str, ...]
+    unused_columns: tuple[str, ...]
     problems: tuple[Problem, ...]
     remarks: tuple[str, ...] = ()
 
@@ -78,6 +81,7 @@ def check_data(
     default_image_size: int = DEFAULT_IMAGE_SIZE,
     num_threads: int | None = None,
     progress: Progress | None = None,
+    near_duplicates: bool = False,
     **options: Any,
 ) -> DataReport:
     """Read every row and every image once, and report all problems.
@@ -89,6 +93,7 @@ def check_data(
         default_image_size: See `prusc.data.load_data`.
         num_threads: Number of reading threads; ``None`` uses one per core.
         progress: Called with the number of images read so far and the number of all images.
+        near_duplicates: Also look for images in different splits that are almost the same.
         **options: Options of `prusc.config.DataConfig`.
 
     Returns:
@@ -104,7 +109,6 @@ def check_data(
     problems = Problems(collect=True)
     listing, made = list_layout(name, found, problems, given, default_seed=default_seed)
     size = given.get("image_size", default_image_size)
-
     messages = find_bad_images(listing.images, size, num_threads=num_threads, progress=progress)
     for index, message in messages.items():
         image = listing.images[index]
@@ -117,6 +121,8 @@ def check_data(
     for message in find_shared(listing, num_threads=num_threads).values():
         problems.add("shared", message)
     good = [index for index in range(len(listing)) if index not in messages]
+    if near_duplicates:
+        find_near_duplicates(listing, good, size, problems, num_threads=num_threads)
     usable = listing.take(np.array(good, dtype=np.int64)) if good else None
     if usable is not None:
         check_samples(usable, problems)
@@ -143,6 +149,8 @@ def describe_report(report: DataReport) -> list[str]:
             for group in report.groups
             if group.split == split
         ]
+    if report.unused_columns:
+        lines.append(offer_columns(report.unused_columns))
     lines += report.remarks
     kinds = Counter(problem.kind for problem in report.problems)
     found = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
@@ -182,6 +190,7 @@ def _make_report(listing: Listing, usable: Listing | None, made: tuple[str, ...]
             if rest
         ),
         made_splits=made,
+        unused_columns=tuple(listing.origin.get("unused_columns", ())),
         problems=tuple(problems.found),
         remarks=tuple(problems.remarks),
     )

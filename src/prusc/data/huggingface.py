@@ -1,14 +1,15 @@
 """Data sets of Hugging Face's `datasets`: an object, a folder that `save_to_disk` wrote, or a name on the hub."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from prusc.data.images import MadeImage, decode_bytes, decode_source
+from prusc.data.images import MadeImage, decode_bytes, decode_file
 from prusc.data.listing import NO_SPLIT, Listing, Problems
 from prusc.data.splits import SPLIT_WORDS
 from prusc.data.values import MISSING, number_values, read_values, sort_values
@@ -32,12 +33,18 @@ class EmbeddedImage(MadeImage):
         index: Index of the row.
         column: Column of the image.
         place: Name of the image in errors.
+        resample: How pixels are interpolated.
     """
 
     rows: Any
     index: int
     column: str
     place: str
+    resample: Image.Resampling = Image.Resampling.BILINEAR
+
+    def with_resampling(self, resample: Image.Resampling) -> "EmbeddedImage":
+        """Return the same image, resized with another interpolation."""
+        return replace(self, resample=resample)
 
     def decode(self, size: int) -> NDArray[np.uint8]:
         """Return the image as an RGB square [size, size, 3]."""
@@ -50,8 +57,8 @@ class EmbeddedImage(MadeImage):
         if cell is None or (cell["bytes"] is None and cell["path"] is None):
             raise DataError(f"{self.place} has no image; expected one in column {self.column!r}")
         if cell["bytes"] is None:
-            return decode_source(cell["path"], size)
-        return decode_bytes(cell["bytes"], self.place, size)
+            return decode_file(Path(cell["path"]), size, self.resample)
+        return decode_bytes(cell["bytes"], self.place, size, self.resample)
 
 
 def open_dataset(name: str) -> Any:

@@ -24,8 +24,9 @@ class ImageRoot:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._real = folder.resolve()
         self._starts = [folder, *(folder / name for name in IMAGE_FOLDER_NAMES if (folder / name).is_dir())]
+        # The folder of the images may be a link, such as to a larger disk.
+        self._reals = [start.resolve() for start in self._starts]
         self._others = [folder / name for name in _other_folders(folder)]
         self._inside: dict[Path, bool] = {}
         self._entries: dict[Path, dict[str, bool]] = {}
@@ -103,13 +104,17 @@ class ImageRoot:
     def _check_inside(self, path: Path, name: str) -> None:
         parent = path.parent
         if parent not in self._inside:
-            self._inside[parent] = parent.resolve().is_relative_to(self._real)
+            self._inside[parent] = self._is_inside(parent)
         is_link = self._list(parent)[path.name]
-        if not self._inside[parent] or (is_link and not path.resolve().is_relative_to(self._real)):
+        if not self._inside[parent] or (is_link and not self._is_inside(path)):
             raise DataError(
                 f"{name!r} is reached through a link that leads out of {self.folder}; expected a file inside it: "
                 "copy it there, or name the folder that holds the images (data_options.image_folder)"
             )
+
+    def _is_inside(self, path: Path) -> bool:
+        real = path.resolve()
+        return any(real.is_relative_to(folder) for folder in self._reals)
 
 
 def _other_folders(folder: Path) -> list[str]:

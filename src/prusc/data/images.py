@@ -46,11 +46,23 @@ class MadeImage(ABC):
         """
         return {}
 
+    def with_resampling(self, resample: Image.Resampling) -> "MadeImage":
+        """Return the same image, resized with another interpolation.
+
+        Raises:
+            ConfigError: If that is not possible.
+        """
+        raise ConfigError(
+            f"interpolation {resample.name.lower()} applies to images from files, and prusc makes these images; leave "
+            "data_options.interpolation out"
+        )
+
 
 ImageSource: TypeAlias = str | Path | MadeImage
 """Source of an image: the path of a file, or an object that makes it."""
 
 DEFAULT_MEMORY_LIMIT_BYTES = 4 * 2**30
+DEFAULT_IMAGE_SIZE = 96
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
@@ -78,17 +90,19 @@ def decode_image(path: str | Path, size: int) -> UInt8[Tensor, "3 {size} {size}"
         DataError: If the file is missing, empty, damaged, truncated, not an image or too large to be decoded safely.
     """
     _check_size(size)
-    return torch.from_numpy(np.ascontiguousarray(_decode(Path(path), size).transpose(2, 0, 1)))
+    return torch.from_numpy(np.ascontiguousarray(decode_file(Path(path), size).transpose(2, 0, 1)))
 
 
 def decode_source(source: ImageSource, size: int) -> NDArray[np.uint8]:
     """Return an image as an RGB square [size, size, 3]; see `decode_image`."""
-    return source.decode(size) if isinstance(source, MadeImage) else _decode(Path(source), size)
+    return source.decode(size) if isinstance(source, MadeImage) else decode_file(Path(source), size)
 
 
-def decode_bytes(content: bytes, name: str, size: int) -> NDArray[np.uint8]:
+def decode_bytes(
+    content: bytes, name: str, size: int, resample: Image.Resampling = Image.Resampling.BILINEAR
+) -> NDArray[np.uint8]:
     """Decode the content of an image file, as `decode_image` does. Errors call the image ``name``."""
-    return _decode_open(BytesIO(content), name, size)
+    return _decode_open(BytesIO(content), name, size, resample)
 
 
 def map_in_threads(
@@ -279,24 +293,24 @@ def _check_file(path: Path) -> None:
         raise DataError(f"image {path} is empty (0 bytes); expected an image file: copy or download it again")
 
 
-def _decode(path: Path, size: int) -> NDArray[np.uint8]:
-    """Decode a file to [size, size, 3]; see ``decode_image``."""
-    return _decode_open(path, path, size)
+def decode_file(path: Path, size: int, resample: Image.Resampling = Image.Resampling.BILINEAR) -> NDArray[np.uint8]:
+    """Decode a file to [size, size, 3]; see `decode_image`."""
+    return _decode_open(path, path, size, resample)
 
 
-def _decode_open(file: Path | BytesIO, path: Path | str, size: int) -> NDArray[np.uint8]:
+def _decode_open(file: Path | BytesIO, path: Path | str, size: int, resample: Image.Resampling) -> NDArray[np.uint8]:
     """Decode what Pillow can open; errors call it ``path``."""
     with open_image(file, path=path, size=size) as image:
-        return np.asarray(crop_square(_to_rgb(path, image), size))
+        return square_pixels(image, path, size, resample)
 
 
-def crop_square(image: Image.Image, size: int) -> Image.Image:
+def crop_square(image: Image.Image, size: int, resample: Image.Resampling = Image.Resampling.BILINEAR) -> Image.Image:
     """Resize the central square of an image."""
     # The same as resizing all and then cropping, in less memory: an image of 1 x 100,000 pixels would otherwise grow to
     # gigabytes.
     side, left, top = min(image.size), image.width - min(image.size), image.height - min(image.size)
     box = (left / 2, top / 2, left / 2 + side, top / 2 + side)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return image.resize((size, size), resample, box=box)
 
 
 @contextmanager
@@ -339,6 +353,13 @@ def open_image(
             f"image {path} is damaged or truncated ({type(error).__name__}: {error}); expected a complete image file: "
             "copy or download it again, or remove it from the data set"
         ) from error
+
+
+def square_pixels(
+    image: Image.Image, name: Path | str, size: int, resample: Image.Resampling = Image.Resampling.BILINEAR
+) -> NDArray[np.uint8]:
+    """Return an upright image as an RGB square [size, size, 3], as `decode_image` does. Errors call it ``name``."""
+    return np.asarray(crop_square(_to_rgb(name, image), size, resample))
 
 
 def _open(file: Path | BytesIO, path: Path | str) -> Image.Image:

@@ -20,7 +20,16 @@ from prusc.data.table_files import find_tables, read_columns
 from prusc.data.tables import ISIC, TABLE, WATERBIRDS, TableFormat, list_table
 from prusc.errors import ConfigError, DataError, nearest_names
 
-_SPLIT_OPTIONS = ("image_size", "val_share", "test_share", "data_seed", "mask_folder", "stickers")
+_SPLIT_OPTIONS = (
+    "image_size",
+    "interpolation",
+    "crop_pct",
+    "val_share",
+    "test_share",
+    "data_seed",
+    "mask_folder",
+    "stickers",
+)
 _TABLE_OPTIONS = (
     "target",
     "attributes",
@@ -102,7 +111,7 @@ LAYOUTS = (
         "CUB-200-2011, from which Waterbirds is composed (images.txt, train_test_split.txt, images/, segmentations/)",
         _in_folder(is_cub),
         list_cub,
-        ("land_backgrounds", "water_backgrounds", "correlation", "image_size", "data_seed"),
+        ("land_backgrounds", "water_backgrounds", "correlation", "image_size", "crop_pct", "data_seed"),
         takes_seed=True,
     ),
     Layout(
@@ -208,6 +217,9 @@ def list_layout(
     """
     options = dict(given)
     options.pop("image_size", None)
+    framing: dict[str, Any] = {
+        option: options.pop(option) for option in ("interpolation", "crop_pct") if option in options
+    }
     seed = options.pop("data_seed", default_seed)
     shares = {share: options.pop(share, DEFAULT_SHARE) for share in ("val_share", "test_share")}
     mask_folder = options.pop("mask_folder", None)
@@ -225,7 +237,7 @@ def list_layout(
         raise DataError(f"{error}; {len(problems.found)} problems, the first: {problems.found[0].message}") from error
     listing, made = fill_splits(listing, **shares, seed=seed)
     listing = add_stickers(add_masks(listing, mask_folder), stickers, seed)
-    origin = {**listing.origin, "data_seed": seed}
+    origin = {**listing.origin, "data_seed": seed, **framing}
     if made:
         origin |= {"made_splits": list(made), **shares}
     return replace(listing, origin=origin), made

@@ -176,3 +176,11 @@ class Listing:
             bundles=None if self.bundles is None else self.bundles[indices],
             columns={name: [texts[index] for index in order] for name, texts in self.columns.items()},
         )
+
+
+def offer_columns(names: Sequence[str]) -> str:
+    """Return a line about columns that nothing uses."""
+    return (
+        f"columns that could be attributes, for evaluation only: {', '.join(names)} (--data-options.attributes "
+        f"{' '.join(names)})"
+    )

@@ -9,6 +9,7 @@ from jaxtyping import Bool
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from prusc.data.framing import FramedImage, cut_centre
 from prusc.data.images import IMAGE_SUFFIXES, ImageSource, MadeImage
 from prusc.data.listing import Listing
 from prusc.data.mask_files import read_mask
@@ -52,14 +53,18 @@ class ImageRegions:
         image, mask = self.images[index], self.masks[index]
         found = image.find_regions(self.size) if isinstance(image, MadeImage) else {}
         if mask is not None:
-            if not isinstance(image, MadeImage):
-                _check_shapes(Path(image), mask)
-            found[OBJECT] = read_mask(mask, self.size)
+            file = image.source if isinstance(image, FramedImage) else image
+            if not isinstance(file, MadeImage):
+                _check_shapes(Path(file), mask)
+            whole = image.whole_size(self.size) if isinstance(image, FramedImage) else self.size
+            found[OBJECT] = cut_centre(read_mask(mask, whole), self.size)
         return {name: torch.from_numpy(inside) for name, inside in found.items()}
 
 
 def has_regions(image: ImageSource) -> bool:
     """Whether regions are known from the making of an image."""
+    if isinstance(image, FramedImage):
+        return has_regions(image.source)
     return isinstance(image, MadeImage) and type(image).find_regions is not MadeImage.find_regions
 
 

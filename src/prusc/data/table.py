@@ -10,8 +10,13 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from prusc.data.arrays import as_attributes, as_inputs, as_labels, as_sample_ids
+from prusc.data.given_arrays import Channels, read_arrays
+from prusc.data.images import DEFAULT_IMAGE_SIZE, DEFAULT_MEMORY_LIMIT_BYTES, Progress
+from prusc.data.map_style import Reader, read_dataset
+from prusc.data.normalisation import default_normalisation
+from prusc.data.parts import Part, fill_parts, number_attributes, number_labels
 from prusc.data.transforms import InputTransform
-from prusc.errors import DataError
+from prusc.errors import ConfigError, DataError
 
 SPLIT_NAMES = ("train", "val", "test")
 
@@ -279,6 +284,185 @@ class Data:
                     f"data set {self.name!r}: images have {shape[0]} channels, mean and std have {len(self.mean)}; "
                     "expected one of each per channel: give mean and std, or convert the images to RGB"
                 )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        train: Any,
+        val: Any = None,
+        test: Any = None,
+        *,
+        name: str = "arrays",
+        class_names: Sequence[str] | None = None,
+        channels: Channels | None = None,
+        image_size: int = DEFAULT_IMAGE_SIZE,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+        seed: int = 0,
+    ) -> "Data":
+        """Make data from arrays: NumPy, PyTorch, lists, or paths of image files.
+
+        Images of type uint8 are normalised by prusc; every other input goes to the network as it is.
+
+        Args:
+            train: ``(inputs, labels)`` or ``(inputs, labels, attributes)``. Labels are numbers from 0 or names,
+                attributes such as ``{"colour": values}``, for evaluation only.
+            val: The same of samples that the network has not seen. ``None`` takes a fifth of each class of ``train``.
+            test: The same for the final evaluation. ``None`` takes a third of ``val``, or a fifth of ``train``.
+            name: Name of the data in reports.
+            class_names: One per output of the network, in their order. ``None``: numbers are their own names, and names
+                are put into alphabetical order.
+            channels: Whether the channels of images stand ``first`` ([N, C, H, W]) or ``last`` ([N, H, W, C]). ``None``
+                recognises an axis of 1, 3 or 4.
+            image_size: Height and width in pixels of images that are given by paths.
+            mean: Per-channel mean of uint8 images, of intensities in [0, 1]. ``None`` is ImageNet's, or 0.5 without
+                colours.
+            std: The standard deviation; see ``mean``.
+            memory_limit_bytes: Size up to which images from paths are held in memory.
+            seed: Seed of the splits that are made.
+
+        Raises:
+            DataError: If lengths, shapes, labels or attributes do not fit.
+
+        Example:
+            >>> import numpy as np, prusc
+            >>> images = np.zeros((20, 32, 32, 3), dtype=np.uint8)
+            >>> prusc.Data.from_arrays((images, [0, 1] * 10))
+            Data('arrays': 12 train, 4 val, 4 test samples of 2 classes)
+        """
+        given = {"train": train, "val": val, "test": test}
+        parts = {
+            split: None
+            if arrays is None
+            else read_arrays(
+                arrays, split, channels=channels, image_size=image_size, memory_limit_bytes=memory_limit_bytes
+            )
+            for split, arrays in given.items()
+        }
+        origin = {"layout": "arrays"}
+        return cls.from_parts(parts, name, class_names, mean=mean, std=std, seed=seed, origin=origin)
+
+    @classmethod
+    def from_datasets(
+        cls,
+        train: Any,
+        val: Any = None,
+        test: Any = None,
+        *,
+        name: str = "datasets",
+        target: str | None = None,
+        attributes: Sequence[str] = (),
+        class_names: Sequence[str] | None = None,
+        image_size: int = DEFAULT_IMAGE_SIZE,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> "Data":
+        """Make data from map-style data sets: torchvision's, your own, that of a loader, or a `datasets.Dataset`.
+
+        An item is ``(input, class)``, or a mapping such as ``{"image": input, "label": class}``. Several tensors of a
+        mapping become keyword arguments of the network. The transform of the data set is used: its tensors go to the
+        network as they are. Only pictures (PIL) and uint8 images are resized or normalised by prusc.
+
+        Args:
+            train: Training samples.
+            val: Samples that the network has not seen, without augmentation. ``None`` takes a fifth of each class of
+                ``train``.
+            test: Samples for the final evaluation. ``None`` takes a third of ``val``, or a fifth of ``train``.
+            name: Name of the data in reports.
+            target: Key of the class in items that are mappings; ``None`` looks for a usual one, such as ``label``.
+            attributes: Keys of attributes in items that are mappings, for evaluation only.
+            class_names: See `from_arrays`; ``None`` asks the data sets too.
+            image_size: Height and width in pixels of pictures, from data sets without a transform.
+            mean: See `from_arrays`.
+            std: See `from_arrays`.
+            memory_limit_bytes: Size up to which the inputs of a split are held in memory. Larger ones are read whenever
+                they are needed.
+            seed: Seed of the splits that are made.
+            progress: Called with the number of samples read so far and the number of all samples of the split.
+
+        Raises:
+            DataError: If items cannot be read or understood, or the splits do not fit together.
+
+        Example:
+            >>> import torch, prusc
+            >>> from torch.utils.data import TensorDataset
+            >>> samples = TensorDataset(torch.randn(20, 3, 8, 8), torch.arange(20) % 2)
+            >>> prusc.Data.from_datasets(samples, samples)
+            Data('datasets': 20 train, 14 val, 6 test samples of 2 classes)
+        """
+        if isinstance(attributes, str):
+            raise ConfigError(f"attributes is the text {attributes!r}; expected a sequence of names: ({attributes!r},)")
+        parts: dict[str, Part | None] = {}
+        names: dict[str, tuple[str, ...]] = {}
+        for split, dataset in {"train": train, "val": val, "test": test}.items():
+            parts[split] = None
+            if dataset is not None:
+                reader = Reader(split, target, tuple(attributes))
+                parts[split], found = read_dataset(
+                    dataset,
+                    reader,
+                    image_size=image_size,
+                    memory_limit_bytes=memory_limit_bytes,
+                    progress=progress,
+                )
+                names |= {} if found is None else {split: found}
+        if class_names is None and len(set(names.values())) > 1:
+            raise DataError(
+                f"the data sets name different classes: {names}; expected the same in the same order: give class_names "
+                "if they mean the same"
+            )
+        class_names = class_names if class_names is not None else next(iter(names.values()), None)
+        origin = {"layout": "datasets"}
+        return cls.from_parts(parts, name, class_names, mean=mean, std=std, seed=seed, origin=origin)
+
+    @classmethod
+    def from_parts(
+        cls,
+        given: Mapping[str, Part | None],
+        name: str,
+        class_names: Sequence[str] | None,
+        *,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        seed: int = 0,
+        origin: Mapping[str, Any],
+    ) -> "Data":
+        """Make data from splits that were read but not checked; see `from_arrays` for the other arguments.
+
+        Args:
+            given: ``train``, and ``val`` and ``test`` or ``None``.
+            name: Name of the data.
+            class_names: Names of the classes, if known.
+            mean: Normalisation of uint8 images.
+            std: Normalisation of uint8 images.
+            seed: Seed of the splits that are made.
+            origin: Where the data come from.
+        """
+        parts, made = fill_parts(given, seed=seed)
+        labels, names = number_labels(parts, class_names)
+        attributes, attribute_names, attribute_values = number_attributes(parts)
+        splits = {key: Split(part.inputs, labels[key], attributes[key], part.sample_ids) for key, part in parts.items()}
+        first = parts["train"].inputs[0]
+        is_image = isinstance(first, Tensor) and first.dtype == torch.uint8
+        if (mean, std) != (None, None) and not is_image:
+            raise ConfigError("mean and std were given, but only uint8 images are normalised; leave them out")
+        usual = default_normalisation(len(first) if is_image else 3)
+        return cls(
+            name=name,
+            class_names=names,
+            train=splits["train"],
+            val=splits["val"],
+            test=splits["test"],
+            attribute_names=attribute_names,
+            attribute_values=attribute_values,
+            mean=usual[0] if mean is None else mean,
+            std=usual[1] if std is None else std,
+            origin={**origin, **({"made_splits": list(made), "data_seed": seed} if made else {})},
+        )
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(split)} {name}" for name, split in self.splits.items())

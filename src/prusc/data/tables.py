@@ -18,6 +18,8 @@ from prusc.errors import ConfigError, DataError, nearest_names
 NO_COLUMN = "none"
 
 _MAX_VALUES = 64
+# A column with more values is hardly an attribute.
+_MAX_OFFERED_VALUES = 20
 _UNKNOWN = "unknown"
 
 
@@ -175,6 +177,7 @@ def list_table(
             "target": columns.target,
             "attributes": list(columns.attributes),
             "split_column": columns.split or NO_COLUMN,
+            **_offered_columns(frame, columns),
         },
         columns=_unused_columns(frame, columns),
     )
@@ -257,6 +260,13 @@ def _unused_columns(frame: pd.DataFrame, columns: _Columns) -> dict[str, list[st
     used = {columns.file, columns.target, columns.split, columns.bundle, *columns.attributes}
     free = [name for name in frame.columns if name not in used and not name.startswith("\0")]
     return {name: frame[name].tolist() for name in free if 1 < frame[name].nunique() < len(frame)}
+
+
+def _offered_columns(frame: pd.DataFrame, columns: _Columns) -> dict[str, list[str]]:
+    """Return the unused columns whose values are so few that they could be an attribute."""
+    most = min(_MAX_OFFERED_VALUES, len(frame) // 2)
+    few = [name for name in _unused_columns(frame, columns) if frame[name].nunique() <= most]
+    return {"unused_columns": few} if few else {}
 
 
 def _number_attributes(

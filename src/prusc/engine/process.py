@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from pathlib import Path
 
 # Their numbers in glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -34,6 +35,18 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError, TypeError):  # Another C library; on Windows CDLL refuses None.
         return False
     return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
+
+
+def folder_size(folder: Path) -> int:
+    """Return the size in bytes of all files in a folder and below it."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def describe_size(size: int) -> str:
+    """Return a size in bytes with a readable unit."""
+    if size < 10**6:
+        return f"{size / 10**3:.0f} kB"
+    return f"{size / 10**6:.0f} MB" if size < 10**9 else f"{size / 10**9:.1f} GB"
 
 
 def let_threads_sleep() -> None:

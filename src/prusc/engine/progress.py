@@ -3,7 +3,9 @@
 import time
 from html import escape
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+
+from prusc.engine.process import peak_memory_mib
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +21,9 @@ class Progress(Protocol):
     def advance(self, task: str, done: int, total: int) -> None:
         """Report how many steps of a task are done. It is called at every step, so it must be fast."""
 
+
+Verbosity: TypeAlias = Literal["quiet", "normal", "verbose"]
+"""What is printed: warnings alone, lines and bars, or lines with times and memory, and bars."""
 
 ProgressOption: TypeAlias = Progress | bool | None
 """A ``progress`` argument: ``True`` for lines and bars, ``False`` or ``None`` for none, or their own object."""
@@ -41,11 +46,13 @@ class ConsoleProgress:
 
     Args:
         console: Where to print; standard error if ``None``.
+        verbosity: See `Verbosity`.
     """
 
-    def __init__(self, console: "Console | None" = None) -> None:
+    def __init__(self, console: "Console | None" = None, *, verbosity: Verbosity = "normal") -> None:
         from rich.console import Console
 
+        self._verbosity, self._begin = verbosity, time.perf_counter()
         self._console = console or Console(stderr=True, soft_wrap=True)
         self._bar: _TerminalBar | _NotebookBar | None = None
 
@@ -59,11 +66,19 @@ class ConsoleProgress:
 
     def log(self, text: str) -> None:
         """Print a line."""
+        if self._verbosity == "quiet" and not text.startswith("warning: "):
+            return
+        if self._verbosity == "verbose":
+            memory = peak_memory_mib()
+            peak = "" if memory is None else f", {memory:.0f} MiB"
+            text = f"[{time.perf_counter() - self._begin:.1f} s{peak}] {text}"
         # Without emoji=False rich replaces a name such as :smile: in a path.
         self._console.print(text, markup=False, highlight=False, emoji=False)
 
     def advance(self, task: str, done: int, total: int) -> None:
         """Move the bar."""
+        if self._verbosity == "quiet":
+            return
         if self._bar is None or self._bar.task != task:
             self._hide()
             if self._console.is_jupyter:

@@ -56,11 +56,45 @@ def irm_loss(
     References:
         Arjovsky et al. 2019, arXiv:1907.02893, definition IRMv1 and appendix D.
     """
-    if penalty_weight < 0:
-        raise ConfigError(f"penalty_weight must be at least 0, found {penalty_weight}")
+    _check_weight(penalty_weight)
     shares = memberships * memberships.shape[1]
     risks = (shares * F.cross_entropy(logits, labels, reduction="none")[:, None]).mean(dim=0)
     slopes = shares * scale_gradients(logits, labels)[:, None]
     halves = [half.sum(dim=0) / max(len(half), 1) for half in (slopes[::2], slopes[1::2])]
     penalties = halves[0] * halves[1]
     return (risks.mean() + penalty_weight * penalties.mean()) / max(penalty_weight, 1.0)
+
+
+def full_batch_irm_loss(
+    logits: Float[Tensor, "batch classes"],
+    labels: Int[Tensor, " batch"],
+    probabilities: Float[Tensor, "batch environments"],
+    *,
+    penalty_weight: float,
+) -> Float[Tensor, ""]:
+    """Return the risk plus the weighted IRMv1 penalty of whole environments, averaged over these.
+
+    Args:
+        logits: Logits of every sample of the split.
+        labels: Class of each sample.
+        probabilities: Probability of each sample in one draw of each environment; each column sums to 1.
+        penalty_weight: Weight of the penalty; at least 0.
+
+    Returns:
+        The loss in nats; a weight above 1 divides it, see `irm_loss`.
+
+    Raises:
+        ConfigError: If the weight is below 0.
+
+    References:
+        Arjovsky et al. 2019, arXiv:1907.02893, definition IRMv1 and appendix D.
+    """
+    _check_weight(penalty_weight)
+    risks = F.cross_entropy(logits, labels, reduction="none") @ probabilities
+    penalties = (scale_gradients(logits, labels) @ probabilities).square()
+    return (risks.mean() + penalty_weight * penalties.mean()) / max(penalty_weight, 1.0)
+
+
+def _check_weight(penalty_weight: float) -> None:
+    if penalty_weight < 0:
+        raise ConfigError(f"penalty_weight must be at least 0, found {penalty_weight}")

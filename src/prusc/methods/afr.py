@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prusc.methods.budget import Cost
 from prusc.methods.inputs import MethodInputs
 from prusc.methods.settings import require_not_negative, require_positive
 from prusc.methods.trained import Trained, TrainedMethod
@@ -135,9 +136,13 @@ AFR = TrainedMethod(
     train=_train,
     settings=(
         AFRSettings(),
-        AFRSettings(sharpness=4.0, l2=1e-3),
-        AFRSettings(sharpness=4.0, l2=1e-2),
-        AFRSettings(sharpness=2.0, l2=1e-3),
+        # Three strengths first: so many settings are tried by default.
+        *(
+            AFRSettings(sharpness=sharpness, l2=l2)
+            for l2 in (1e-3, 1e-5, 1e-1, 1e-2, 1e-4)
+            for sharpness in (4.0, 8.0, 2.0, 14.0, 1.0)
+        ),
     ),
     starts_from_erm=False,
+    cost=lambda _settings, _erm: Cost(0.0, {"first stage": 1 - _HELD_OUT_SHARE}),
 )

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from prusc.methods.budget import ERMLength
 from prusc.methods.inputs import MethodInputs
 from prusc.stages.pseudo_attributes.biased import make_biased_loss
 from prusc.stages.representations import Representations
@@ -23,7 +24,22 @@ def view_of_biased_network(inputs: MethodInputs, *, num_epochs: int, q: float) -
         loss = make_biased_loss(inputs.train.labels, q=q)
         return inputs.represent(inputs.fit(inputs.new_network(), schedule, "biased network", loss=loss), inputs.train)
 
-    return inputs.once(f"biased network after {num_epochs} epochs with q {q}", make)
+    return inputs.once(_name(num_epochs, q), make)
+
+
+def biased_epochs(share: float, of_erm: int) -> int:
+    """Return the epochs of a biased network that trains for a share of ERM's."""
+    return max(1, round(share * of_erm))
+
+
+def biased_network_cost(share: float, q: float, erm: ERMLength) -> dict[str, float]:
+    """Return the cost of a biased network in ERM trainings, under the name by which settings share it."""
+    num_epochs = biased_epochs(share, erm.epochs)
+    return {_name(num_epochs, q): num_epochs / erm.epochs}
+
+
+def _name(num_epochs: int, q: float) -> str:
+    return f"biased network after {num_epochs} epochs with q {q}"
 
 
 def find_conflicting(inputs: MethodInputs, *, num_epochs: int, q: float) -> Bool[Tensor, " train"]:

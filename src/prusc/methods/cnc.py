@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prusc.losses import cluster_contrastive_loss
+from prusc.methods.budget import identification_cost
 from prusc.methods.inputs import MethodInputs
 from prusc.methods.settings import require_positive, require_share
 from prusc.methods.trained import Trained, TrainedMethod
@@ -92,4 +93,5 @@ CNC = TrainedMethod(
         CnCSettings(temperature=0.05),
     ),
     starts_from_erm=False,
+    cost=identification_cost,
 )

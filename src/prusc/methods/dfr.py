@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prusc.errors import ConfigError
+from prusc.methods.held_out import Predict, cross_fit
 from prusc.methods.inputs import MethodInputs
 from prusc.methods.settings import require_positive
 from prusc.methods.trained import Trained, TrainedMethod
@@ -116,7 +117,7 @@ def worst_accuracy(heads: Sequence[Head], values: Tensor, labels: Tensor, groups
 
 
 def _train(inputs: MethodInputs, settings: DFRSettings) -> Trained:
-    """Tune C on halves of the validation split, then fit on the whole split.
+    """Tune C on halves of the validation split, then fit on the whole split, and cross-fit for the judges.
 
     Representations are standardised by the training split, as in the paper. Four things differ from it. Every group is
     halved. C is judged by the mean over the retrains. More than two classes share one softmax. The bias has no penalty.
@@ -143,13 +144,23 @@ def _train(inputs: MethodInputs, settings: DFRSettings) -> Trained:
         held_out = (values[second], labels[second], groups[second])
         scores = {c: worst_accuracy(list(fits(first, c)), *held_out) for c in settings.inverse_strengths}
         strength = max(scores, key=lambda c: scores[c])
-    heads = list(fits(torch.arange(len(labels)), strength))
-    weight, bias = (torch.stack(parts).mean(dim=0) for parts in zip(*heads, strict=True))
+
+    def fit(chosen: Tensor) -> Head:
+        heads = list(fits(chosen, strength))
+        return Head(*(torch.stack(parts).mean(dim=0) for parts in zip(*heads, strict=True)))
+
+    def fit_fold(chosen: Tensor) -> Predict:
+        head = fit(chosen)
+        return lambda asked: head.logits(values[asked])
+
+    weight, bias = fit(torch.arange(len(labels)))
+    val_logits = cross_fit(fit_fold, groups, inputs.generator("folds"))
     network = inputs.erm_network()
     Head(weight * scale, bias - (weight * scale) @ mean).apply(network, inputs.head_name)
     smallest = int(torch.bincount(groups)[groups.unique()].min())
     share = (weight != 0).double().mean().item()
-    return Trained(network, facts={"c": strength, "smallest_group": smallest, "share_of_head_weights": share})
+    facts = {"c": strength, "smallest_group": smallest, "share_of_head_weights": share}
+    return Trained(network, facts=facts, val_logits=val_logits)
 
 
 DFR = TrainedMethod(

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from prusc.engine.training import check_finite
 from prusc.losses import prototype_similarity
+from prusc.methods.held_out import NUM_FOLDS, Predict, cross_fit
 from prusc.methods.inputs import MethodInputs
 from prusc.methods.settings import require_not_negative, require_positive
 from prusc.methods.trained import Trained, TrainedMethod
@@ -30,6 +31,8 @@ class DPESettings:
         shrinkage: Weight of the mean squared norm of the prototypes. Distances do not depend on the norm, but the angle
             by which a step turns a prototype does.
         entropic_scale: Multiplies the logits in the training loss.
+        initial_deviation: Standard deviation of the prototypes' start. A step turns a short prototype further than a
+            long one.
     """
 
     num_members: int = 15
@@ -39,9 +42,12 @@ class DPESettings:
     diversity: float = 50.0
     shrinkage: float = 10.0
     entropic_scale: float = 30.0
+    initial_deviation: float = 0.01
 
     def __post_init__(self) -> None:
-        require_positive(self, "num_members", "epochs", "batch_size", "learning_rate", "entropic_scale")
+        require_positive(
+            self, "num_members", "epochs", "batch_size", "learning_rate", "entropic_scale", "initial_deviation"
+        )
         require_not_negative(self, "diversity", "shrinkage")
 
 
@@ -106,7 +112,8 @@ def _fit_member(
 ) -> tuple[Float[Tensor, "classes dim"], Float[Tensor, ""]]:
     """Train one member, prototypes and scale, to be unlike the earlier members."""
     subset = balanced_subset(labels, generator)
-    prototypes = torch.randn(others.shape[1:], generator=generator).requires_grad_()
+    start = settings.initial_deviation * torch.randn(others.shape[1:], generator=generator)
+    prototypes = start.requires_grad_()
     scale = torch.ones(1).requires_grad_()
     optimizer = torch.optim.SGD([prototypes, scale], lr=settings.learning_rate, momentum=0.9)
     for step in range(settings.epochs):
@@ -135,16 +142,30 @@ def _train(inputs: MethodInputs, settings: DPESettings) -> Trained:
     """
     found = inputs.represent(inputs.trained, inputs.val)
     directions, generator = standardise(found.values), inputs.generator("prototypes")
-    prototypes = torch.empty(0, inputs.num_classes, directions.shape[1])
-    scales = []
-    for member in range(settings.num_members):
-        own, scale = _fit_member(directions, found.labels, prototypes, settings, generator)
-        prototypes = torch.cat([prototypes, own[None]])
-        scales.append(scale)
-        inputs.progress.advance("DPE", member + 1, settings.num_members)
-    state = {"prototypes": prototypes, "scales": torch.stack(scales)}
-    network = _with_head(inputs, state)
-    return Trained(network, facts={"mean_similarity": _mean_similarity(prototypes)})
+    done = 0
+
+    def fit(chosen: Tensor) -> PrototypeHead:
+        nonlocal done
+        prototypes = torch.empty(0, inputs.num_classes, directions.shape[1])
+        scales = []
+        for _ in range(settings.num_members):
+            own, scale = _fit_member(directions[chosen], found.labels[chosen], prototypes, settings, generator)
+            prototypes = torch.cat([prototypes, own[None]])
+            scales.append(scale)
+            done += 1
+            inputs.progress.advance("DPE", done, settings.num_members * (NUM_FOLDS + 1))
+        head = PrototypeHead(*prototypes.shape)
+        head.load_state_dict({"prototypes": prototypes, "scales": torch.stack(scales)})
+        return head.requires_grad_(False)
+
+    def fit_fold(chosen: Tensor) -> Predict:
+        head = fit(chosen)
+        return lambda asked: head(found.values[asked])
+
+    head = fit(torch.arange(len(found.labels)))
+    val_logits = cross_fit(fit_fold, found.labels, inputs.generator("folds"))
+    network = _with_head(inputs, head.state_dict())
+    return Trained(network, facts={"mean_similarity": _mean_similarity(head.prototypes)}, val_logits=val_logits)
 
 
 def _mean_similarity(prototypes: Float[Tensor, "members classes dim"]) -> float:
@@ -184,6 +205,10 @@ DPE = TrainedMethod(
         DPESettings(diversity=5.0),
         DPESettings(epochs=100),
         DPESettings(diversity=0.0),
+        DPESettings(diversity=5.0, epochs=100),
+        DPESettings(learning_rate=1e-2),
+        DPESettings(diversity=5.0, learning_rate=1e-2),
+        DPESettings(shrinkage=0.0),
     ),
     starts_from_erm=True,
     trains_on_validation=True,

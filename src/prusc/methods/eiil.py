@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from prusc.losses import scale_gradients
+from prusc.methods.budget import identification_cost
 from prusc.methods.group_dro import fit_group_dro
 from prusc.methods.inputs import MethodInputs
 from prusc.methods.settings import require_not_negative, require_positive
@@ -19,16 +20,16 @@ class EIILSettings:
     Attributes:
         identification_epochs: Epochs of the reference network.
         step_size: Step size of GroupDRO, which the paper uses where it aims at the worst group.
-        weight_decay: Weight decay of GroupDRO; that of ERM if ``None``.
+        total_decay: Strength of the weight decay (see `MethodInputs.weight_decay`); that of ERM if ``None``.
     """
 
     identification_epochs: int = 1
     step_size: float = 0.01
-    weight_decay: float | None = None
+    total_decay: float | None = None
 
     def __post_init__(self) -> None:
         require_positive(self, "identification_epochs", "step_size")
-        require_not_negative(self, "weight_decay")
+        require_not_negative(self, "total_decay")
 
 
 def infer_environments(
@@ -65,7 +66,7 @@ def _train(inputs: MethodInputs, settings: EIILSettings) -> Trained:
         2 * inputs.num_classes,
         "EIIL",
         step_size=settings.step_size,
-        weight_decay=settings.weight_decay,
+        total_decay=settings.total_decay,
     )
     return Trained(
         network,
@@ -84,9 +85,10 @@ EIIL = TrainedMethod(
     train=_train,
     settings=(
         EIILSettings(),
-        EIILSettings(weight_decay=1.0),
+        EIILSettings(total_decay=1.0),
         EIILSettings(identification_epochs=2),
         EIILSettings(step_size=0.1),
     ),
     starts_from_erm=False,
+    cost=identification_cost,
 )

@@ -10,6 +10,7 @@ from sklearn.metrics import silhouette_samples
 from torch import Tensor
 
 from prusc.config.checks import require
+from prusc.methods.budget import identification_cost
 from prusc.methods.class_clusters import ClassClusters, cluster_each_class, draw_seed
 from prusc.methods.group_dro import fit_group_dro
 from prusc.methods.inputs import MethodInputs
@@ -34,7 +35,7 @@ class GEORGESettings:
             its own if its silhouette is higher than that of the cluster.
         min_cluster_size: Smallest number of samples of such a part.
         step_size: Step size of GroupDRO.
-        weight_decay: Weight decay of GroupDRO; that of ERM if ``None``.
+        total_decay: Strength of the weight decay (see `MethodInputs.weight_decay`); that of ERM if ``None``.
     """
 
     identification_epochs: int | None = 1
@@ -42,12 +43,12 @@ class GEORGESettings:
     overclustering: int = 5
     min_cluster_size: int = 10
     step_size: float = 0.01
-    weight_decay: float | None = None
+    total_decay: float | None = None
 
     def __post_init__(self) -> None:
         require_positive(self, "identification_epochs", "overclustering", "min_cluster_size", "step_size")
         require(self.max_clusters >= 2, "max_clusters", self.max_clusters, "at least 2")
-        require_not_negative(self, "weight_decay")
+        require_not_negative(self, "total_decay")
 
 
 def divide_clusters(
@@ -145,7 +146,7 @@ def _train(inputs: MethodInputs, settings: GEORGESettings) -> Trained:
         groups.num_clusters,
         "GEORGE",
         step_size=settings.step_size,
-        weight_decay=settings.weight_decay,
+        total_decay=settings.total_decay,
     )
     sizes = torch.bincount(groups.cluster_ids)
     return Trained(
@@ -166,9 +167,10 @@ GEORGE = TrainedMethod(
     train=_train,
     settings=(
         GEORGESettings(),
-        GEORGESettings(weight_decay=0.1),
+        GEORGESettings(total_decay=1.0),
         GEORGESettings(overclustering=1),
         GEORGESettings(identification_epochs=None),
     ),
     starts_from_erm=True,
+    cost=identification_cost,
 )

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 
+from prusc.methods.budget import share_cost
 from prusc.methods.dfr import balanced_subset
 from prusc.methods.inputs import MethodInputs
 from prusc.methods.settings import require_not_negative, require_positive
@@ -18,16 +19,16 @@ class GroupBalancedSettings:
     Attributes:
         sampling: ``draw`` draws small groups more often (RWG); ``subsample`` leaves samples of large ones out (SUBG).
         share: Steps of training as a share of the steps of ERM.
-        weight_decay: Weight decay of training; that of ERM if ``None``.
+        total_decay: Strength of the weight decay (see `MethodInputs.weight_decay`); that of ERM if ``None``.
     """
 
     sampling: Literal["draw", "subsample"] = "draw"
     share: float = 1.0
-    weight_decay: float | None = None
+    total_decay: float | None = None
 
     def __post_init__(self) -> None:
         require_positive(self, "share")
-        require_not_negative(self, "weight_decay")
+        require_not_negative(self, "total_decay")
 
 
 def _train(inputs: MethodInputs, settings: GroupBalancedSettings) -> Trained:
@@ -44,7 +45,7 @@ def _train(inputs: MethodInputs, settings: GroupBalancedSettings) -> Trained:
         kept = balanced_subset(groups, inputs.generator("subset"))
         weights = torch.zeros_like(weights).index_fill(0, kept, 1.0)
     batches = inputs.draws("batches", inputs.num_steps(settings.share), weights)
-    network = inputs.fit(inputs.new_network(), batches, "group-balanced training", weight_decay=settings.weight_decay)
+    network = inputs.fit(inputs.new_network(), batches, "group-balanced training", total_decay=settings.total_decay)
     return Trained(network, facts={"num_samples": int((weights > 0).sum())})
 
 
@@ -58,7 +59,12 @@ GROUP_BALANCED = TrainedMethod(
         GroupBalancedSettings(),
         GroupBalancedSettings(share=0.2),
         GroupBalancedSettings(sampling="subsample", share=0.2),
-        GroupBalancedSettings(share=0.2, weight_decay=1.0),
+        GroupBalancedSettings(share=0.2, total_decay=3.0),
+        GroupBalancedSettings(share=0.5),
+        GroupBalancedSettings(sampling="subsample", share=0.5),
+        GroupBalancedSettings(sampling="subsample"),
+        GroupBalancedSettings(total_decay=1.0),
     ),
     starts_from_erm=False,
+    cost=share_cost,
 )

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prusc.methods.budget import share_cost
 from prusc.methods.inputs import MethodInputs
 from prusc.methods.settings import require_not_negative, require_positive
 from prusc.methods.trained import Trained, TrainedMethod
@@ -19,18 +20,19 @@ class GroupDROSettings:
 
     Attributes:
         step_size: Step size of the exponentiated gradient on the group weights (eta_q).
-        weight_decay: Weight decay of training; that of ERM if ``None``. The paper shows that it must be strong.
+        total_decay: Strength of the weight decay (see `MethodInputs.weight_decay`); that of ERM if ``None``. The paper
+            shows that it must be strong.
         share: Steps of training as a share of the steps of ERM. Few steps are the paper's other means against
             memorising small groups.
     """
 
     step_size: float = 0.01
-    weight_decay: float | None = None
+    total_decay: float | None = None
     share: float = 1.0
 
     def __post_init__(self) -> None:
         require_positive(self, "step_size", "share")
-        require_not_negative(self, "weight_decay")
+        require_not_negative(self, "total_decay")
 
 
 def update_group_weights(
@@ -70,7 +72,7 @@ def fit_group_dro(
     name: str,
     *,
     step_size: float,
-    weight_decay: float | None,
+    total_decay: float | None,
     share: float = 1.0,
 ) -> tuple[nn.Module, Float[Tensor, " groups"]]:
     """Train a new network by GroupDRO on group-balanced batches, as the paper's code does.
@@ -81,7 +83,7 @@ def fit_group_dro(
         num_groups: Number of groups, including empty ones.
         name: Name of the training in progress and errors.
         step_size: Step size of the exponentiated gradient.
-        weight_decay: Weight decay of training; that of ERM if ``None``.
+        total_decay: Strength of the weight decay (see `MethodInputs.weight_decay`); that of ERM if ``None``.
         share: Steps of training as a share of the steps of ERM.
 
     Returns:
@@ -100,7 +102,7 @@ def fit_group_dro(
         return total
 
     batches = inputs.draws("batches", inputs.num_steps(share), (1 / sizes.clamp(min=1))[groups].float())
-    return inputs.fit(inputs.new_network(), batches, name, loss=loss, weight_decay=weight_decay), weights
+    return inputs.fit(inputs.new_network(), batches, name, loss=loss, total_decay=total_decay), weights
 
 
 def _train(inputs: MethodInputs, settings: GroupDROSettings) -> Trained:
@@ -111,7 +113,7 @@ def _train(inputs: MethodInputs, settings: GroupDROSettings) -> Trained:
         inputs.num_groups,
         "GroupDRO",
         step_size=settings.step_size,
-        weight_decay=settings.weight_decay,
+        total_decay=settings.total_decay,
         share=settings.share,
     )
     return Trained(network, facts={"largest_group_weight": weights.max().item()})
@@ -126,8 +128,12 @@ GROUP_DRO = TrainedMethod(
     settings=(
         GroupDROSettings(),
         GroupDROSettings(share=0.2),
-        GroupDROSettings(share=0.2, weight_decay=1.0),
+        GroupDROSettings(share=0.2, total_decay=3.0),
         GroupDROSettings(step_size=0.1, share=0.2),
+        GroupDROSettings(share=0.5),
+        GroupDROSettings(share=0.5, total_decay=3.0),
+        GroupDROSettings(total_decay=1.0),
     ),
     starts_from_erm=False,
+    cost=share_cost,
 )

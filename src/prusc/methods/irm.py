@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from prusc.config import DebiasingSetConfig
 from prusc.errors import DataError
 from prusc.losses import irm_loss
+from prusc.methods.budget import training_cost
 from prusc.methods.inputs import MethodInputs
 from prusc.methods.settings import require_not_negative, require_share
 from prusc.methods.trained import Trained, TrainedMethod
@@ -102,4 +103,5 @@ IRM = TrainedMethod(
         IRMSettings(penalty_weight=1.0),
     ),
     starts_from_erm=True,
+    cost=training_cost,
 )

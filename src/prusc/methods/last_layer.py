@@ -41,9 +41,7 @@ LAST_LAYER = TrainedMethod(
     train=_train,
     settings=(
         LastLayerSettings(),
-        LastLayerSettings(l2=0.1),
-        LastLayerSettings(l2=10.0),
-        LastLayerSettings(l2=0.01),
+        *(LastLayerSettings(l2=l2) for l2 in (0.1, 10.0, 0.01, 1e-3, 1e-4, 1e-5, 100.0)),
     ),
     starts_from_erm=True,
 )

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from prusc.config.checks import require
 from prusc.losses import generalized_cross_entropy
+from prusc.methods.budget import Cost
 from prusc.methods.inputs import MethodInputs
 from prusc.methods.settings import require_not_negative, require_positive, require_share
 from prusc.methods.trained import Trained, TrainedMethod
@@ -23,18 +24,18 @@ class LfFSettings:
         q: Exponent of the biased network's generalised cross-entropy.
         memory: Decay of the moving average of each sample's loss, in [0, 1).
         share: Epochs of training as a share of the epochs of ERM.
-        weight_decay: Weight decay of both networks; that of ERM if ``None``.
+        total_decay: Strength of the weight decay (see `MethodInputs.weight_decay`); that of ERM if ``None``.
     """
 
     q: float = 0.7
     memory: float = 0.7
     share: float = 1.0
-    weight_decay: float | None = None
+    total_decay: float | None = None
 
     def __post_init__(self) -> None:
         require_positive(self, "q", "share")
         require_share(self, "q")
-        require_not_negative(self, "weight_decay")
+        require_not_negative(self, "total_decay")
         require(0 <= self.memory < 1, "memory", self.memory, "in [0, 1)")
 
 
@@ -115,7 +116,7 @@ def _train(inputs: MethodInputs, settings: LfFSettings) -> Trained:
 
     pair = _Pair(inputs.new_network(), inputs.new_network())
     schedule = inputs.epochs("batches", max(1, round(settings.share * inputs.config.erm.epochs)))
-    inputs.fit(pair, schedule, "LfF", loss=loss, weight_decay=settings.weight_decay)
+    inputs.fit(pair, schedule, "LfF", loss=loss, total_decay=settings.total_decay)
     return Trained(pair.debiased, facts={"samples_above_half": int((last_weights > 0.5).sum())})
 
 
@@ -128,8 +129,11 @@ LFF = TrainedMethod(
     settings=(
         LfFSettings(),
         LfFSettings(share=0.5),
-        LfFSettings(weight_decay=0.1),
-        LfFSettings(share=0.5, weight_decay=0.1),
+        LfFSettings(share=0.5, total_decay=1.0),
+        LfFSettings(share=0.2),
+        LfFSettings(share=0.2, total_decay=1.0),
     ),
     starts_from_erm=False,
+    # Two networks learn.
+    cost=lambda settings, erm: Cost(2 * max(1, round(settings.share * erm.epochs)) / erm.epochs),
 )

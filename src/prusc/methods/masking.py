@@ -10,7 +10,8 @@ from prusc.config import MaskConfig
 from prusc.config.checks import require
 from prusc.losses import ContrastiveTerms, debiased_contrastive_terms
 from prusc.masks import BinaryMask
-from prusc.methods.biased_network import find_conflicting, upweight
+from prusc.methods.biased_network import biased_epochs, biased_network_cost, find_conflicting, upweight
+from prusc.methods.budget import Cost, ERMLength
 from prusc.methods.inputs import MethodInputs
 from prusc.methods.settings import require_not_negative, require_positive, require_share
 from prusc.stages.cells import Cells
@@ -23,16 +24,17 @@ class MaskingSettings:
     """Settings of mask learning that DCWP and MRM share.
 
     Attributes:
-        biased_epochs: Epochs of the biased network that finds bias-conflicting samples.
+        biased_share: Length of the training of the biased network that finds bias-conflicting samples, as a share of
+            ERM's. DCWP's code has 0.2 for ColoredMNIST and 1 for CelebA.
         q: Exponent of that network's generalised cross-entropy.
         mask_upweight: Sampling weight of a bias-conflicting sample; that of the others is 1.
-        mask_steps: Steps of mask learning; at most as many as ERM has.
+        mask_steps: Steps of mask learning.
         mask_learning_rate: Learning rate of Adam on the mask logits.
         initial_logit: Initial value of the mask logits.
         sparsity: Weight of the sum of the mask logits.
     """
 
-    biased_epochs: int = 1
+    biased_share: float = 0.2
     q: float = 0.7
     mask_upweight: float = 80.0
     mask_steps: int = 2000
@@ -41,7 +43,7 @@ class MaskingSettings:
     sparsity: float = 1e-8
 
     def __post_init__(self) -> None:
-        require_positive(self, "biased_epochs", "q", "mask_upweight", "mask_steps", "mask_learning_rate")
+        require_positive(self, "biased_share", "q", "mask_upweight", "mask_steps", "mask_learning_rate")
         require_share(self, "q")
         require_not_negative(self, "sparsity")
         require(math.isfinite(self.initial_logit), "initial_logit", self.initial_logit, "a finite number")
@@ -49,7 +51,21 @@ class MaskingSettings:
 
 def conflicting_samples(inputs: MethodInputs, settings: MaskingSettings) -> Bool[Tensor, " train"]:
     """Find the bias-conflicting training samples, with the biased network of the settings."""
-    return find_conflicting(inputs, num_epochs=settings.biased_epochs, q=settings.q)
+    return find_conflicting(
+        inputs, num_epochs=biased_epochs(settings.biased_share, inputs.config.erm.epochs), q=settings.q
+    )
+
+
+def masking_cost(settings: MaskingSettings, erm: ERMLength, *, own: float) -> Cost:
+    """Return the cost of a setting that learns a mask, after a biased network if it favours conflicting samples.
+
+    Args:
+        settings: The setting.
+        erm: Length of ERM.
+        own: Cost of what follows the mask.
+    """
+    shared = biased_network_cost(settings.biased_share, settings.q, erm)
+    return Cost(own + erm.share_of(settings.mask_steps), shared if settings.mask_upweight != 1 else {})
 
 
 def masked_samples(
@@ -82,7 +98,7 @@ def learn_mask(
         The mask after the last step.
     """
     config = MaskConfig(
-        steps=min(settings.mask_steps, inputs.num_steps(1.0)),
+        steps=settings.mask_steps,
         batch_size=inputs.config.erm.batch_size,
         learning_rate=settings.mask_learning_rate,
         initial_logit=settings.initial_logit,

@@ -11,6 +11,7 @@ from prusc.config import RunConfig, config_from_dict
 from prusc.data import Data
 from prusc.engine.display import describe_with_table
 from prusc.errors import ConfigError
+from prusc.methods.budget import CostFunction, fit_budget, head_cost, measure_erm
 from prusc.runs.result import FAMILY_TITLES, DebiasingResult, tabulate_networks
 from prusc.runs.session import Session
 from prusc.stages.evaluation import GroupEvaluation
@@ -38,6 +39,7 @@ class Method(ABC):
             then the most promising.
         starts_from_erm: Whether the method starts from the ERM network, whose training then counts as its cost.
         trains_on_validation: Whether the method fits weights to validation samples, which is an advantage.
+        cost: Cost of a setting in ERM trainings; see `prusc.methods.budget`.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Method(ABC):
     settings: tuple[Any, ...]
     starts_from_erm: bool
     trains_on_validation: bool = False
+    cost: CostFunction = head_cost
 
     @abstractmethod
     def apply(self, session: Session) -> "MethodResult":
@@ -66,17 +69,37 @@ class Method(ABC):
         """Return whether a run with these settings fits weights to validation samples."""
         return self.trains_on_validation
 
-    def settings_to_try(self, config: RunConfig) -> tuple[Any, ...]:
+    def settings_to_try(self, config: RunConfig, num_train: int) -> tuple[Any, ...]:
         """Return the settings that a run of this method trains.
 
         Args:
-            config: Its ``method_options`` make one setting; without them ``tuning_budget`` limits the number.
+            config: Its ``method_options`` make one setting; without them ``tuning_budget`` and ``max_settings`` bound
+                what is tried.
+            num_train: Samples of the training split.
 
         Raises:
             ConfigError: If ``config.method_options`` names no setting of the method, or a value of another type.
         """
+        asked = self.read_options(config)
+        if asked is not None:
+            return (asked,)
+        return fit_budget(
+            self.settings,
+            self.cost,
+            measure_erm(config.erm, num_train),
+            budget=config.tuning_budget,
+            limit=config.max_settings,
+            spent=1.0 if self.starts_from_erm else 0.0,
+        )
+
+    def read_options(self, config: RunConfig) -> Any | None:
+        """Return the setting that ``config.method_options`` asks for; ``None`` without options.
+
+        Raises:
+            ConfigError: If they name no setting of the method, or a value of another type.
+        """
         if not config.method_options:
-            return self.settings[: config.tuning_budget]
+            return None
         values: dict[str, Any] = {}
         for option in config.method_options:
             name, equals, text = option.partition("=")
@@ -86,7 +109,7 @@ class Method(ABC):
                 values[name] = tomllib.loads(f"value = {text}")["value"]
             except tomllib.TOMLDecodeError:
                 values[name] = text
-        return (config_from_dict(type(self.settings[0]), values, where=f"{self.name}: "),)
+        return config_from_dict(type(self.settings[0]), values, where=f"{self.name}: ")
 
     def check_groups(self, data: Data) -> None:
         """Check that the data have the group labels that the method needs.

@@ -6,7 +6,7 @@ import torch
 
 from prusc.masks import apply_mask
 from prusc.methods.inputs import MethodInputs
-from prusc.methods.masking import MaskingSettings, conflicting_samples, learn_mask, masked_samples
+from prusc.methods.masking import MaskingSettings, conflicting_samples, learn_mask, masked_samples, masking_cost
 from prusc.methods.trained import Trained, TrainedMethod
 
 
@@ -17,9 +17,18 @@ class MRMSettings(MaskingSettings):
     Attributes:
         mask_upweight: Sampling weight of a bias-conflicting sample. With 1, no sample is favoured and no biased network
             is trained.
+        mask_steps: Steps of mask learning.
+        mask_learning_rate: Learning rate of Adam on the mask logits.
+        initial_logit: Initial value of the mask logits. From 1.5, where the public code of DCWP begins, a mask that is
+            learned on biased samples removes next to nothing.
+        sparsity: Weight of the sum of the mask logits.
     """
 
     mask_upweight: float = 1.0
+    mask_steps: int = 300
+    mask_learning_rate: float = 0.1
+    initial_logit: float = 0.0
+    sparsity: float = 2e-6
 
 
 def _train(inputs: MethodInputs, settings: MRMSettings) -> Trained:
@@ -46,9 +55,11 @@ MRM = TrainedMethod(
     train=_train,
     settings=(
         MRMSettings(),
-        MRMSettings(initial_logit=0.0, mask_learning_rate=0.1, mask_steps=300),
-        MRMSettings(initial_logit=0.0, mask_learning_rate=0.1, mask_steps=300, mask_upweight=20.0, sparsity=2e-6),
-        MRMSettings(initial_logit=0.0, mask_learning_rate=0.1, mask_steps=300, mask_upweight=80.0),
+        MRMSettings(sparsity=1e-5),
+        MRMSettings(mask_upweight=80.0),
+        MRMSettings(mask_upweight=20.0),
+        MRMSettings(initial_logit=1.5, mask_learning_rate=1e-2, mask_steps=2000, sparsity=1e-8),
     ),
     starts_from_erm=True,
+    cost=lambda settings, erm: masking_cost(settings, erm, own=1.0),
 )

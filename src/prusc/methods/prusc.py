@@ -28,8 +28,18 @@ class _PruSC(Method):
         """Return whether these settings fit heads or masks to validation samples."""
         return config.trains_on_validation
 
-    def settings_to_try(self, config: RunConfig) -> tuple[Any, ...]:
+    def settings_to_try(self, config: RunConfig, num_train: int) -> tuple[Any, ...]:
         """Return the one setting, because PruSC chooses among its own candidates.
+
+        Raises:
+            ConfigError: If ``config.method_options`` is not empty.
+        """
+        del num_train
+        self.read_options(config)
+        return self.settings
+
+    def read_options(self, config: RunConfig) -> None:
+        """Check that there are no options of another method.
 
         Raises:
             ConfigError: If ``config.method_options`` is not empty.
@@ -39,7 +49,6 @@ class _PruSC(Method):
                 f"method_options are for the other methods, found {config.method_options!r}; the settings of PruSC are "
                 "those of the run, such as masks.steps"
             )
-        return self.settings
 
     def apply(self, session: Session) -> MethodResult:
         """Run the stages of PruSC."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # Module and name of each method, in the order of tables. A new method is one file and one line here.
 _PLACES = {
     "erm": "erm.ERM",
+    "erm-longer": "erm.ERM_LONGER",
     "class-balanced": "erm.CLASS_BALANCED",
     "prusc": "prusc.PRUSC",
     "dcwp": "dcwp.DCWP",
@@ -24,11 +25,17 @@ _PLACES = {
     "afr": "afr.AFR",
     "eiil": "eiil.EIIL",
     "irm": "irm.IRM",
+    "irm-full-batch": "irm_full_batch.IRM_FULL_BATCH",
     "dpe": "dpe.DPE",
+    "xrm": "xrm.XRM",
+    "fg-ccdb": "fg_ccdb.FG_CCDB",
+    "neurontune": "neurontune.NEURONTUNE",
+    "evals": "evals.EVALS",
     "last-layer": "last_layer.LAST_LAYER",
     "group-dro": "group_dro.GROUP_DRO",
     "group-balanced": "group_balanced.GROUP_BALANCED",
     "dfr": "dfr.DFR",
+    "dfr-l2": "group_weighted_head.GROUP_WEIGHTED_HEAD",
 }
 
 

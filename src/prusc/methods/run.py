@@ -33,7 +33,7 @@ def apply_method(
     """
     config = config or RunConfig()
     method = find_method(config.method)
-    method.settings_to_try(config)  # Reports wrong options before anything is loaded.
+    method.read_options(config)  # Reports wrong options before anything is loaded.
     session = open_session(model, data, config, out=out, force=force, progress=progress, check=method.check_groups)
     return method.apply(session)
 

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from prusc.config.checks import require
+from prusc.methods.budget import identification_cost
 from prusc.methods.class_clusters import cluster_each_class
 from prusc.methods.inputs import MethodInputs
 from prusc.methods.settings import require_not_negative, require_positive
@@ -94,4 +95,5 @@ SPARE = TrainedMethod(
         SPARESettings(silhouette_threshold=1.0, sampling_power=3.0),
     ),
     starts_from_erm=False,
+    cost=identification_cost,
 )

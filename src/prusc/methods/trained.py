@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from prusc.data.table import Split
@@ -15,7 +16,7 @@ from prusc.methods.inputs import MethodInputs
 from prusc.methods.method import Method, MethodResult
 from prusc.methods.settings import describe_settings
 from prusc.models.weights import copy_state
-from prusc.runs.artifacts import evaluation_to_dict, group_label_uses, run_to_dict
+from prusc.runs.artifacts import describe_candidate, evaluation_to_dict, group_label_uses, run_to_dict
 from prusc.runs.folder import METRICS, RunFolder
 from prusc.runs.session import Session
 from prusc.runs.start import Start, make_untrained, start_run
@@ -34,11 +35,25 @@ class Trained:
         network: Network that takes normalised inputs and returns logits [N, classes].
         density: Share of the maskable weights that the network keeps.
         facts: Figures of the training, such as the number of samples taken for bias-conflicting.
+        val_logits: Logits of the validation split from fits that have not seen the sample, if the method fits to that
+            split; they judge in place of the network's.
+        own_score: Score on validation by which the paper would choose among settings, without group labels; the higher
+            the better. It stands in ``candidates.csv``, and the common judges choose.
     """
 
     network: nn.Module
     density: float = 1.0
     facts: Mapping[str, float] = field(default_factory=dict)
+    val_logits: Tensor | None = None
+    own_score: float | None = None
+
+
+def worst_accuracy_over(
+    logits: Float[Tensor, "samples classes"], labels: Int[Tensor, " samples"], group_ids: Int[Tensor, " samples"]
+) -> float:
+    """Return the lowest accuracy over the groups that have samples, known or inferred."""
+    right = (logits.argmax(dim=1) == labels).double()
+    return min(right[group_ids == group].mean().item() for group in group_ids.unique())
 
 
 def _same_class(inputs: MethodInputs, state: Mapping[str, Tensor]) -> nn.Module:
@@ -71,7 +86,7 @@ class TrainedMethod(Method):
         start = start_run(session)
         inputs = make_inputs(self, session, start, untrained)
         tried = []
-        for number, settings in enumerate(self.settings_to_try(session.config)):
+        for number, settings in enumerate(self.settings_to_try(session.config, len(session.data.train))):
             with session.stages.timed(f"training {describe_settings(settings)}"):
                 tried.append(_try(self, settings, number, inputs, session))
         with session.stages.timed("evaluation"):
@@ -91,6 +106,7 @@ class _Tried:
     settings: Any = None
     density: float = 1.0
     facts: Mapping[str, float] = field(default_factory=dict)
+    own_score: float | None = None
     seconds: float = 0.0
 
     @property
@@ -114,6 +130,7 @@ def make_inputs(method: Method, session: Session, start: Start, untrained: nn.Mo
         num_classes=data.num_classes,
         trained=start.erm,
         untrained=session.runtime.place(untrained),
+        clustered=session.runtime.place(start.clustered),
         head_name=start.head_name,
         cells=make_cells(start.attribute, data, "train"),
         config=session.config,
@@ -136,9 +153,16 @@ def _try(method: TrainedMethod, settings: Any, number: int, inputs: MethodInputs
         begin = time.perf_counter()
         trained = method.train(inputs, settings)
         seconds = round(time.perf_counter() - begin, 3)
-        tried = _evaluate(name, trained.network, session)
+        tried = _evaluate(name, trained.network, session, trained.val_logits)
         state = copy_state(trained.network)
-        return replace(tried, state=state, density=trained.density, facts=dict(trained.facts), seconds=seconds)
+        return replace(
+            tried,
+            state=state,
+            density=trained.density,
+            facts=dict(trained.facts),
+            own_score=trained.own_score,
+            seconds=seconds,
+        )
 
     made: _Tried = session.stages.make_or_read(make, partial(_read, name=file), partial(_write, name=file))
     tried = replace(made, name=name, settings=settings)
@@ -148,14 +172,15 @@ def _try(method: TrainedMethod, settings: Any, number: int, inputs: MethodInputs
     return tried
 
 
-def _evaluate(name: str, network: nn.Module, session: Session) -> _Tried:
-    """Compute the predictions of a network on the validation and the test split."""
-    val, test = (predict(network, session.feed.of(session.data.splits[split])) for split in ("val", "test"))
-    return _Tried(name, val, test.argmax(dim=1))
+def _evaluate(name: str, network: nn.Module, session: Session, val_logits: Tensor | None = None) -> _Tried:
+    """Compute the predictions of a network on the validation split, unless they are given, and on the test split."""
+    val = predict(network, session.feed.of(session.data.val)) if val_logits is None else val_logits
+    return _Tried(name, val, predict(network, session.feed.of(session.data.test)).argmax(dim=1))
 
 
 def _write(folder: RunFolder, tried: _Tried, name: str) -> None:
-    found = {"density": tried.density, "facts": tried.facts, "seconds": tried.seconds}
+    found = {"density": tried.density, "facts": tried.facts, "own_score": tried.own_score}
+    found |= {"seconds": tried.seconds}
     folder.write_json(f"{name}.json", found)
     tensors = {f"state/{key}": value for key, value in tried.state.items()}
     tensors |= {"of/val_logits": tried.val_logits, "of/test_predictions": tried.test_predictions}
@@ -183,7 +208,7 @@ def _finish(
         group_ids=group_ids(data.val, data) if config.selection.rule == "validation-groups" else None,
     )
     before = _evaluate("erm", start.erm, session)
-    chosen = judge.choose(tried)
+    chosen = _choose(method, judge, before, tried, session)
     judged_by = judge.kind if len(tried) > 1 else "nothing"
     evaluations = {
         name: {split: evaluate_groups(found, data.splits[split], data) for split, found in one.predictions.items()}
@@ -192,7 +217,7 @@ def _finish(
     session.log(f"chosen of {len(tried)} settings: {chosen.name}, judged by {judged_by}")
     result = MethodResult(
         method=method,
-        model=method.rebuild(inputs, chosen.state),
+        model=inputs.erm_network() if chosen is before else method.rebuild(inputs, chosen.state),
         erm=start.erm,
         chosen=chosen.name,
         judged_by=judged_by,
@@ -202,12 +227,22 @@ def _finish(
 
     def write(folder: RunFolder, result: MethodResult) -> None:
         folder.write_csv("candidates.csv", _candidates_table(tried, judge, session))
-        folder.write_tensors("model.safetensors", chosen.state)
+        folder.write_tensors("model.safetensors", result.model.state_dict())
         # Last of all: a folder that holds it is a finished run.
-        folder.write_json(METRICS, _to_dict(method, result, chosen, start, session))
+        folder.write_json(METRICS, _to_dict(method, result, chosen, len(tried), start, session))
 
     stages.write(result, write)
     return result
+
+
+def _choose(method: TrainedMethod, judge: Judge, before: _Tried, tried: Sequence[_Tried], session: Session) -> _Tried:
+    """Choose among the settings as PruSC chooses among its candidates; the ERM network if none is better than it."""
+    # Whoever asks for one setting, or for ERM, gets it.
+    if not session.config.may_keep_erm or session.config.method_options or method.name == "erm":
+        return judge.choose(tried)
+    p_values = judge.p_values(before, tried).tolist()
+    better = [one for one, p_value in zip(tried, p_values, strict=True) if p_value <= judge.config.significance]
+    return judge.choose(better) if better else before
 
 
 def _candidates_table(tried: Sequence[_Tried], judge: Judge, session: Session) -> pd.DataFrame:
@@ -222,18 +257,19 @@ def _candidates_table(tried: Sequence[_Tried], judge: Judge, session: Session) -
             "val_average_accuracy": (candidate.predictions["val"] == data.val.labels).double().mean().item(),
             "seconds": candidate.seconds,
         }
+        if candidate.own_score is not None:
+            row["own_score"] = candidate.own_score
         if session.config.evaluate_candidates:
-            test = evaluate_groups(candidate.test_predictions, data.test, data)
-            row |= {
-                "test_average_accuracy": test.average_accuracy,
-                "test_worst_group_accuracy": test.worst_group_accuracy,
-            }
+            row |= describe_candidate(
+                evaluate_groups(candidate.test_predictions, data.test, data),
+                evaluate_groups(candidate.predictions["val"], data.val, data),
+            )
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def _to_dict(
-    method: TrainedMethod, result: MethodResult, chosen: _Tried, start: Start, session: Session
+    method: TrainedMethod, result: MethodResult, chosen: _Tried, num_settings: int, start: Start, session: Session
 ) -> dict[str, Any]:
     config, clustering = session.config, start.attribute.clustering
     uses = {"none": [], "validation": ["validation"], "training": ["training"]}[method.group_labels]
@@ -244,7 +280,8 @@ def _to_dict(
         "method_title": method.title,
         "paper": method.paper,
         "handed_back": method.family,
-        "settings": asdict(chosen.settings),
+        "settings": None if chosen.settings is None else asdict(chosen.settings),
+        "num_settings": num_settings,
         "facts": dict(chosen.facts),
         "trained_on": ["train", "val"] if method.trains_on_validation else ["train"],
         "selection": describe_selection(config.selection.rule),

@@ -1,15 +1,17 @@
 """Networks by name: our own small CNN, timm's, torchvision's and the user's."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from prusc.config import is_function_name
+from prusc.config.data import Interpolation
 from prusc.errors import ConfigError, ModelError, nearest_names
-from prusc.models.model_folders import LOCAL_PREFIX, build_from_folder, read_folder_config
+from prusc.models.model_folders import LOCAL_PREFIX, build_from_folder, folder_preprocessing, read_folder_config
+from prusc.models.preprocessing import Preprocessing
 from prusc.models.user_models import build_by_function, import_function
 from prusc.models.weights import load_weights
 
@@ -146,6 +148,23 @@ def _torchvision_names() -> list[str]:
     return [_TORCHVISION + name for name in torchvision.models.list_models(module=torchvision.models)]
 
 
+def model_preprocessing(name: str) -> Preprocessing | None:
+    """Return how a network's own configuration prepares images; ``None`` if it has none."""
+    if name.startswith(LOCAL_PREFIX):
+        return folder_preprocessing(name)
+    config = _timm_config(name)
+    if config is None or config.mean is None or config.std is None:
+        return None
+    interpolation = config.interpolation if config.interpolation in get_args(Interpolation) else "bilinear"
+    return Preprocessing(
+        mean=tuple(config.mean),
+        std=tuple(config.std),
+        image_size=None if config.input_size is None else int(min(config.input_size[1:])),
+        interpolation=interpolation,
+        crop_pct=float(config.crop_pct or 1.0),
+    )
+
+
 def model_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Return the input normalisation of a network's published weights.
 
@@ -160,19 +179,19 @@ def model_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]
         from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
         return IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-    config = _timm_config(name)
-    return (tuple(config.mean), tuple(config.std)) if config is not None else None
+    found = model_preprocessing(name)
+    return None if found is None else (found.mean, found.std)
 
 
 def model_image_size(name: str) -> int | None:
-    """Return the side in pixels of the images that a network of timm was designed for; ``None`` if it is unknown."""
-    config = _timm_config(name)
-    return None if config is None or config.input_size is None else int(min(config.input_size[1:]))
+    """Return the side in pixels of the images that a network was designed for; ``None`` if it is unknown."""
+    found = model_preprocessing(name)
+    return None if found is None else found.image_size
 
 
 def _timm_config(name: str) -> Any:
     """Return what timm knows of the published weights of a network; ``None`` if it does not know it."""
-    if name in _OWN_MODELS:
+    if name in _OWN_MODELS or name.startswith(LOCAL_PREFIX):
         return None
     # timm takes seconds to import, which networks of our own need not wait for.
     import timm

@@ -9,6 +9,7 @@ from torch import nn
 
 from prusc.errors import ConfigError, ModelError
 from prusc.models.checkpoints import read_weights
+from prusc.models.preprocessing import Preprocessing, read_preprocessor, read_timm_preprocessing
 from prusc.models.weights import load_weights
 
 LOCAL_PREFIX = "local-dir:"
@@ -95,14 +96,35 @@ def _build_timm(config: dict[str, Any], num_classes: int) -> nn.Module:
 
 def _build_transformers(path: Path, num_classes: int) -> nn.Module:
     try:
-        from transformers import AutoConfig, AutoModelForImageClassification
+        from transformers import (
+            MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+            AutoConfig,
+            AutoModelForImageClassification,
+            AutoModelForSequenceClassification,
+        )
     except ImportError as error:
         raise ConfigError(
-            f"model {LOCAL_PREFIX}{path} was saved by transformers, which is not installed: pip install transformers"
+            f"model {LOCAL_PREFIX}{path} was saved by transformers, which is not installed: pip install prusc[text]"
         ) from error
     # No code of the folder is run.
     config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     if config.num_labels != num_classes:
         config.num_labels = num_classes
-    model: nn.Module = AutoModelForImageClassification.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+    of_images = type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+    kind = AutoModelForImageClassification if of_images else AutoModelForSequenceClassification
+    model: nn.Module = kind.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
     return model
+
+
+def folder_preprocessing(name: str) -> Preprocessing | None:
+    """Return how a folder says that images are prepared; ``None`` if it does not, as for text.
+
+    Raises:
+        ConfigError: If the folder has no configuration.
+        ModelError: If it cannot be understood.
+    """
+    config, path = read_folder_config(name), Path(name.removeprefix(LOCAL_PREFIX))
+    own = config.get("pretrained_cfg")
+    if "architecture" in config and isinstance(own, dict):
+        return read_timm_preprocessing(own, path / "config.json")
+    return read_preprocessor(path)

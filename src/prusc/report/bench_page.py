@@ -154,7 +154,7 @@ def _read_cell(path: Path, row: Mapping[str, Any]) -> BenchCell:
     link = f"./{relative}/report.html" if (folder / "report.html").is_file() else f"./{relative}/"
     try:
         metrics = json.loads((folder / METRICS).read_text("utf-8"))
-        test = evaluation_from_dict(metrics["results"][metrics["handed_back"]]["test"])
+        test = evaluation_from_dict(metrics["results"][row.get("family") or metrics["handed_back"]]["test"])
     except (OSError, ValueError, KeyError, TypeError):
         test = None
     return BenchCell(row, link, test)

@@ -81,10 +81,11 @@ def make_gallery(run: RunRecord, *, with_sheets: bool) -> Gallery | None:
     val = samples.table[samples.table["split"] == "val"]
     families = [family for family in FAMILY_OF.values() if f"prediction/{family}" in val]
     is_wrong = np.stack([(val[f"prediction/{family}"] != val["label"]).to_numpy() for family in families])
-    errors = val[is_wrong.any(axis=0)]
+    is_error = np.asarray(is_wrong.any(axis=0))
+    errors = val[is_error]
     worst = np.where(is_wrong, np.stack([_confidence(val, family) for family in families]), -1.0).max(axis=0)
-    order = np.argsort(-worst[is_wrong.any(axis=0)], kind="stable")
-    shown = errors.iloc[order[:MAX_ROWS]]
+    order = np.argsort(-worst[is_error], kind="stable")
+    shown = errors.take(order[:MAX_ROWS])
     suspects = {cluster.cluster for cluster in run.tested or () if cluster.is_suspect}
     kinds = errors["kind"].tolist() if "kind" in errors and (errors["kind"] != "").any() else []
     size = samples.thumbnails.size

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
-from importlib.metadata import version
 from typing import Any
 
 import plotly.graph_objects as go
@@ -14,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from prusc.config.version import find_version
 from prusc.report import names, text
 from prusc.stages.pseudo_attributes.clustering import describe_structure
 
@@ -49,7 +49,7 @@ def render_page(
             policy=_policy(scripts),
             page_data=Markup(to_script_json({"charts": {n: f.to_plotly_json() for n, f in charts.items()}, **data})),
             charts=set(charts),
-            version=version("prusc"),
+            version=find_version(),
             **context,
         )
     )

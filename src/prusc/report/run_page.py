@@ -67,7 +67,8 @@ def render_run(run: RunRecord, *, map_kind: MapKind = "pca") -> str:
         charts["chart-groups"] = chart_groups(test)
     if shows_layers(run):
         charts["chart-layers"] = chart_layers(run.metrics["density_per_layer"])
-    if shows_history(run):
+    # A single step has no course.
+    if run.history is not None and len(run.history) > 1:
         charts["chart-losses"] = chart_losses(run.history)
         charts["chart-densities"] = chart_densities(run.history)
     if run.candidates is not None and "flops" in run.candidates:
@@ -107,11 +108,6 @@ def render_run(run: RunRecord, *, map_kind: MapKind = "pca") -> str:
 def shows_layers(run: RunRecord) -> bool:
     """Whether a chart of the layers says anything: not if every layer keeps all its weights."""
     return any(density < 1 for density in run.metrics.get("density_per_layer", {}).values())
-
-
-def shows_history(run: RunRecord) -> bool:
-    """Whether the course of mask learning can be drawn: not from a single step."""
-    return run.history is not None and len(run.history) > 1
 
 
 def headline(run: RunRecord) -> str:

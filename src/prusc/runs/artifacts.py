@@ -11,6 +11,7 @@ import pandas as pd
 from torch import Tensor
 
 from prusc.config import RunConfig
+from prusc.config.version import find_version
 from prusc.data.table import Data
 from prusc.errors import RunFolderError
 from prusc.masks import BinaryMask
@@ -261,7 +262,22 @@ def data_to_dict(data: Data) -> dict[str, Any]:
 def told_versions() -> dict[str, Any]:
     """Return the versions of prusc, Python and the packages that results depend on."""
     versions = {"python": platform.python_version(), **{name: version(name) for name in _TOLD_VERSIONS}}
-    return {"prusc": version("prusc"), "versions": versions}
+    return {"prusc": find_version(), "versions": versions}
+
+
+def describe_candidate(test: GroupEvaluation, val: GroupEvaluation | None) -> dict[str, float | None]:
+    """Return what ``candidates.csv`` says about a candidate that is evaluated by true groups; it decides nothing."""
+    found = {
+        "test_average_accuracy": test.average_accuracy,
+        "test_worst_group_accuracy": test.worst_group_accuracy,
+        "test_aligned_accuracy": test.aligned_accuracy,
+        "test_conflicting_accuracy": test.conflicting_accuracy,
+    }
+    return found if val is None else {**found, **_describe_val(val)}
+
+
+def _describe_val(val: GroupEvaluation) -> dict[str, float | None]:
+    return {"val_worst_group_accuracy": val.worst_group_accuracy, "val_balanced_accuracy": val.balanced_accuracy}
 
 
 def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circumstances: Mapping[str, Any]) -> None:
@@ -277,14 +293,11 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circ
     folder.write_tensors("model.safetensors", result.model.state_dict())
     rows = []
     for candidate in result.candidates:
-        row = {key: value for key, value in dataclasses.asdict(candidate).items() if key != "test"}
+        row = {key: value for key, value in dataclasses.asdict(candidate).items() if key not in ("test", "val")}
         if candidate.flops is None:
             del row["flops"]
         if candidate.test is not None:
-            row |= {
-                "test_average_accuracy": candidate.test.average_accuracy,
-                "test_worst_group_accuracy": candidate.test.worst_group_accuracy,
-            }
+            row |= describe_candidate(candidate.test, candidate.val)
         rows.append(row)
     folder.write_csv("candidates.csv", pd.DataFrame(rows))
     config = result.config

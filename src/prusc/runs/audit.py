@@ -15,6 +15,7 @@ from prusc.engine.progress import ProgressOption
 from prusc.engine.runtime import stage_generator
 from prusc.runs.artifacts import data_to_dict, evaluation_to_dict, told_versions
 from prusc.runs.folder import FORMAT, RunFolder
+from prusc.runs.plan import plan_stages
 from prusc.runs.samples.exhibit import Exhibit
 from prusc.runs.samples.write import write_samples
 from prusc.runs.session import Session, open_session
@@ -29,7 +30,7 @@ from prusc.stages.audit.clusters import (
 )
 from prusc.stages.cells import make_cells
 from prusc.stages.evaluation import GroupEvaluation, evaluate_groups
-from prusc.stages.pseudo_attributes.attribute import Evidence
+from prusc.stages.pseudo_attributes.attribute import Evidence, PseudoAttribute
 from prusc.stages.pseudo_attributes.clustering import Clustering
 from prusc.stages.representations import extract_representations
 
@@ -88,7 +89,7 @@ class AuditResult:
 
 def audit(
     model: nn.Module | None = None,
-    data: Data | None = None,
+    data: Any = None,
     config: RunConfig | None = None,
     *,
     out: Path | str | None = None,
@@ -102,7 +103,8 @@ def audit(
 
     Args:
         model: A trained classifier, not changed. If ``None``, the network of the config is trained or loaded.
-        data: The data it was trained on. If ``None``, the data of the config are loaded.
+        data: The data it was trained on, in any form that `prusc.data.as_data` takes: `Data`, a map-style data set or a
+            tuple of them, arrays, or a path. If ``None``, the data of the config are loaded.
         config: All settings; the defaults if ``None``.
         out: Run folder; nothing is written if ``None``.
         force: Delete a previous run in the folder.
@@ -115,11 +117,12 @@ def audit(
         PruscError: If settings, data, network or run folder are not valid.
     """
     session = open_session(model, data, config, out=out, force=force, progress=progress)
+    session.stages.follow(plan_stages(session.config, session.data, is_trained=session.is_trained, is_audit=True))
     start = start_run(session)
     with session.stages.timed("audit"):
         result, predictions = _look(session, start)
         if session.stages.has_folder:
-            write_samples(session.stages.folder, _make_exhibit(result, predictions, start, session))
+            write_samples(session.stages.folder, make_exhibit(result, predictions, start, session))
     num_suspects = sum(cluster.is_suspect for cluster in result.audit.clusters)
     session.log(f"audit: {result.audit.verdict}, {num_suspects} of {len(result.audit.clusters)} clusters are suspects")
     session.stages.write(result, partial(_write, session=session))
@@ -129,16 +132,30 @@ def audit(
 
 def _look(session: Session, start: Start) -> tuple[AuditResult, Tensor]:
     """Return the audit of the validation split, and the predictions of the ERM network there."""
-    data, val = session.data, session.data.val
-    extract = partial(extract_representations, data=session.feed.of(val), head_name=start.head_name)
+    extract = partial(extract_representations, data=session.feed.of(session.data.val), head_name=start.head_name)
     predicted = extract(start.erm)
     clustered = predicted if start.clustered is start.erm else extract(start.clustered)
-    cells = make_cells(start.attribute, data, "val")
+    result = summarise_audit(session, start.attribute, clustered.values, predicted.predictions)
+    return result, predicted.predictions
+
+
+def summarise_audit(
+    session: Session, attribute: PseudoAttribute, representations: Tensor, predictions: Tensor
+) -> AuditResult:
+    """Return the audit of the validation split.
+
+    Args:
+        session: The open run.
+        attribute: The clusters.
+        representations: What was clustered, of the validation split.
+        predictions: Predictions of the ERM network there.
+    """
+    data, val = session.data, session.data.val
     found = audit_clusters(
-        clustered.values,
-        predicted.predictions,
-        cells,
-        start.attribute,
+        representations,
+        predictions,
+        make_cells(attribute, data, "val"),
+        attribute,
         session.config.audit,
         generator=stage_generator(session.config.seed, "audit"),
     )
@@ -148,23 +165,22 @@ def _look(session: Session, start: Start) -> tuple[AuditResult, Tensor]:
             measure_agreement(name, values, found.cluster_ids)
             for name, values in zip(data.attribute_names, val.attributes.T, strict=True)
         ]
-    right = predicted.predictions == val.labels
-    weak = find_weak_classes(right, val.labels, session.config.audit.significance)
-    result = AuditResult(
+    weak = find_weak_classes(predictions == val.labels, val.labels, session.config.audit.significance)
+    return AuditResult(
         audit=found,
-        evaluation=evaluate_groups(predicted.predictions, val, data),
+        evaluation=evaluate_groups(predictions, val, data),
         weak_classes=tuple(data.class_names[label] for label in weak),
-        evidence=start.attribute.evidence,
-        clustering=start.attribute.clustering,
+        evidence=attribute.evidence,
+        clustering=attribute.clustering,
         agreements=tuple(agreements),
-        images=_list_images(found, predicted.predictions, data),
+        images=_list_images(found, predictions, data),
         class_names=data.class_names,
         num_samples=len(val),
     )
-    return result, predicted.predictions
 
 
-def _make_exhibit(result: AuditResult, predictions: Tensor, start: Start, session: Session) -> Exhibit:
+def make_exhibit(result: AuditResult, predictions: Tensor, start: Start, session: Session) -> Exhibit:
+    """Return what the report of an audit can show."""
     index = {sample_id: position for position, sample_id in enumerate(session.data.val.sample_ids)}
     return Exhibit(
         data=session.data,
@@ -209,10 +225,11 @@ def _list_images(found: Audit, predictions: Tensor, data: Data) -> pd.DataFrame:
 
 def _write(folder: RunFolder, result: AuditResult, session: Session) -> None:
     folder.write_csv(IMAGES_FILE, result.images)
-    folder.write_json(AUDIT_FILE, _to_dict(result, session))
+    folder.write_json(AUDIT_FILE, audit_to_dict(result, session))
 
 
-def _to_dict(result: AuditResult, session: Session) -> dict[str, Any]:
+def audit_to_dict(result: AuditResult, session: Session) -> dict[str, Any]:
+    """Return the content of ``audit.json``."""
     found, data, config = result.audit, session.data, session.config
     return {
         "format": FORMAT,

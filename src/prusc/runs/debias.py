@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from prusc.config import RunConfig
-from prusc.data import Data
 from prusc.data.table import Split
 from prusc.engine.progress import ProgressOption
 from prusc.engine.runtime import stage_generator
@@ -25,6 +25,7 @@ from prusc.runs.artifacts import (
     write_masks,
     write_result,
 )
+from prusc.runs.plan import plan_stages
 from prusc.runs.result import DebiasingResult, summarise
 from prusc.runs.samples.exhibit import FAMILY_OF, Exhibit
 from prusc.runs.samples.write import write_samples
@@ -51,7 +52,7 @@ from prusc.stages.selection.verdict import VERDICT_TEXTS, name_verdict
 
 def debias(
     model: nn.Module | None = None,
-    data: Data | None = None,
+    data: Any = None,
     config: RunConfig | None = None,
     *,
     out: Path | str | None = None,
@@ -64,7 +65,8 @@ def debias(
 
     Args:
         model: A trained classifier, not changed. If ``None``, the network of the config is trained or loaded.
-        data: The data it was trained on. If ``None``, the data of the config are loaded.
+        data: The data it was trained on, in any form that `prusc.data.as_data` takes: `Data`, a map-style data set or a
+            tuple of them, arrays, or a path. If ``None``, the data of the config are loaded.
         config: All settings; the defaults if ``None``.
         out: Run folder; nothing is written if ``None``. An unfinished run with the same settings is resumed.
         force: Delete a previous run in the folder.
@@ -87,6 +89,7 @@ def debias(
 def debias_session(session: Session) -> DebiasingResult:
     """Run all stages of an open run."""
     stages, config = session.stages, session.config
+    stages.follow(plan_stages(config, session.data, is_trained=session.is_trained, is_audit=False))
     start = start_run(session)
     with stages.timed("debiasing_set"):
         context, judge = _prepare(session, start)
@@ -236,7 +239,6 @@ def _finish(session: Session, start: Start, context: CandidateContext, judge: Ju
         f"density {chosen.mask.density:.2f}"
     )
     session.log(f"verdict: {verdict}: {VERDICT_TEXTS[verdict]}")
-    labels = data.val.labels
     flops = count_flops(start.erm, session.feed.take(torch.arange(1))) if session.config.masks.by_channel else None
     result = DebiasingResult(
         model=choice.networks["subnetwork"],
@@ -247,8 +249,8 @@ def _finish(session: Session, start: Start, context: CandidateContext, judge: Ju
         evidence=start.attribute.evidence,
         judged_by=choice.judged_by,
         chosen={name: candidate.name for name, candidate in choice.candidates.items()},
-        candidates=summarise(tried.dense, choice.scores, DENSE_FAMILIES, labels, flops)
-        + summarise(tried.masked, choice.scores, {}, labels, flops),
+        candidates=summarise(tried.dense, choice.scores, DENSE_FAMILIES, data, flops)
+        + summarise(tried.masked, choice.scores, {}, data, flops),
         evaluations={
             name: {split: evaluate_groups(found, data.splits[split], data) for split, found in predictions.items()}
             for name, predictions in choice.predictions.items()

@@ -189,6 +189,11 @@ class RunFolder:
                 except OSError:
                     _write_atomically(target, partial(shutil.copyfile, file))
 
+    def remove_file(self, name: str) -> None:
+        """Delete a file, if it exists."""
+        with self._explained():
+            (self.path / name).unlink(missing_ok=True)
+
     def remove_folder(self, name: str) -> None:
         """Delete a folder inside this one, if it exists."""
         with self._explained():
@@ -220,6 +225,8 @@ class RunFolder:
                 "look_at.csv",
                 "report.html",
                 "model-card.md",
+                "heads.csv",
+                "apply_head.py",
             ):
                 (self.path / name).unlink(missing_ok=True)
             for file in self.path.glob("*.safetensors"):

@@ -3,20 +3,30 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from prusc.config import RunConfig
+from prusc.config import DataConfig, RunConfig
 from prusc.data import DEFAULT_IMAGE_SIZE, Data, InputTransform, load_data
 from prusc.data.batches import take_inputs
+from prusc.data.layouts import check_options
+from prusc.data.text import load_text
 from prusc.engine.progress import Progress
 from prusc.engine.runtime import stage_generator
-from prusc.errors import DataError, ModelError, RunFolderError
-from prusc.models.build import build_model, check_model_name, model_image_size, model_normalisation
+from prusc.errors import ConfigError, DataError, ModelError, RunFolderError
+from prusc.models.build import (
+    build_model,
+    check_model_name,
+    model_image_size,
+    model_normalisation,
+    model_preprocessing,
+)
 from prusc.models.checkpoints import FileWeights, read_weights
 from prusc.models.model_folders import LOCAL_PREFIX, check_class_order
 from prusc.models.prepare import prepare_network
+from prusc.models.tokens import load_tokenizer
 from prusc.models.weights import load_weights
 from prusc.stages.pseudo_attributes.given import read_cluster_csv
 
@@ -95,7 +105,11 @@ def build_untrained(config: RunConfig, data: Data) -> nn.Module:
 
 def load_run_data(config: RunConfig, progress: Progress) -> Data:
     """Load the data of the settings with the normalisation of the network, and check the clustering settings."""
-    options = config.data_options
+    if config.data_options.text_column is not None:
+        data = _load_text(config)
+        _check_clusters(config, data)
+        return data
+    options = _with_own_preprocessing(config, progress)
     size = model_image_size(config.model)
     data = load_data(
         config.data,
@@ -109,10 +123,52 @@ def load_run_data(config: RunConfig, progress: Progress) -> Data:
         **options.given(),
     )
     normalisation = model_normalisation(config.model)
+    if options.mean is not None and options.std is not None:
+        normalisation = options.mean, options.std
     if normalisation is not None:
         data = replace(data, mean=normalisation[0], std=normalisation[1])
     _check_clusters(config, data)
     return data
+
+
+def _with_own_preprocessing(config: RunConfig, progress: Progress) -> DataConfig:
+    """Return the options of the data; the folder of a network says how its images become squares."""
+    options, own = config.data_options, model_preprocessing(config.model)
+    if own is None or (own.interpolation, own.crop_pct) == ("bilinear", 1.0):
+        return options
+    if config.model.startswith(LOCAL_PREFIX):
+        interpolation = options.interpolation or own.interpolation
+        crop_pct = options.crop_pct or own.crop_pct
+        progress.log(f"images: {interpolation}, the central {100 * crop_pct:g} % of the shorter side")
+        return replace(options, interpolation=interpolation, crop_pct=crop_pct)  # type: ignore[arg-type]
+    if (options.interpolation, options.crop_pct) == (None, None):
+        progress.log(
+            f"images: bilinear, the whole shorter side; the published {config.model} was evaluated with "
+            f"--data-options.interpolation {own.interpolation} --data-options.crop-pct {own.crop_pct:g}"
+        )
+    return options
+
+
+def _load_text(config: RunConfig) -> Data:
+    """Load a table of texts, tokenized as the folder of the network says."""
+    options = config.data_options
+    assert options.text_column is not None
+    if not Path(config.data).exists():
+        raise ConfigError(
+            f"data {config.data!r} do not exist; expected a table with the column {options.text_column!r}"
+        )
+    taken = ("target", "attributes", "classes", "split_column", "data_seed")
+    check_options(config.data, options.given(), taken)
+    return load_text(
+        Path(config.data),
+        load_tokenizer(config.model, options.num_tokens),
+        text_column=options.text_column,
+        target=options.target,
+        attributes=options.attributes or (),
+        classes=options.classes,
+        split_column=options.split_column,
+        seed=config.seed if options.data_seed is None else options.data_seed,
+    )
 
 
 def _check_clusters(config: RunConfig, data: Data) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from prusc.config import RunConfig
 from prusc.data import Data
+from prusc.data.framing import FramedImage
 from prusc.data.images import ImageFiles
 from prusc.data.table import Split
 from prusc.errors import RunFolderError
@@ -92,7 +93,8 @@ def _digest_files(inputs: Any) -> str | None:
     """Return a digest of size and time of files; ``None`` if the inputs are none."""
     if not isinstance(inputs, ImageFiles):
         return None
-    status = [Path(source).stat() for source in inputs.paths if isinstance(source, str | Path)]
+    files = (source.source if isinstance(source, FramedImage) else source for source in inputs.paths)
+    status = [Path(file).stat() for file in files if isinstance(file, str | Path)]
     return _digest(" ".join(f"{found.st_size} {found.st_mtime_ns}" for found in status).encode())
 
 

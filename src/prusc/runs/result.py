@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from jaxtyping import Int
-from torch import Tensor, nn
+from torch import nn
 
 from prusc.config import RunConfig
+from prusc.data.table import Data
 from prusc.engine.display import describe_with_table
 from prusc.masks import BinaryMask
 from prusc.models.flops import NetworkFlops
 from prusc.stages.audit.clusters import ClusterAudit
 from prusc.stages.candidates import Candidate
-from prusc.stages.evaluation import GroupEvaluation
+from prusc.stages.evaluation import GroupEvaluation, evaluate_groups
 from prusc.stages.mask_learning import MaskHistoryEntry
 from prusc.stages.pseudo_attributes.attribute import Evidence
 from prusc.stages.pseudo_attributes.clustering import Clustering
@@ -45,6 +45,7 @@ class CandidateSummary:
         flops: Share of the ERM network's floating-point operations that it needs without its pruned channels; ``None``
             if single weights are masked.
         test: Evaluation on the test split, if ``evaluate_candidates`` is set; it decides nothing.
+        val: Evaluation on the validation split by its true groups, with `test`.
     """
 
     name: str
@@ -57,13 +58,14 @@ class CandidateSummary:
     val_average_accuracy: float
     flops: float | None = None
     test: GroupEvaluation | None = None
+    val: GroupEvaluation | None = None
 
 
 def summarise(
     candidates: Sequence[Candidate],
     scores: Mapping[str, SelectionScore],
     families: Mapping[str, str],
-    val_labels: Int[Tensor, " val"],
+    data: Data,
     flops: NetworkFlops | None = None,
 ) -> tuple[CandidateSummary, ...]:
     """Summarise candidates for a table.
@@ -72,7 +74,7 @@ def summarise(
         candidates: The candidates without a mask, or those with one.
         scores: Scores by name.
         families: Family of each kind; other kinds belong to the family ``subnetwork``.
-        val_labels: Class of each validation sample.
+        data: The data, with the true groups of candidates that are evaluated by them.
         flops: Operations of the ERM network, if channels are masked.
 
     Returns:
@@ -87,9 +89,10 @@ def summarise(
             mean_accuracy=scores[candidate.name].mean,
             worst_accuracy=scores[candidate.name].worst,
             score_error=scores[candidate.name].error,
-            val_average_accuracy=(candidate.val_predictions == val_labels).double().mean().item(),
+            val_average_accuracy=(candidate.val_predictions == data.val.labels).double().mean().item(),
             flops=None if flops is None else flops.share(candidate.mask),
             test=candidate.test,
+            val=None if candidate.test is None else evaluate_groups(candidate.val_predictions, data.val, data),
         )
         for candidate in candidates
     )

@@ -1,7 +1,7 @@
 """Resumable stages: each writes its result to the run folder, so that a killed run continues after the last one."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -10,8 +10,12 @@ from prusc.engine.process import peak_memory_mib
 from prusc.engine.progress import Progress
 from prusc.engine.runtime import Runtime
 from prusc.runs.folder import RunFolder
+from prusc.runs.plan import describe_time
 
 MadeT = TypeVar("MadeT")
+
+# Shorter stages say little about the speed of a machine.
+_MIN_SECONDS = 1.0
 
 
 class Stages:
@@ -31,6 +35,8 @@ class Stages:
         self.folder = folder
         self.runtime = runtime
         self.progress = progress
+        self._work: dict[str, float] = {}
+        self._announced = 0
         self.seconds: dict[str, float] = {}
         self.peak_memory_mib: dict[str, float] = {}
         if folder is not None and folder.has("stages/seconds.json"):
@@ -96,6 +102,7 @@ class Stages:
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Measure the time and memory of a stage."""
+        self._announce(name.partition("@")[0])
         begin = time.perf_counter()
         yield
         if name not in self.seconds:
@@ -106,6 +113,26 @@ class Stages:
             if self.folder is not None:
                 self.folder.write_json("stages/memory.json", self.peak_memory_mib)
                 self.folder.write_json("stages/seconds.json", self.seconds)
+
+    def follow(self, work: Mapping[str, float]) -> None:
+        """Say before each stage which one it is and how long the rest may take.
+
+        Args:
+            work: Estimated work of each stage, in their order; see `prusc.runs.plan.plan_stages`.
+        """
+        self._work, self._announced = dict(work), 0
+
+    def _announce(self, name: str) -> None:
+        stages = list(self._work)
+        if name not in stages[self._announced :]:
+            return
+        position = stages.index(name)
+        self._announced = position + 1
+        done = sum(self._work[stage] for stage in stages[:position])
+        seconds = sum(value for key, value in self.seconds.items() if key.partition("@")[0] in stages[:position])
+        left = sum(self._work[stage] for stage in stages[position:])
+        time_left = f", about {describe_time(seconds * left / done)} left" if done and seconds > _MIN_SECONDS else ""
+        self.log(f"stage {position + 1} of {len(stages)}: {name.replace('_', ' ')}{time_left}")
 
     def log(self, text: str) -> None:
         """Report a line, and append it to ``log.txt``."""

@@ -1,13 +1,15 @@
 """The beginning of every run: settings, data, network and run folder, checked before anything is written."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from prusc.config import RunConfig
-from prusc.data import Data, InputTransform
+from prusc.data import Data, InputTransform, as_data
 from prusc.data.table import Split
 from prusc.engine.feed import Feed
 from prusc.engine.progress import ProgressOption, SilentProgress, resolve_progress
@@ -72,10 +74,16 @@ class Session:
         """Report a line, and append it to ``log.txt``."""
         self.stages.log(text)
 
+    def warn(self, text: str) -> None:
+        """Log a warning; where progress is not shown, Python shows it."""
+        self.log(f"warning: {text}")
+        if self.runtime.is_main and isinstance(self.stages.progress, SilentProgress):
+            warnings.warn(text, stacklevel=2)
+
 
 def open_session(
     model: nn.Module | None,
-    data: Data | None,
+    data: Any,
     config: RunConfig | None,
     *,
     out: Path | str | None,
@@ -91,6 +99,11 @@ def open_session(
         PruscError: If settings, data, network or run folder are not valid.
     """
     config = config or RunConfig()
+    if config.features is not None:
+        raise ConfigError(
+            f"features {config.features} replace data and network, which this task needs; audit them: prusc audit "
+            "--features, or prusc.audit_features"
+        )
     runtime = Runtime(config.runtime)
     folder = RunFolder(Path(out)) if out is not None and runtime.is_main else None
     if folder is not None and folder.is_finished and not force:
@@ -101,8 +114,7 @@ def open_session(
     given = tuple(name for name, value in (("model", model), ("data", data)) if value is not None)
     weights = read_run_weights(config) if model is None else None
     report = resolve_progress(progress) if runtime.is_main else SilentProgress()
-    if data is None:
-        data = load_run_data(config, report)
+    data = load_run_data(config, report) if data is None else as_data(data)
     if config.selection.rule == "validation-groups" and data.val.attributes is None:
         raise ConfigError(
             f"selection.rule validation-groups needs group labels, and the validation split of {data.name!r} has no "

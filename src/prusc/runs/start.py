@@ -16,14 +16,14 @@ from prusc.models.head import find_head
 from prusc.models.reset import untrained_copy
 from prusc.models.weights import copy_state
 from prusc.runs.artifacts import ERM_WEIGHTS, read_attribute, write_attribute
+from prusc.runs.first_look import look_first
 from prusc.runs.folder import SKIPPED, RunFolder
-from prusc.runs.given_network import log_given_network
 from prusc.runs.inputs import build_untrained
 from prusc.runs.session import Session
 from prusc.stages.cells import make_cells
 from prusc.stages.erm import train_erm
+from prusc.stages.evidence import choose_source, describe_evidence, measure_evidence
 from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
-from prusc.stages.pseudo_attributes.evidence import choose_source, describe_evidence, measure_evidence
 from prusc.stages.pseudo_attributes.given import read_cluster_csv
 from prusc.stages.pseudo_attributes.infer import Seen, infer_attribute, take_given_attribute
 from prusc.stages.representations import extract_representations, predict
@@ -136,16 +136,16 @@ def _train_or_load(session: Session) -> tuple[nn.Module, dict[int, State]]:
     if is_stored:
         session.log("erm: loaded from the run folder")
     if session.is_trained:
-        log_given_network(session, model)
+        look_first(session, model)
     return model, checkpoints
 
 
 def _train(session: Session, model: nn.Module, checkpoints: dict[int, State], num_epochs: int | None = None) -> None:
-    """Train by ERM; write each epoch to disk, and keep the one to cluster in memory."""
+    """Train by ERM; keep the epoch to cluster in memory, and on disk, where a resumed run reads it."""
 
     def keep(epoch: int) -> None:
-        session.stages.write(model.state_dict(), partial(_write_checkpoint, epoch=epoch))
         if epoch == session.config.early_epoch:
+            session.stages.write(model.state_dict(), partial(_write_checkpoint, epoch=epoch))
             checkpoints[epoch] = copy_state(model)
 
     if session.config.early_epoch == 0:

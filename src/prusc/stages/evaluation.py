@@ -64,6 +64,9 @@ class GroupEvaluation:
         num_samples: Samples of the split.
         groups: Every combination of class and attribute values, including empty ones.
         attributes: The worst group of each attribute alone.
+        aligned_accuracy: Over the samples of groups that are as frequent in the training split as class and attributes
+            alone would have it, or more frequent; ``None`` without such samples or attributes of the training split.
+        conflicting_accuracy: Over the samples of the rarer groups.
     """
 
     average_accuracy: float
@@ -74,6 +77,8 @@ class GroupEvaluation:
     num_samples: int
     groups: tuple[GroupAccuracy, ...]
     attributes: tuple[AttributeWorstGroup, ...] = ()
+    aligned_accuracy: float | None = None
+    conflicting_accuracy: float | None = None
 
     def __repr__(self) -> str:
         low, high = self.worst_group_ci95
@@ -161,6 +166,7 @@ def evaluate_groups(
     worst = _worst_group(groups)
     assert worst.accuracy is not None and worst.ci95 is not None
     average = right.double().mean().item()
+    sides = _mean_of_sides(groups, train_shares, data.num_classes) if chosen and known else (None, None)
     return GroupEvaluation(
         average_accuracy=average,
         balanced_accuracy=accuracies.mean().item(),
@@ -170,6 +176,8 @@ def evaluate_groups(
         num_samples=len(split),
         groups=groups,
         attributes=tuple(_evaluate_alone(right, split, data, attribute) for attribute in chosen),
+        aligned_accuracy=sides[0],
+        conflicting_accuracy=sides[1],
     )
 
 
@@ -220,6 +228,26 @@ def _evaluate_alone(right: Tensor, split: Split, data: Data, attribute: int) -> 
     worst = _worst_group(_evaluate_each(right, split, data, (attribute,)))
     assert worst.accuracy is not None and worst.ci95 is not None
     return AttributeWorstGroup(data.attribute_names[attribute], worst.accuracy, worst.ci95, worst)
+
+
+def _mean_of_sides(
+    groups: Sequence[GroupAccuracy], train_sizes: Sequence[float], num_classes: int
+) -> tuple[float | None, float | None]:
+    """Return the accuracy over the samples of the aligned groups, and over those of the conflicting ones.
+
+    A group conflicts if it is rarer in the training split than its class and its attribute values alone would have it.
+    """
+    sizes = torch.tensor(train_sizes, dtype=torch.float64).view(num_classes, -1)
+    expected = sizes.sum(dim=1, keepdim=True) * sizes.sum(dim=0) / sizes.sum()
+    # Rounding must not decide for a group that is exactly as frequent as expected.
+    conflicting = (sizes < expected - 1e-9).flatten().tolist()
+    means: list[float | None] = []
+    for side in (False, True):
+        own = [group for group, conflicts in zip(groups, conflicting, strict=True) if conflicts == side]
+        num_samples = sum(group.num_samples for group in own)
+        num_right = sum(group.num_samples * (group.accuracy or 0.0) for group in own)
+        means.append(num_right / num_samples if num_samples else None)
+    return means[0], means[1]
 
 
 def _worst_group(groups: Sequence[GroupAccuracy]) -> GroupAccuracy:

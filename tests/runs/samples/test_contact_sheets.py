@@ -41,6 +41,15 @@ def test_tiles_are_scaled_down_never_up_and_gray_becomes_rgb() -> None:
     assert fit_tile(1000, 1, 48) == TileSize(48, 1)
 
 
+def test_normalised_images_are_shown_from_their_least_to_their_greatest_value() -> None:
+    pixels = torch.randint(0, 256, (1, 3, 6, 8), dtype=torch.uint8)
+    pixels[0, 0, 0, :2] = torch.tensor([0, 255], dtype=torch.uint8)
+    (tile,) = make_tiles((pixels / 255 - 0.5) / 0.2, torch.arange(1), largest_side=48)
+    assert np.array_equal(np.asarray(tile), pixels[0].permute(1, 2, 0).numpy())
+    (flat,) = make_tiles(torch.ones(1, 1, 4, 4), torch.arange(1), largest_side=48)
+    assert flat.getpixel((0, 0)) == (0, 0, 0)
+
+
 def test_a_picture_holds_nothing_but_its_pixels() -> None:
     image = Image.new("RGB", (60, 60), "red")
     image.info["comment"] = "who took it"
@@ -56,6 +65,7 @@ def test_a_picture_holds_nothing_but_its_pixels() -> None:
 
 def test_what_is_no_picture_is_known() -> None:
     assert are_pictures(torch.zeros(2, 3, 4, 4, dtype=torch.uint8))
-    assert not are_pictures(random_images(2))
+    assert are_pictures(random_images(2))
+    assert not are_pictures(torch.zeros(2, 3))
     assert not are_pictures(torch.zeros(2, 5, 4, 4, dtype=torch.uint8))
     assert not are_pictures(torch.zeros(2, 7))

@@ -72,20 +72,20 @@ def test_the_report_follows(shared_striped_run: Path, tmp_path: Path) -> None:
     assert metrics["peak_memory_mib"]["erm"] > 50
 
 
-def without_pictures(split: Split) -> Split:
+def normalised(split: Split) -> Split:
     return replace(split, inputs=split.inputs.float() / 255)  # type: ignore[operator,union-attr]
 
 
-def test_inputs_that_are_no_pictures(tmp_path: Path) -> None:
+def test_images_that_are_normalised_already_are_shown(tmp_path: Path) -> None:
     data = striped_data(60)
-    plain = {name: without_pictures(split) for name, split in data.splits.items()}
-    numbers: Data = replace(data, **plain)
+    numbers: Data = replace(data, **{name: normalised(split) for name, split in data.splits.items()})
     debias(data=numbers, config=TINY, out=tmp_path / "run")
     about = json.loads((tmp_path / "run" / "samples" / "about.json").read_text())
-    assert about["thumbnails"]["num_files"] == about["pictures"]["num_files"] == 0
+    assert about["thumbnails"]["num_files"] == about["pictures"]["num_files"] == 1
+    assert about["attention"]["why_not"] is None
     assert write_report(tmp_path / "run") == ()
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
-    assert "the inputs of this data set are not images" in page
+    assert "the inputs of this data set are not images" not in page
     assert "There is no map" not in page
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Shaped
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -33,9 +33,11 @@ class TileSize:
 
 
 def are_pictures(inputs: Tensor | Dataset[Any]) -> bool:
-    """Return whether the inputs of a split are images that can be shown: uint8, gray or RGB."""
+    """Return whether the inputs of a split are images that can be shown: gray or RGB, uint8 or already normalised."""
     batch = next(iter(iterate_batches(inputs, torch.arange(1), batch_size=1)))
-    return isinstance(batch, Tensor) and batch.dtype == torch.uint8 and batch.ndim == 4 and batch.shape[1] in (1, 3)
+    if not isinstance(batch, Tensor) or batch.ndim != 4 or batch.shape[1] not in (1, 3):
+        return False
+    return batch.dtype == torch.uint8 or batch.is_floating_point()
 
 
 def fit_tile(width: int, height: int, largest_side: int) -> TileSize:
@@ -54,7 +56,11 @@ def make_tiles(
             yield _small_picture(pixels, largest_side)
 
 
-def _small_picture(pixels: UInt8[Tensor, "channels height width"], largest_side: int) -> Image.Image:
+def _small_picture(pixels: Shaped[Tensor, "channels height width"], largest_side: int) -> Image.Image:
+    if pixels.is_floating_point():
+        # The normalisation of a user's own transform is unknown, so the whole range of the picture is shown.
+        low, high = pixels.min(), pixels.max()
+        pixels = ((pixels - low) / (high - low).clamp(min=1e-12) * 255).round().to(torch.uint8)
     values = pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
     image = Image.fromarray(values)
     size = fit_tile(*image.size, largest_side)

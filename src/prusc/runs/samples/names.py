@@ -130,7 +130,7 @@ def _look_at(split: Split, num_workers: int) -> _Seen:
         assert isinstance(batch, Tensor), "callers check that the inputs are pictures"
         features.append(measure_images(batch))
         small.append(shrink_pictures(batch))
-        sides = [min(side, _MEAN_SIDE) for side in batch.shape[2:]]
+        sides = (min(batch.shape[2], _MEAN_SIDE), min(batch.shape[3], _MEAN_SIDE))
         shrunk = F.adaptive_avg_pool2d(batch.expand(-1, 3, -1, -1).float(), sides)
         pictures.append(shrunk.round().to(torch.uint8))
         for name, found in parts.items():

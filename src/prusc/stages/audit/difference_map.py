@@ -24,7 +24,7 @@ def shrink_pictures(images: UInt8[Tensor, "batch channels height width"]) -> Flo
         At most 24 rows and columns, each place averaged with its neighbours.
     """
     rgb = images.expand(-1, 3, -1, -1).float() / 255
-    small = F.adaptive_avg_pool2d(rgb, [min(side, _SIDE) for side in rgb.shape[2:]])
+    small = F.adaptive_avg_pool2d(rgb, (min(rgb.shape[2], _SIDE), min(rgb.shape[3], _SIDE)))
     return F.avg_pool2d(to_lab(small), 3, stride=1, padding=1, count_include_pad=False)
 
 

@@ -81,7 +81,7 @@ def measure_images(images: UInt8[Tensor, "batch channels height width"]) -> Floa
     rgb = images.expand(-1, 3, -1, -1).float() / 255
     small = rgb
     if max(rgb.shape[2:]) > _COLOUR_SIDE:
-        small = F.adaptive_avg_pool2d(rgb, [min(side, _COLOUR_SIDE) for side in rgb.shape[2:]])
+        small = F.adaptive_avg_pool2d(rgb, (min(rgb.shape[2], _COLOUR_SIDE), min(rgb.shape[3], _COLOUR_SIDE)))
     lab = to_lab(small)
     border = border_of(small.shape[2], small.shape[3])
     cells = F.adaptive_avg_pool2d(lab, _CELLS).flatten(2)

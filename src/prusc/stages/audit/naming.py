@@ -96,7 +96,8 @@ def name_values(
             clear.nonzero()[:, 0].tolist(),
             key=lambda index: (-round(abs(sizes.effect[index].item()), 9), -sizes.effect[index].item()),
         )
-        follows = find_followers(features, labels, inside, order)
+        names = {index: descriptions[index].name for index in order}
+        leaders = find_followers(features, labels, inside, order)
         found[value] = tuple(
             Difference(
                 feature=descriptions[index].name,
@@ -109,7 +110,7 @@ def name_values(
                 effect=sizes.effect[index].item(),
                 auc=sizes.auc[index].item(),
                 p_value=p_values[row, index].item(),
-                follows=None if follows[index] is None else descriptions[follows[index]].name,
+                follows=None if (leader := leaders[index]) is None else names[leader],
             )
             for index in order
         )
@@ -218,8 +219,8 @@ def difference_p_values(
             continue
         ranks = _mid_ranks(features[members].double())
         ranks = (ranks - ranks.mean(dim=0)) / (size + 1)
-        num = torch.tensor([int((own == value).sum()) for value in asked], dtype=torch.float64)
-        variance += (num * (size - num) / size)[:, None] * ranks.square().sum(dim=0) / (size - 1)
+        inside = torch.tensor([int((own == value).sum()) for value in asked], dtype=torch.float64)
+        variance += (inside * (size - inside) / size)[:, None] * ranks.square().sum(dim=0) / (size - 1)
         classes.append((own, ranks))
     deviation = variance.sqrt()
     varies = deviation > 1e-9

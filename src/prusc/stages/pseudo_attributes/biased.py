@@ -14,6 +14,7 @@ from prusc.engine.training import LossFunction, Schedule, epoch_batches, num_epo
 from prusc.errors import DataError
 from prusc.losses import generalized_cross_entropy
 from prusc.models.calls import call_model
+from prusc.stages.folds import draw_folds
 from prusc.stages.heads import Head
 from prusc.stages.representations import predict
 
@@ -124,10 +125,7 @@ def infer_by_biased_head(
         True
     """
     config, generator = config or BiasedConfig(), generator or stage_generator(0, "biased head")
-    order = torch.randperm(len(labels_train), generator=generator)
-    fold_ids = torch.empty_like(order)
-    # Sorted by class, so that each fold has an equal share of every class.
-    fold_ids[order[labels_train[order].argsort(stable=True)]] = torch.arange(len(order)) % config.folds
+    fold_ids = draw_folds(labels_train, config.folds, generator)
     train = torch.empty_like(labels_train)
     for fold in range(config.folds):
         inside = fold_ids == fold

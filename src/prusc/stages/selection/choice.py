@@ -65,7 +65,7 @@ def choose_networks(
     better = [c for c, p_value in zip(tried, p_values.tolist(), strict=True) if p_value <= judge.config.significance]
     # Without a budget, if none is better, the one that comes nearest to being better is named.
     best = judge.choose(better or tried) if better or has_budget else tried[int(p_values.argmin())]
-    families["subnetwork"] = [best if better or has_budget else erm]
+    families["subnetwork"] = [best if better or has_budget or not context.config.may_keep_erm else erm]
     if not context.config.controls:
         families = {name: families[name] for name in ("erm", "subnetwork")}
     chosen = {name: judge.choose(own) for name, own in families.items() if own}

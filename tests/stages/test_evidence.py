@@ -9,13 +9,13 @@ from scipy.stats import chi2_contingency, norm
 from torch import Tensor
 
 from prusc.stages.cells import Cells, find_conflicting
-from prusc.stages.pseudo_attributes.attribute import Evidence
-from prusc.stages.pseudo_attributes.evidence import (
+from prusc.stages.evidence import (
     choose_source,
     conflict_statistic,
     describe_evidence,
     measure_evidence,
 )
+from prusc.stages.pseudo_attributes.attribute import Evidence
 from tests.networks import generator
 from tests.reference import evidence as reference
 

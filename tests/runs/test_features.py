@@ -1,0 +1,126 @@
+"""The audit of features with a planted shortcut, its files, its head and its page."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import prusc
+from prusc.cli.main import run_command_line
+from prusc.config import AuditConfig, ClusteringConfig, RuntimeConfig
+from prusc.errors import PruscError
+from prusc.runs.features import FeaturesResult
+
+CONFIG = prusc.RunConfig(
+    audit=AuditConfig(num_permutations=99),
+    clustering=ClusteringConfig(num_restarts=1, candidates=(2, 4)),
+    runtime=RuntimeConfig(device="cpu"),
+)
+
+
+def write_features(path: Path, num: int = 900) -> Path:
+    """Two numbers: a strong one follows the place, a weak one the class. The classifier reads the place alone."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, num)
+    place = np.where(rng.random(num) < 0.85, labels, 1 - labels)
+    values = np.stack([10.0 * (2 * place - 1), 3.0 * (2 * labels - 1), rng.normal(size=num)], axis=1)
+    values += rng.normal(size=values.shape) * 0.5
+    split = np.array(["train", "val", "test"])[np.arange(num) % 3]
+    np.savez(
+        path,
+        representations=values,
+        labels=np.array(["cow", "camel"])[labels],
+        predictions=np.array(["cow", "camel"])[place],
+        split=split,
+        **{"attribute/place": np.array(["grass", "sand"])[place]},
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[FeaturesResult, Path]:
+    folder = tmp_path_factory.mktemp("features")
+    file = write_features(folder / "f.npz")
+    return prusc.audit_features(file, CONFIG, out=folder / "run"), folder / "run"
+
+
+def test_the_shortcut_is_found_and_a_head_does_without_it(audited: tuple[FeaturesResult, Path]) -> None:
+    result, _ = audited
+    assert result.audit.verdict == "suspected"
+    assert {agreement.name: agreement.purity for agreement in result.agreements}["place"] > 0.99
+    before, after = result.evaluations["given"], result.evaluations["head"]
+    assert before.worst_group_accuracy == 0
+    assert after.worst_group_accuracy > 0.9
+    assert after.average_accuracy > before.average_accuracy
+    assert result.heads["is_chosen"].sum() == 1
+
+
+def test_the_written_head_is_applied_by_its_snippet(audited: tuple[FeaturesResult, Path]) -> None:
+    result, out = audited
+    assert result.head is not None
+    stored = load_file(out / "head.safetensors")
+    assert torch.equal(stored["weight"], result.head.weight)
+    values = np.random.default_rng(1).normal(size=(6, 3)).astype(np.float32)
+    np.save(out / "values.npy", values)
+    code = "import sys, numpy; from apply_head import predict; print(predict(numpy.load(sys.argv[1])))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, out / "values.npy"], cwd=out, capture_output=True, text=True, check=True
+    )
+    names = [result.class_names[index] for index in result.head.logits(torch.from_numpy(values)).argmax(dim=1)]
+    assert done.stdout.strip() == str(names)
+
+
+def test_the_page_shows_it_without_pictures(audited: tuple[FeaturesResult, Path]) -> None:
+    _, out = audited
+    page = (out / "report.html").read_text()
+    for text in ("A shortcut is suspected", "New heads", "apply_head.py", "not images"):
+        assert text in page
+    about = json.loads((out / "samples" / "about.json").read_text())
+    assert about["thumbnails"]["num_files"] == about["pictures"]["num_files"] == 0
+    assert "There is no map" not in page
+    written = json.loads((out / "audit.json").read_text())
+    assert written["model"] == "features"
+    assert written["heads"]["table"][0]["name"] == "given"
+    assert "continues from this audit" not in page
+
+
+def test_the_command_repeats_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_features(tmp_path / "f.npz", 240)
+    options = ["--features", str(file), "--runtime.device", "cpu", "--audit.num-permutations", "99"]
+    assert run_command_line(["audit", *options, "--out", str(tmp_path / "one")]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "chosen head" in printed
+    config = ["--config", str(tmp_path / "one" / "config.toml"), "--out", str(tmp_path / "two")]
+    assert run_command_line(["audit", *config]) == 0
+    assert load_file(tmp_path / "one" / "head.safetensors").keys() == {"weight", "bias"}
+    one, two = (load_file(tmp_path / name / "head.safetensors") for name in ("one", "two"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    capsys.readouterr()
+    assert run_command_line(["run", *options, "--out", str(tmp_path / "three")]) == 2
+    assert "audit them: prusc audit --features" in capsys.readouterr().err
+    assert not (tmp_path / "three").exists()
+
+
+def test_a_good_classifier_keeps_its_predictions_and_held_out_heads_are_cross_fitted(tmp_path: Path) -> None:
+    labels = np.arange(240) % 2
+    values = np.random.default_rng(0).normal(size=(240, 4)) + 4.0 * labels[:, None]
+    features = prusc.Features.from_arrays(values, labels, predictions=labels)
+    config = replace(CONFIG, finetune=replace(CONFIG.finetune, head_folds=2, head_l2=(0.1,)))
+    with pytest.warns(UserWarning, match="some were chosen from all"):
+        result = prusc.audit_features(features, config, out=tmp_path / "run")
+    assert result.head is None
+    assert not (tmp_path / "run" / "head.safetensors").exists()
+    assert result.evaluations.keys() == {"given"}
+
+
+def test_features_are_needed() -> None:
+    with pytest.raises(PruscError, match="no features were given"):
+        prusc.audit_features()
+    with pytest.raises(PruscError, match="does not exist"):
+        prusc.audit_features("nowhere.npz")
