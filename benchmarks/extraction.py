@@ -66,6 +66,18 @@ CASES = (
 
 def measure(case: Case, arguments: argparse.Namespace, folder: Path) -> float:
     """Time one case and print it; return the ratio of the rates."""
+    seconds = time_case(case, arguments, folder)
+    ratio = median_ratio(seconds, "bare", "extraction")
+    print(f"\n{case.title}: {arguments.num_images} images in batches of {arguments.batch_size}")
+    for name in seconds:
+        rate = arguments.num_images / min(seconds[name])
+        print(f"  {name:<11} {describe(seconds, name)}   {rate:8.0f} images/s at best")
+    print(f"  rate of extraction / rate of the bare forward pass = {ratio:.4f}")
+    return ratio
+
+
+def time_case(case: Case, arguments: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
+    """Return the seconds of each run, by variant."""
     runtime = Runtime(
         RuntimeConfig(
             device=arguments.device,
@@ -89,13 +101,7 @@ def measure(case: Case, arguments: argparse.Namespace, folder: Path) -> float:
         "bare": bare_variant(model, images, runtime),
         "extraction": lambda: extract_representations(model, feed, head_name=head_name),
     }
-    seconds = interleave(variants, arguments.repeats, warmup=2)
-    ratio = median_ratio(seconds, "bare", "extraction")
-    print(f"\n{case.title}: {len(images)} images in batches of {arguments.batch_size}")
-    for name in seconds:
-        print(f"  {name:<11} {describe(seconds, name)}   {len(images) / min(seconds[name]):8.0f} images/s at best")
-    print(f"  rate of extraction / rate of the bare forward pass = {ratio:.4f}")
-    return ratio
+    return interleave(variants, arguments.repeats, warmup=2)
 
 
 def bare_variant(model: nn.Module, images: Tensor, runtime: Runtime) -> Callable[[], None]:

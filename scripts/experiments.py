@@ -102,6 +102,7 @@ def read_rows(experiments: Iterable[Experiment], out: Path) -> pd.DataFrame:
                     "network": family,
                     "chosen": chosen,
                     "density": candidates.density[chosen],
+                    "flops": metrics.get("flops"),
                     "score": candidates.score[chosen],
                     "average_accuracy": test.average_accuracy,
                     "worst_group_accuracy": test.worst_group_accuracy,

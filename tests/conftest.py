@@ -72,6 +72,14 @@ def shared_striped_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_channel_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with masks of channels and a budget, on 60 striped images a split; no test may change it."""
+    from tests.run_folders import make_channel_run
+
+    return make_once(tmp_path_factory, "channels", make_channel_run) / "run"
+
+
+@pytest.fixture(scope="session")
 def shared_bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a benchmark of ERM, GroupDRO and class balancing with two seeds; no test may change it."""
     from prusc.benchmark import Workers, parse_matrix, run_bench

@@ -192,3 +192,69 @@ def striped_data(num_samples: int = 60) -> Data:
         attribute_names=("corner",),
         attribute_values=(("red", "green", "blue"),),
     )
+
+
+class Skip(nn.Module):
+    """A user's network: a skip connection, a concatenation, and activations that are not 0 at 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.inner = nn.Conv2d(8, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.last = nn.Conv2d(8, 12, 3)
+        self.head = nn.Linear(12 + 8, NUM_CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = F.softplus(self.stem(images))
+        hidden = torch.sigmoid(self.norm(self.inner(hidden))) + hidden
+        last = torch.exp(-self.last(hidden).abs())
+        return self.head(torch.cat([last.mean((2, 3)), hidden.mean((2, 3))], dim=1))
+
+
+class Grouped(nn.Module):
+    """A convolution in four groups, as in ResNeXt, and a gate, as in squeeze-and-excitation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 1)
+        self.grouped = nn.Conv2d(8, 12, 3, groups=4)
+        self.squeeze = nn.Conv2d(12, 5, 1)
+        self.gate = nn.Conv2d(5, 12, 1)
+        self.last = nn.Conv2d(12, 6, 1)
+        self.head = nn.Linear(6, NUM_CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = F.relu(self.grouped(F.relu(self.first(images))))
+        hidden = hidden * torch.sigmoid(self.gate(F.relu(self.squeeze(hidden.mean((2, 3), keepdim=True)))))
+        return self.head(F.relu(self.last(hidden)).mean((2, 3)))
+
+
+class Unshrinkable(nn.Module):
+    """Channels that have to stay: behind a norm over them, with a fixed number, and with shared weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.normed = nn.Linear(3, 6)
+        self.norm = nn.LayerNorm(6)
+        self.fixed = nn.Linear(6, 8)
+        self.free = nn.Linear(8, 10)
+        self.head = nn.Linear(10, NUM_CLASSES)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = self.fixed(torch.tanh(self.norm(self.normed(inputs)))).view(-1, 2, 4).sin()
+        return self.head(F.relu(self.free(hidden.reshape(-1, 8))))
+
+
+def vit_of_one_block() -> nn.Module:
+    """At 16 px."""
+    with torch.random.fork_rng(devices=[]):
+        model = timm.create_model("vit_tiny_patch16_224", num_classes=NUM_CLASSES, img_size=16, patch_size=8, depth=1)
+    return randomise(model)
+
+
+def convnext() -> nn.Module:
+    """The smallest one of timm, at 32 px."""
+    with torch.random.fork_rng(devices=[]):
+        model = timm.create_model("convnext_atto", num_classes=NUM_CLASSES, depths=(1, 1, 1, 1), dims=(8, 16, 24, 32))
+    return randomise(model)

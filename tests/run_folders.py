@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from prusc import RunConfig
-from prusc.config import AuditConfig, ClusteringConfig, ERMConfig, FinetuneConfig, MaskConfig, RuntimeConfig
+from prusc import RunConfig, debias
+from prusc.config import AuditConfig, ClusteringConfig, DataConfig, ERMConfig, FinetuneConfig, MaskConfig, RuntimeConfig
 from prusc.data.table import Data, Split
 from prusc.runs.artifacts import evaluation_to_dict
 from prusc.runs.folder import RunFolder
@@ -25,6 +25,7 @@ from prusc.stages.audit.naming import Difference
 from prusc.stages.cells import Cells
 from prusc.stages.evaluation import evaluate_groups
 from prusc.stages.selection.scores import measure_cells
+from tests.networks import striped_data
 
 FAMILIES = {"erm": 0.5, "last_layer": 0.6, "finetune_all": 0.65, "subnetwork": 0.8}
 NUM_PICTURES, NUM_ATTENTION = 30, 8
@@ -45,6 +46,27 @@ TINY = RunConfig(
     finetune=FinetuneConfig(steps=2, batch_size=16, head_l2=(0.1,)),
     runtime=RuntimeConfig(device="cpu", num_workers=0),
 )
+
+
+def make_channel_run(path: Path) -> None:
+    """Write a folder of images, and a run on it that keeps a part of the channels.
+
+    Args:
+        path: Folder for both: ``images`` and ``run``.
+    """
+    for name, split in striped_data(60).splits.items():
+        for index, (image, label) in enumerate(zip(split.inputs, split.labels.tolist(), strict=True)):
+            file = path / "images" / name / "abc"[label] / f"{index}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(file)
+    config = replace(
+        TINY,
+        data=str(path / "images"),
+        data_options=DataConfig(image_size=8),
+        masks=replace(TINY.masks, budget_flops=0.5),
+        finetune=replace(TINY.finetune, learning_rates=()),
+    )
+    debias(config=config, out=path / "run")
 
 
 def make_run(

@@ -15,6 +15,7 @@ __all__ = [  # noqa: RUF022 -- in the order in which one needs them
     # Tasks
     "debias",
     "audit",
+    "export",
     "audit_features",
     "inspect_modularity",
     "load_data",
@@ -35,6 +36,7 @@ __all__ = [  # noqa: RUF022 -- in the order in which one needs them
     "BinaryMask",
     "apply_mask",
     "keep_zeros",
+    "load_compact",
     "Cells",
     "cluster_contrastive_loss",
     "find_names",
@@ -44,6 +46,7 @@ __all__ = [  # noqa: RUF022 -- in the order in which one needs them
     "AuditResult",
     "FeaturesResult",
     "MethodResult",
+    "ExportResult",
     "Names",
     "ModularityResult",
     "GroupEvaluation",

@@ -21,11 +21,14 @@ from .masks import MaskedModel as MaskedModel
 from .masks import apply_mask as apply_mask
 from .masks import keep_zeros as keep_zeros
 from .methods.method import MethodResult as MethodResult
+from .models.shrinking import load_compact as load_compact
 from .report.tasks import audit as audit
 from .report.tasks import audit_features as audit_features
 from .report.tasks import debias as debias
 from .report.tasks import inspect_modularity as inspect_modularity
 from .runs.audit import AuditResult as AuditResult
+from .runs.export.task import ExportResult as ExportResult
+from .runs.export.task import export as export
 from .runs.features import FeaturesResult as FeaturesResult
 from .runs.modularity import ModularityResult as ModularityResult
 from .runs.result import DebiasingResult as DebiasingResult

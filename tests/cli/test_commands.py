@@ -12,6 +12,7 @@ from prusc.cli.commands import (
     BenchCommand,
     CheckCommand,
     CompareCommand,
+    ExportCommand,
     ModularityCommand,
     ReportCommand,
     RunCommand,
@@ -26,6 +27,7 @@ CLASSES: dict[str, type] = {
     "check": CheckCommand,
     "compare": CompareCommand,
     "modularity": ModularityCommand,
+    "export": ExportCommand,
     "report": ReportCommand,
     "run": RunCommand,
 }

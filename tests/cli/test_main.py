@@ -14,7 +14,10 @@ import pytest
 from prusc.cli.main import main, run_command_line
 from tests.cli.faces import Capture, check_refused, cut, on_faces
 
-COMMANDS = ("check", "audit", "run", "modularity", "report", "compare", "bench", "presets", "completion")
+COMMANDS = (
+    *("check", "audit", "run", "modularity", "export", "report", "compare", "bench", "presets"),
+    "completion",
+)
 
 
 def test_what_the_terminal_cannot_show_is_written_out(
@@ -83,7 +86,13 @@ def test_the_version_is_that_of_the_package(capsys: Capture) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_misspelt_option_is_a_usage_error_of_every_command(command: str, capsys: Capture) -> None:
-    needed = {"check": ["folder"], "report": ["folder"], "compare": ["folder"], "completion": ["bash"]}.get(command, [])
+    needed = {
+        "check": ["folder"],
+        "export": ["folder"],
+        "report": ["folder"],
+        "compare": ["folder"],
+        "completion": ["bash"],
+    }.get(command, [])
     assert run_command_line([command, *needed, "--foo"]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""

@@ -139,7 +139,7 @@ def test_the_docs_say_what_it_needs(method: Method) -> None:
         method.paper,
         method.group_labels,
         "yes" if method.starts_from_erm else "no",
-        "validation" if method.trains_on_validation else "train",
+        "validation" if method.fits_validation(RunConfig()) else "train",
     )
     page = (Path(__file__).parents[2] / "docs" / "reference" / "remedies.md").read_text("utf-8")
     assert f"| {' | '.join(cells)} |" in page

@@ -40,7 +40,7 @@ def learn_logits(
         contrastive = contrastive_loss(seen[0], labels, cluster_ids, config)
         sparsity = sparsity_term(logits, config)
         optimizer.zero_grad()
-        (cross_entropy + config.beta * contrastive + config.sparsity * sparsity).backward()
+        (cross_entropy + config.beta * contrastive + config.sparsity_weight * sparsity).backward()
         optimizer.step()
         losses.append([cross_entropy.item(), contrastive.item(), sparsity_term(logits, config).item()])
     return {name: value.detach() for name, value in logits.items()}, losses

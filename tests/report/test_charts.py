@@ -9,6 +9,7 @@ from prusc.report.charts import (
     NETWORK_STYLES,
     Rating,
     chart_densities,
+    chart_flops,
     chart_groups,
     chart_layers,
     chart_losses,
@@ -86,3 +87,13 @@ def test_hostile_names_are_text_in_charts() -> None:
     figure = chart_groups({"erm": hostile, "subnetwork": hostile})
     assert figure.layout.yaxis.ticktext[0] == "&lt;b&gt;cat&lt;/b&gt;, place in (4)"
     assert list(chart_layers({"<i>": 0.5}).layout.yaxis.ticktext) == ["&lt;i&gt;"]
+
+
+def test_candidates_are_drawn_against_their_operations_in_percent() -> None:
+    candidates = pd.DataFrame(
+        {"name": ["dense", "mask@1"], "flops": [1.0, 0.25], "score": [0.5, 0.75], "val_average_accuracy": [0.9, 0.8]}
+    )
+    score, average = chart_flops(candidates).data
+    assert (list(score.x), list(score.y)) == ([100, 25], [50, 75])
+    assert (list(average.x), list(average.y)) == ([100, 25], [90, 80])
+    assert list(score.text) == ["dense", "mask@1"]

@@ -12,6 +12,7 @@ from prusc.cli.main import run_command_line
 from prusc.report import write_report
 from prusc.report.reading.run import read_run
 from prusc.report.run_page import group_rows, headline
+from prusc.report.text import percent
 from tests.report.pages import Capture, Page, report_of
 from tests.run_folders import change_metrics, make_run
 
@@ -163,3 +164,19 @@ def test_rows_begin_with_the_worst_group_of_the_erm_network_and_end_with_empty_g
     for row in rows:
         assert [figures.num_samples for figures in row.figures] == [row.num_samples] * 4
     assert group_rows({}) == []
+
+
+def test_a_run_that_masks_channels_says_what_is_left_of_the_operations(
+    shared_channel_run: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(shared_channel_run, tmp_path / "run"))
+    page = report_of(folder)
+    share = json.loads((folder / "metrics.json").read_text())["flops"]
+    assert share <= 0.5
+    assert f"it needs {100 * share:.1f} % of the operations of the ERM network" in page.text
+    assert "chart-flops" in json.loads(page.data)["charts"]
+    assert "operations" in page.text
+    change_metrics(folder, verdict="within-budget")
+    assert headline(read_run(folder)).startswith(
+        f"No network within the budget is better than the ERM network. With {percent(share)} of its operations, "
+    )

@@ -14,6 +14,7 @@ from prusc.engine.runtime import Runtime
 from prusc.errors import ConfigError, DataError, ModelError, TrainingError
 from prusc.masks import BinaryMask, MaskedModel
 from prusc.masks.gumbel_sigmoid import _uniform_like
+from prusc.models.flops import count_flops
 from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set
 from prusc.stages.mask_learning import LearnedMasks, learn_masks
@@ -403,3 +404,33 @@ def test_precision_and_layout_change_the_digits_only(settings: dict[str, Any], d
     for name, kept in found.final.tensors.items():
         assert (kept == base.final.tensors[name]).double().mean() > 0.9
     assert found.history[-1].density == pytest.approx(base.history[-1].density, abs=0.05)
+
+
+# --------------------------------------------------------------------------------------------------------- channels
+
+
+def test_masks_of_channels_keep_or_drop_whole_channels() -> None:
+    model = small_cnn()
+    with no_trace(model):
+        learned = learn(model, granularity="channel", snapshots=2)
+    for mask in learned.masks.values():
+        assert 0 < mask.density < 1
+        for name, kept in mask.tensors.items():
+            rows, columns = kept.flatten(1).any(dim=1), kept.transpose(0, 1).flatten(1).any(dim=1)
+            whole = (rows[:, None] & columns[None, :]).view(*kept.shape[:2], *[1] * (kept.ndim - 2))
+            assert torch.equal(kept, whole.expand_as(kept)), name
+    assert same_masks(learned.final, learn(small_cnn(), granularity="channel", snapshots=2).final)
+
+
+def test_a_budget_holds_at_every_snapshot() -> None:
+    model = small_cnn()
+    flops = count_flops(model, torch.zeros(1, 3, 8, 8))
+    learned = learn(model, budget_flops=0.1, snapshots=2, initial_logit=3.0)
+    assert all(flops.share(mask) <= 0.1 for mask in learned.masks.values())
+    assert flops.share(learn(small_cnn(), granularity="channel", initial_logit=3.0).final) > 0.1
+
+
+def test_excluded_layers_keep_their_channels() -> None:
+    learned = learn(granularity="channel", initial_logit=-3.0, exclude=("encoder.0.*",))
+    assert learned.final.tensors.keys() == {"encoder.3.weight", "encoder.6.weight", "head.weight"}
+    assert learned.final.tensors["encoder.3.weight"].any(dim=0).all()

@@ -74,6 +74,26 @@ class CheckCommand:
 
 
 @dataclass(frozen=True)
+class ExportCommand:
+    """Export the chosen network of a finished run, checked on its data, with a README and its preprocessing.
+
+    Attributes:
+        folder: Run folder.
+        format: Kind of file: onnx, torch-export, torchscript or safetensors.
+        compact: Remove the channels that no layer reads, which gives a smaller network with the same outputs. Learn
+            masks with masks.granularity channel to have such channels.
+        out: Folder for the files. If not given, it is a folder in the run folder, such as export/onnx-compact.
+        trust_models: Build a network of the form module:function that the run names. This runs its code.
+    """
+
+    folder: tyro.conf.Positional[Path]
+    format: Literal["onnx", "torch-export", "torchscript", "safetensors"] = "onnx"
+    compact: bool = False
+    out: Path | None = None
+    trust_models: bool = False
+
+
+@dataclass(frozen=True)
 class ReportCommand:
     """Write the report of a run, an audit, masks of functions or a benchmark again, from its folder alone.
 

@@ -16,6 +16,7 @@ from prusc.benchmark.summary import MEASURE_TITLES
 from prusc.methods import MethodResult
 from prusc.runs.artifacts import group_label_uses
 from prusc.runs.audit import AUDIT_FILE, IMAGES_FILE, AuditResult
+from prusc.runs.export.task import ExportResult
 from prusc.runs.features import HEAD_FILE, SNIPPET_FILE, FeaturesResult
 from prusc.runs.folder import MODULARITY
 from prusc.runs.modularity import ModularityResult
@@ -88,6 +89,23 @@ def print_bench(result: BenchResult, out: Path) -> None:
     lines += [f"Rows, tables and plot: {out}"]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_export(result: ExportResult) -> None:
+    """Print what was exported, and which layers had to stay whole."""
+    lines = [
+        f"Network: {result.file}, {result.num_parameters:,} of {result.num_parameters_before:,} parameters and "
+        f"{100 * result.flops:.1f} % of the operations; its logits differ by at most {result.largest_difference:.2g} "
+        "from those of the run's network on test images",
+    ]
+    reasons = dict.fromkeys(result.whole.values())
+    for reason in reasons:
+        names = [name for name, own in result.whole.items() if own == reason]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        lines.append(f"whole: {', '.join(names[:3])}{more}: {reason}")
+    lines.append(f"How to load it: {result.folder / 'README.md'}")
+    for line in lines:
+        _output().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_result(result: DebiasingResult, out: Path) -> None:

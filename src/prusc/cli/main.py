@@ -24,6 +24,7 @@ from prusc.cli.commands import (
     CheckCommand,
     CompareCommand,
     CompletionCommand,
+    ExportCommand,
     ModularityCommand,
     PresetsCommand,
     ReportCommand,
@@ -196,6 +197,13 @@ def _read_settings(kind: type[CommandT], name: str, arguments: list[str]) -> Com
     run = RunConfig() if base is None else read_config(Path(base))
     if preset is not None:
         run = get_preset(preset)
+    # The budget is a setting of the masks, but what a user asks for is a smaller network.
+    arguments = [
+        argument.replace("--budget-flops", "--masks.budget-flops", 1)
+        if argument.partition("=")[0] == "--budget-flops"
+        else argument
+        for argument in arguments
+    ]
     given = {argument.partition("=")[0] for argument in arguments}
     if given & {"--weights", "--pretrained"}:
         # Only one option may name the initial weights, so those of the file or preset no longer hold, nor its trained
@@ -274,6 +282,24 @@ def _report(out: Path) -> str:
 
     problem = try_report(out)
     return f"Report: {out / 'report.html'}" if problem is None else f"No report: {problem}"
+
+
+def _run_export(arguments: list[str]) -> int:
+    command = _parse(ExportCommand, "export", arguments)
+    from prusc.cli.console import print_export
+    from prusc.runs.export.task import export
+    from prusc.runs.folder import CONFIG
+
+    if (command.folder / CONFIG).is_file() and not command.trust_models:
+        model = read_config(command.folder / CONFIG).model
+        if is_function_name(model):
+            # A run folder may come from anywhere, and importing a module runs its code.
+            raise ConfigError(
+                f"run folder {command.folder} names the model {model!r}, whose code prusc would run; if you trust it, "
+                "add --trust-models"
+            )
+    print_export(export(command.folder, format=command.format, compact=command.compact, out=command.out))
+    return 0
 
 
 def _run_report(arguments: list[str]) -> int:
@@ -380,6 +406,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "audit": ("find the shortcuts of a classifier", _run_audit),
     "run": ("extract a network without the shortcuts, or apply another method", _run_run),
     "modularity": ("find the weights that single functions of a classifier use", _run_modularity),
+    "export": ("export the chosen network of a run as a file to deploy", _run_export),
     "report": ("write the report of a run folder again", _run_report),
     "compare": ("compare runs side by side", _run_compare),
     "bench": ("compare methods on data sets, networks and seeds", _run_bench),

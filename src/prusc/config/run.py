@@ -122,6 +122,8 @@ class RunConfig:
         require(self.max_settings >= 1, "max_settings", self.max_settings, "at least 1")
         require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2**63-1")
         require(not (self.pretrained and self.weights is not None), "pretrained", True, "absent when weights are given")
+        if self.masks.budget_flops is not None:
+            require(self.method == "prusc", "masks.budget_flops", self.masks.budget_flops, "absent with other methods")
         if isinstance(self.clustering.checkpoint, int):
             require(
                 0 <= self.clustering.checkpoint <= self.erm.epochs,

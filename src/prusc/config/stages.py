@@ -132,12 +132,17 @@ class MaskConfig:
         negatives: Negatives of an anchor: samples of other classes in its cluster, or (as in the public code) all other
             samples of its cluster.
         sparsity_term: Sparsity term: the mean keep-probability, or (as in the paper) the sum of the mask logits.
-        sparsity: Weight of the sparsity term.
+        sparsity: Weight of the sparsity term. If not given, it is 1, or 0.1 for channels, whose mean has fewer terms.
         snapshots: Number of masks taken at evenly spaced steps. Each is a candidate with its own density.
         include: Shell patterns of the names of the parameters that are masked.
         exclude: Shell patterns of the names of the parameters that are never masked.
         head: Mask the head too, as the paper does. It is refitted afterwards, so by default it stays whole.
         reestimate_batch_norm: Re-estimate the BatchNorm statistics under the fixed mask.
+        granularity: What a mask logit stands for: one weight, or one output channel (in transformers an attention head
+            or a hidden unit of an MLP). Networks without some of their channels can be exported as smaller ones. If
+            not given, it is weight, or channel with `budget_flops`.
+        budget_flops: Largest share of the operations of the original that the chosen network may need, above 0 and at
+            most 1. The best network within it is chosen, even if the original is better.
     """
 
     steps: int | None = None
@@ -149,12 +154,14 @@ class MaskConfig:
     contrastive_temperature: float = 0.07
     negatives: Literal["other-class", "cluster"] = "other-class"
     sparsity_term: Literal["mean-probability", "sum-of-logits"] = "mean-probability"
-    sparsity: float = 1.0
+    sparsity: float | None = None
     snapshots: int = 2
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
     head: bool = False
     reestimate_batch_norm: bool = True
+    granularity: Literal["weight", "channel"] | None = None
+    budget_flops: float | None = None
 
     def __post_init__(self) -> None:
         if self.steps is not None:
@@ -172,8 +179,23 @@ class MaskConfig:
             self.contrastive_temperature,
             "greater than 0",
         )
-        require(self.sparsity >= 0, "masks.sparsity", self.sparsity, "at least 0")
+        require(self.sparsity_weight >= 0, "masks.sparsity", self.sparsity, "at least 0")
         require(self.snapshots >= 1, "masks.snapshots", self.snapshots, "at least 1")
+        if self.budget_flops is not None:
+            require(0 < self.budget_flops <= 1, "masks.budget_flops", self.budget_flops, "in (0, 1]")
+            require(self.granularity != "weight", "masks.granularity", "weight", "channel with masks.budget_flops")
+
+    @property
+    def sparsity_weight(self) -> float:
+        """Weight of the sparsity term."""
+        if self.sparsity is not None:
+            return self.sparsity
+        return 0.1 if self.by_channel else 1.0
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether there is one mask logit per channel."""
+        return self.granularity == "channel" or self.budget_flops is not None
 
     def excluded(self, head_name: str) -> tuple[str, ...]:
         """Return the patterns of the parameters that are not masked, for a network with this head."""

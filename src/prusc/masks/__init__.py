@@ -3,6 +3,11 @@
 from prusc.masks.binary_mask import BinaryMask as BinaryMask
 from prusc.masks.binary_mask import apply_mask as apply_mask
 from prusc.masks.binary_mask import keep_zeros as keep_zeros
+from prusc.masks.channel_groups import ChannelGroup as ChannelGroup
+from prusc.masks.channel_groups import ChannelMap as ChannelMap
+from prusc.masks.channel_groups import channel_mask as channel_mask
+from prusc.masks.channel_masked_model import ChannelMaskedModel as ChannelMaskedModel
+from prusc.masks.channel_masked_model import keep_units as keep_units
 from prusc.masks.checkpointing import no_checkpointing as no_checkpointing
 from prusc.masks.gumbel_sigmoid import sample_masked_weight as sample_masked_weight
 from prusc.masks.masked_model import MaskedModel as MaskedModel

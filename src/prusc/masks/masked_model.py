@@ -1,6 +1,6 @@
 """A network with one mask logit per weight, for any architecture and without changing the network."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
@@ -153,21 +153,27 @@ class MaskedModel(nn.Module):
         generator: torch.Generator | None = None,
         train_network: bool = True,
     ) -> None:
+        model = model if is_plain(model) else plain_network(model)
+        logits = {
+            name: torch.full_like(weight, initial_logit, memory_format=torch.contiguous_format)
+            for name, weight in maskable_parameters(model, include=include, exclude=exclude).items()
+        }
+        self._set_up(model, logits, temperature, generator)
+        self.train_network = train_network
+
+    def _set_up(
+        self, model: nn.Module, logits: Mapping[str, Tensor], temperature: float, generator: torch.Generator | None
+    ) -> None:
         super().__init__()
         if temperature <= 0:
             raise ConfigError(f"mask temperature must be greater than 0, found {temperature}")
-        model = model if is_plain(model) else plain_network(model)
-        weights = maskable_parameters(model, include=include, exclude=exclude)
         # Inside a list, the network is not a submodule, so its weights are not among our parameters.
         self._wrapped = [model]
-        self.parameter_names = tuple(weights)
+        self.parameter_names = tuple(logits)
         self.temperature = temperature
         self.generator = generator
-        self.train_network = train_network
-        self.mask_logits = nn.ParameterList(
-            nn.Parameter(torch.full_like(weight, initial_logit, memory_format=torch.contiguous_format))
-            for weight in weights.values()
-        )
+        self.train_network = True
+        self.mask_logits = nn.ParameterList(nn.Parameter(value) for value in logits.values())
         # BatchNorm updates its statistics in place, so it gets copies of them.
         self._buffer_names = tuple(name for name, _ in model.named_buffers())
         for index, (_, buffer) in enumerate(model.named_buffers()):
@@ -180,7 +186,7 @@ class MaskedModel(nn.Module):
 
     @property
     def num_masked(self) -> int:
-        """Number of weights that have a mask logit."""
+        """Number of mask logits."""
         return sum(logits.numel() for logits in self.mask_logits)
 
     def binary_mask(self) -> BinaryMask:
@@ -199,6 +205,14 @@ class MaskedModel(nn.Module):
             Output of the network.
         """
         tensors: dict[str, Tensor] = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
+        self._mask(tensors)
+        for index, name in enumerate(self._buffer_names):
+            tensors[name] = getattr(self, f"_buffer_{index}")
+        with self._modes(), no_checkpointing():
+            return functional_call(self.model, tensors, args, kwargs)
+
+    def _mask(self, tensors: dict[str, Tensor]) -> None:
+        """Replace the weights by masked ones."""
         for name, logits in zip(self.parameter_names, self.mask_logits, strict=True):
             weight = tensors[name]
             if self.training:
@@ -207,10 +221,6 @@ class MaskedModel(nn.Module):
                 )
             else:
                 tensors[name] = weight * (logits.detach() >= 0)
-        for index, name in enumerate(self._buffer_names):
-            tensors[name] = getattr(self, f"_buffer_{index}")
-        with self._modes(), no_checkpointing():
-            return functional_call(self.model, tensors, args, kwargs)
 
     def _modes(self) -> AbstractContextManager[None]:
         if self.training and not self.train_network:

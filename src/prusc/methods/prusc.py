@@ -72,5 +72,4 @@ PRUSC = _PruSC(
     group_labels="none",
     settings=(MaskConfig(),),
     starts_from_erm=True,
-    trains_on_validation=True,
 )

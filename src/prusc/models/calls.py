@@ -23,6 +23,9 @@ def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False)
     """
     if isinstance(inputs, Mapping):
         return {name: value.to(device) for name, value in inputs.items()}
+    if device.type == "cuda" and inputs.device.type == "cpu":
+        # The copy of pageable memory would wait for the work before it.
+        inputs = inputs.pin_memory()
     if channels_last and inputs.ndim == 4:
         return inputs.to(device, non_blocking=True, memory_format=torch.channels_last)
     return inputs.to(device, non_blocking=True)

@@ -139,6 +139,31 @@ def chart_densities(history: pd.DataFrame) -> go.Figure:
     return figure
 
 
+def chart_flops(candidates: pd.DataFrame) -> go.Figure:
+    """Draw score and average accuracy of the candidates on the validation split against their operations.
+
+    Args:
+        candidates: One row per candidate network, with the column ``flops``.
+    """
+    figure = go.Figure()
+    for name, column, colour, symbol in (
+        ("score", "score", AFTER, "square"),
+        ("average accuracy", "val_average_accuracy", BEFORE, "circle"),
+    ):
+        figure.add_scatter(
+            x=100 * candidates["flops"],
+            y=100 * candidates[column],
+            mode="markers",
+            name=name,
+            marker={"color": colour, "symbol": symbol, "size": 9},
+            text=[plain(str(own), 60) for own in candidates["name"]],
+            hovertemplate="%{text}<br>%{x:.0f} % of the operations: %{y:.1f} %<extra></extra>",
+        )
+    lay_out(figure, height=320, x_title="operations, in % of the ERM network", y_title="on the validation split, in %")
+    figure.update_xaxes(range=[0, 104])
+    return figure
+
+
 def _spread(num_items: int, most: int) -> list[float]:
     if num_items <= most:
         return list(range(num_items))

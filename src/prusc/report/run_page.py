@@ -8,6 +8,7 @@ from prusc.report.charts import (
     MAX_CHART_GROUPS,
     MAX_CHART_LAYERS,
     chart_densities,
+    chart_flops,
     chart_groups,
     chart_layers,
     chart_losses,
@@ -70,6 +71,8 @@ def render_run(run: RunRecord, *, map_kind: MapKind = "pca") -> str:
     if run.history is not None and len(run.history) > 1:
         charts["chart-losses"] = chart_losses(run.history)
         charts["chart-densities"] = chart_densities(run.history)
+    if run.candidates is not None and "flops" in run.candidates:
+        charts["chart-flops"] = chart_flops(run.candidates)
     clusters = view_clusters(run)
     sample_map = make_map(run, map_kind)
     gallery = make_gallery(run, with_sheets=sample_map is None)
@@ -118,6 +121,12 @@ def headline(run: RunRecord) -> str:
             f"{lead} the test split, worst-group accuracy "
             f"{_change(before.worst_group_accuracy, after.worst_group_accuracy)} and average accuracy "
             f"{_change(before.average_accuracy, after.average_accuracy)}."
+        )
+    if run.metrics["verdict"] == "within-budget":
+        return (
+            f"No network within the budget is better than the ERM network. With {percent(run.metrics['flops'])} of its "
+            f"operations, worst-group accuracy {_change(before.worst_group_accuracy, after.worst_group_accuracy)} and "
+            f"average accuracy {_change(before.average_accuracy, after.average_accuracy)}."
         )
     why = {
         "nothing-better": "the ERM network fails on a part of the data, but no candidate is better beyond chance",

@@ -294,6 +294,8 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circ
     rows = []
     for candidate in result.candidates:
         row = {key: value for key, value in dataclasses.asdict(candidate).items() if key not in ("test", "val")}
+        if candidate.flops is None:
+            del row["flops"]
         if candidate.test is not None:
             row |= describe_candidate(candidate.test, candidate.val)
         rows.append(row)
@@ -317,6 +319,7 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circ
             "chosen": result.chosen,
             "density": result.mask.density,
             "density_per_layer": result.mask.density_per_layer,
+            **({} if result.flops is None else {"flops": result.flops}),
             "num_clusters": result.clustering.num_clusters,
             "cluster_structure": result.clustering.structure,
             "cluster_trials": trials,

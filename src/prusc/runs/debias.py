@@ -16,6 +16,7 @@ from prusc.engine.progress import ProgressOption
 from prusc.engine.runtime import stage_generator
 from prusc.errors import ConfigError
 from prusc.masks import BinaryMask, whole_mask
+from prusc.models.flops import count_flops
 from prusc.runs.artifacts import (
     read_candidates,
     read_masks,
@@ -227,6 +228,7 @@ def _finish(session: Session, start: Start, context: CandidateContext, judge: Ju
         has_suspect=any(cluster.is_suspect for cluster in clusters),
         groups_differ=judge.groups_differ(tried.dense[0]),
         significance=session.config.selection.significance,
+        has_budget=session.config.masks.budget_flops is not None,
     )
     if session.stages.has_folder:
         write_samples(session.stages.folder, _exhibit(session, start, choice, clusters))
@@ -237,6 +239,7 @@ def _finish(session: Session, start: Start, context: CandidateContext, judge: Ju
         f"density {chosen.mask.density:.2f}"
     )
     session.log(f"verdict: {verdict}: {VERDICT_TEXTS[verdict]}")
+    flops = count_flops(start.erm, session.feed.take(torch.arange(1))) if session.config.masks.by_channel else None
     result = DebiasingResult(
         model=choice.networks["subnetwork"],
         erm=choice.networks["erm"],
@@ -246,8 +249,8 @@ def _finish(session: Session, start: Start, context: CandidateContext, judge: Ju
         evidence=start.attribute.evidence,
         judged_by=choice.judged_by,
         chosen={name: candidate.name for name, candidate in choice.candidates.items()},
-        candidates=summarise(tried.dense, choice.scores, DENSE_FAMILIES, data)
-        + summarise(tried.masked, choice.scores, {}, data),
+        candidates=summarise(tried.dense, choice.scores, DENSE_FAMILIES, data, flops)
+        + summarise(tried.masked, choice.scores, {}, data, flops),
         evaluations={
             name: {split: evaluate_groups(found, data.splits[split], data) for split, found in predictions.items()}
             for name, predictions in choice.predictions.items()
@@ -259,6 +262,7 @@ def _finish(session: Session, start: Start, context: CandidateContext, judge: Ju
         history=tried.learned.history,
         seconds=session.stages.seconds,
         config=session.config,
+        flops=None if flops is None else flops.share(chosen.mask),
     )
     circumstances = {**session.stages.circumstances, "given_in_python": session.given}
     session.stages.write(result, partial(write_result, data=data, circumstances=circumstances))

@@ -235,7 +235,7 @@ class RunFolder:
                 (self.path / name).unlink(missing_ok=True)
             for file in self.path.glob("*.safetensors"):
                 file.unlink()
-            for name in ("checkpoints", "samples", "figures", "masks"):
+            for name in ("checkpoints", "samples", "figures", "masks", "export"):
                 shutil.rmtree(self.path / name, ignore_errors=True)
 
     @contextmanager

@@ -10,6 +10,7 @@ from prusc.config import RunConfig
 from prusc.data.table import Data
 from prusc.engine.display import describe_with_table
 from prusc.masks import BinaryMask
+from prusc.models.flops import NetworkFlops
 from prusc.stages.audit.clusters import ClusterAudit
 from prusc.stages.candidates import Candidate
 from prusc.stages.evaluation import GroupEvaluation, evaluate_groups
@@ -41,6 +42,8 @@ class CandidateSummary:
         worst_accuracy: Accuracy of the worst of them.
         score_error: Standard error of the score.
         val_average_accuracy: Average accuracy on the validation split.
+        flops: Share of the ERM network's floating-point operations that it needs without its pruned channels; ``None``
+            if single weights are masked.
         test: Evaluation on the test split, if ``evaluate_candidates`` is set; it decides nothing.
         val: Evaluation on the validation split by its true groups, with `test`.
     """
@@ -53,6 +56,7 @@ class CandidateSummary:
     worst_accuracy: float
     score_error: float
     val_average_accuracy: float
+    flops: float | None = None
     test: GroupEvaluation | None = None
     val: GroupEvaluation | None = None
 
@@ -62,6 +66,7 @@ def summarise(
     scores: Mapping[str, SelectionScore],
     families: Mapping[str, str],
     data: Data,
+    flops: NetworkFlops | None = None,
 ) -> tuple[CandidateSummary, ...]:
     """Summarise candidates for a table.
 
@@ -70,6 +75,7 @@ def summarise(
         scores: Scores by name.
         families: Family of each kind; other kinds belong to the family ``subnetwork``.
         data: The data, with the true groups of candidates that are evaluated by them.
+        flops: Operations of the ERM network, if channels are masked.
 
     Returns:
         One summary per candidate.
@@ -84,6 +90,7 @@ def summarise(
             worst_accuracy=scores[candidate.name].worst,
             score_error=scores[candidate.name].error,
             val_average_accuracy=(candidate.val_predictions == data.val.labels).double().mean().item(),
+            flops=None if flops is None else flops.share(candidate.mask),
             test=candidate.test,
             val=None if candidate.test is None else evaluate_groups(candidate.val_predictions, data.val, data),
         )
@@ -140,6 +147,8 @@ class DebiasingResult:
         history: History of mask learning.
         seconds: Wall time of each stage.
         config: All settings.
+        flops: Share of the ERM network's floating-point operations that the chosen network needs without its pruned
+            channels; ``None`` if single weights are masked.
     """
 
     model: nn.Module
@@ -159,6 +168,7 @@ class DebiasingResult:
     history: tuple[MaskHistoryEntry, ...]
     seconds: dict[str, float]
     config: RunConfig
+    flops: float | None = None
 
     def __repr__(self) -> str:
         before, after = (self.evaluations[name]["test"] for name in ("erm", "subnetwork"))

@@ -184,8 +184,8 @@ def try_heads(name: str, mask: BinaryMask, context: CandidateContext) -> list[Ca
     if not l2s:
         return found
     fit = _HeadFitter(base, val.values, context)
-    # A refitted head has no pruned weights.
-    head_weight = f"{context.head_name}.weight"
+    # A refitted head has no pruned weights, but it cannot read channels that are gone: they are constant.
+    head_weight = "" if context.config.masks.by_channel else f"{context.head_name}.weight"
     whole_head = BinaryMask(
         {key: torch.ones_like(kept) if key == head_weight else kept for key, kept in mask.tensors.items()}
     )

@@ -15,9 +15,12 @@ from prusc.engine.feed import Feed, as_feed
 from prusc.engine.progress import ProgressOption, resolve_progress
 from prusc.engine.runtime import global_randomness, stage_generator
 from prusc.errors import ConfigError
-from prusc.masks import BinaryMask, MaskedModel
+from prusc.masks import BinaryMask, ChannelMaskedModel, MaskedModel
+from prusc.models.channels import find_channels
+from prusc.models.flops import NetworkFlops, count_flops
 from prusc.models.head import RepresentationTap, find_head
 from prusc.stages.debiasing_set import DebiasingSet
+from prusc.stages.flops_budget import fit_budget
 from prusc.stages.mask_step import Contrast, MaskStepTerms, cluster_contrast, mask_optimizer, mask_step, sparsity_term
 
 
@@ -129,16 +132,10 @@ def learn_masks(
     # All processes sample the same masks. The noise needs a generator on the device of the weights.
     noise = torch.Generator(device=runtime.device)
     noise.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-    masked = MaskedModel(
-        model,
-        include=config.include,
-        exclude=config.excluded(head_name),
-        initial_logit=config.initial_logit,
-        temperature=config.mask_temperature,
-        generator=noise,
-    )
+    masked = _make_masked(model, feed, head_name, config, noise)
     optimizer = mask_optimizer(masked, config)
-    record = _Record(masked, config)
+    few = torch.arange(1)
+    record = _Record(masked, config, None if config.budget_flops is None else count_flops(model, feed.take(few)))
     with (
         synchronized_batch_norm(model, runtime),
         RepresentationTap(model, head_name) as tap,
@@ -163,11 +160,42 @@ def learn_masks(
     return LearnedMasks(record.masks, tuple(record.history))
 
 
-class _Record:
-    """Records the history of mask learning and the masks of its snapshots."""
+def _make_masked(
+    model: nn.Module, feed: Feed, head_name: str, config: FilledMaskConfig, noise: torch.Generator
+) -> MaskedModel:
+    """Return the network with one mask logit per weight or per channel."""
+    if not config.by_channel:
+        return MaskedModel(
+            model,
+            include=config.include,
+            exclude=config.excluded(head_name),
+            initial_logit=config.initial_logit,
+            temperature=config.mask_temperature,
+            generator=noise,
+        )
+    sample = feed.take(torch.arange(min(2, len(feed))))
+    channels = find_channels(model, sample, head_name=head_name, include=config.include, exclude=config.exclude)
+    return ChannelMaskedModel(
+        model,
+        channels.groups,
+        head_name=head_name,
+        initial_logit=config.initial_logit,
+        temperature=config.mask_temperature,
+        generator=noise,
+    )
 
-    def __init__(self, masked: MaskedModel, config: FilledMaskConfig) -> None:
-        self.masked, self.config = masked, config
+
+class _Record:
+    """Records the history of mask learning and the masks of its snapshots.
+
+    Args:
+        masked: The network whose masks are learned.
+        config: Settings of mask learning.
+        flops: Operations of the network, if there is a budget for them.
+    """
+
+    def __init__(self, masked: MaskedModel, config: FilledMaskConfig, flops: NetworkFlops | None) -> None:
+        self.masked, self.config, self.flops = masked, config, flops
         self.masks: dict[int, BinaryMask] = {}
         self.history: list[MaskHistoryEntry] = []
         self.snapshot_steps = _even_steps(config.steps, config.snapshots)
@@ -181,7 +209,7 @@ class _Record:
         self.num_summed += 1
         if step not in self.log_steps:
             return
-        mask = self.masked.binary_mask()
+        mask = self._mask()
         cross_entropy, contrastive, share_without = (self.sums / self.num_summed).tolist()
         self.history.append(
             MaskHistoryEntry(
@@ -197,6 +225,12 @@ class _Record:
         self.sums, self.num_summed = torch.zeros(3), 0
         if step in self.snapshot_steps:
             self.masks[step] = BinaryMask({name: kept.cpu() for name, kept in mask.tensors.items()})
+
+    def _mask(self) -> BinaryMask:
+        if self.flops is None or self.config.budget_flops is None:
+            return self.masked.binary_mask()
+        assert isinstance(self.masked, ChannelMaskedModel), "a budget needs channels"
+        return fit_budget(self.masked, self.flops, self.config.budget_flops)
 
 
 def _even_steps(num_steps: int, count: int) -> set[int]:

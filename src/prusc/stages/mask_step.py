@@ -148,7 +148,7 @@ def sparsity_gradient(masked: MaskedModel, config: FilledMaskConfig) -> Iterator
         Nothing.
     """
     add = partial(_add_sparsity_gradient, num_masked=masked.num_masked, config=config)
-    hooks = [logits.register_post_accumulate_grad_hook(add) for logits in masked.mask_logits if config.sparsity]
+    hooks = [logits.register_post_accumulate_grad_hook(add) for logits in masked.mask_logits if config.sparsity_weight]
     try:
         yield
     finally:
@@ -159,13 +159,13 @@ def sparsity_gradient(masked: MaskedModel, config: FilledMaskConfig) -> Iterator
 def _add_sparsity_gradient(logits: Tensor, num_masked: int, config: FilledMaskConfig) -> None:
     assert logits.grad is not None, "the hook runs after the gradient is accumulated"
     if config.sparsity_term == "sum-of-logits":
-        logits.grad.add_(config.sparsity)
+        logits.grad.add_(config.sparsity_weight)
         return
     for rows in row_chunks(logits):
         probability = logits.detach()[rows].sigmoid()
         # p - p * p is the derivative of the sigmoid.
         slope = probability.addcmul_(probability, probability, value=-1)
-        logits.grad[rows].add_(slope, alpha=config.sparsity / num_masked)
+        logits.grad[rows].add_(slope, alpha=config.sparsity_weight / num_masked)
 
 
 def _contrastive(

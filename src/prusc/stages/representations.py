@@ -1,5 +1,6 @@
 """Stage 2: representations: for each sample, the vector that enters the head."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -51,12 +52,39 @@ def predict(model: nn.Module, data: Split | Feed) -> Float[Tensor, "samples clas
         data: The split; each process runs over all of it.
     """
     feed = as_feed(data, model)
-    logits = []
     with torch.inference_mode(), module_modes(model, False):
-        for inputs in feed.iterate():
-            with feed.runtime.autocast():
-                logits.append(call_model(model, inputs).float().cpu())
+        logits = [batch for (batch,) in _copy_behind(_run(model, feed))]
     return torch.cat(logits).clone()
+
+
+def _run(model: nn.Module, feed: Feed) -> Iterator[tuple[Tensor]]:
+    for inputs in feed.iterate():
+        with feed.runtime.autocast():
+            yield (call_model(model, inputs).float(),)
+
+
+def _copy_behind(batches: Iterable[tuple[Tensor, ...]]) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the tensors of each batch on the CPU, one batch late.
+
+    A copy that is waited for at once would leave a GPU idle until the next batch is loaded and launched.
+    """
+    waiting: tuple[tuple[Tensor, ...], torch.cuda.Event | None] | None = None
+    for tensors in batches:
+        copied = tuple(tensor.to("cpu", non_blocking=True) for tensor in tensors)
+        event = torch.cuda.Event() if tensors[0].is_cuda else None
+        if event is not None:
+            event.record()
+        if waiting is not None:
+            yield _wait(*waiting)
+        waiting = copied, event
+    if waiting is not None:
+        yield _wait(*waiting)
+
+
+def _wait(tensors: tuple[Tensor, ...], event: torch.cuda.Event | None) -> tuple[Tensor, ...]:
+    if event is not None:
+        event.synchronize()
+    return tensors
 
 
 def extract_representations(
@@ -101,10 +129,14 @@ def extract_representations(
     logits: Tensor | None = None
     done = 0
     with torch.inference_mode(), module_modes(model, False), RepresentationTap(model, head_name) as tap:
-        for inputs in feed.iterate(part, generator=generator):
-            with runtime.autocast():
-                batch_logits = call_model(model, inputs)
-            batch_values = tap.take()
+
+        def run() -> Iterator[tuple[Tensor, Tensor]]:
+            for inputs in feed.iterate(part, generator=generator):
+                with runtime.autocast():
+                    batch_logits = call_model(model, inputs)
+                yield tap.take().float(), batch_logits.float()
+
+        for batch_values, batch_logits in _copy_behind(run()):
             if values is None or logits is None:
                 values = torch.empty(len(part), batch_values.shape[1])
                 logits = torch.empty(len(part), batch_logits.shape[1])

@@ -50,7 +50,12 @@ def make_candidate(name: str, predictions: Tensor, *, kind: str = "head", channe
     return Candidate(name, kind, mask, F.one_hot(predictions, 2).float(), state=state)
 
 
-def choose(*after: tuple[str, str, Tensor], before: Tensor = CLUSTER_IDS, controls: bool = True) -> Choice:
+def choose(
+    *after: tuple[str, str, Tensor],
+    before: Tensor = CLUSTER_IDS,
+    controls: bool = True,
+    budget: float | None = None,
+) -> Choice:
     """Choose among the ERM network, which predicts the clusters, and others: name, kind and predictions."""
     channels = torch.stack([before, *(own for _, _, own in after)], dim=1)
     channels = F.pad(channels, (0, 3 - channels.shape[1]))
@@ -59,7 +64,8 @@ def choose(*after: tuple[str, str, Tensor], before: Tensor = CLUSTER_IDS, contro
         made = make_candidate(name, predictions, kind=kind, channel=channel)
         (dense if made.base_name == "dense" else masked).append(made)
     context = make_context(LABELS, channels)
-    context = replace(context, config=replace(CONFIG, controls=controls))
+    masks = replace(CONFIG.masks, budget_flops=budget)
+    context = replace(context, config=replace(CONFIG, controls=controls, masks=masks))
     return choose_networks(context, judge_of(Cells(LABELS, CLUSTER_IDS)), dense, masked)
 
 
@@ -99,3 +105,17 @@ def test_the_erm_network_stays_if_nothing_is_better() -> None:
     assert choice.candidates["subnetwork"].name == "dense"
     assert torch.equal(choice.predictions["subnetwork"]["test"], CLUSTER_IDS)
     assert all(cell.before == cell.after for cell in choice.cells)
+
+
+def test_within_a_budget_only_masks_are_tried_and_the_best_is_handed_back() -> None:
+    mostly = torch.where(torch.arange(200) % 3 == 0, 1 - LABELS, LABELS)
+    tried = (("dense/head", "head", LABELS), ("mask@1", "as-is", 1 - LABELS), ("mask@2", "as-is", mostly))
+    # The original is right everywhere, so nothing within the budget is better.
+    within = choose(*tried[1:], before=LABELS, budget=0.5)
+    assert not within.is_better
+    assert within.candidates["subnetwork"].name == within.best.name == "mask@2"
+    assert torch.equal(within.predictions["subnetwork"]["test"], mostly)
+    assert choose(*tried[1:], before=LABELS).candidates["subnetwork"].name == "dense"
+    # A new head of the whole network is the best, but it is not within the budget.
+    assert choose(tried[0], ("mask@2", "as-is", mostly)).best.name == "dense/head"
+    assert choose(tried[0], ("mask@2", "as-is", mostly), budget=0.5).best.name == "mask@2"

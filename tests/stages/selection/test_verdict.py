@@ -39,3 +39,9 @@ def test_a_given_pseudo_attribute_has_no_evidence_to_share() -> None:
 def test_no_verdict_claims_that_there_is_no_shortcut() -> None:
     for text in VERDICT_TEXTS.values():
         assert "no shortcut" not in text
+
+
+def test_with_a_budget_the_best_within_it_is_the_result() -> None:
+    settings = {"evidence": (), "has_suspect": False, "groups_differ": False, "has_budget": True}
+    assert name_verdict(is_better=False, **settings) == "within-budget"
+    assert name_verdict(is_better=True, **settings) == "improved"

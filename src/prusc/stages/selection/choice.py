@@ -15,7 +15,7 @@ class Choice:
     """The chosen candidate of each family: ``erm``, the controls, and ``subnetwork``, the chosen network.
 
     Attributes:
-        candidates: By family; ``subnetwork`` holds the ERM network if no candidate is better.
+        candidates: By family; ``subnetwork`` holds the ERM network if no candidate is better and there is no budget.
         networks: Their networks, by family.
         predictions: Their predictions on the validation and test splits; see `Candidate.val_logits`.
         best: Of the candidates that are better than the ERM network, the one with the highest score; if there is none,
@@ -43,6 +43,9 @@ def choose_networks(
 ) -> Choice:
     """Choose, of the candidates that are significantly better than the ERM network, the one with the highest score.
 
+    With a budget of operations, only candidates with a mask are considered, which are within it, and the best of them
+    is chosen in any case.
+
     Args:
         context: What the candidates were made from; it makes the networks of the chosen ones.
         judge: Scores the candidates.
@@ -56,12 +59,13 @@ def choose_networks(
     families: dict[str, Sequence[Candidate]] = {
         name: [c for c in dense if c.kind == kind] for kind, name in DENSE_FAMILIES.items()
     }
-    tried = [*dense[1:], *masked]
+    has_budget = context.config.masks.budget_flops is not None
+    tried = list(masked) if has_budget else [*dense[1:], *masked]
     p_values = judge.p_values(erm, tried)
     better = [c for c, p_value in zip(tried, p_values.tolist(), strict=True) if p_value <= judge.config.significance]
-    # If none is better, the one that comes nearest to being better is named.
-    best = judge.choose(better) if better else tried[int(p_values.argmin())]
-    families["subnetwork"] = [best if better or not context.config.may_keep_erm else erm]
+    # Without a budget, if none is better, the one that comes nearest to being better is named.
+    best = judge.choose(better or tried) if better or has_budget else tried[int(p_values.argmin())]
+    families["subnetwork"] = [best if better or has_budget or not context.config.may_keep_erm else erm]
     if not context.config.controls:
         families = {name: families[name] for name in ("erm", "subnetwork")}
     chosen = {name: judge.choose(own) for name, own in families.items() if own}

@@ -5,7 +5,7 @@ from typing import Literal
 
 from prusc.stages.pseudo_attributes.attribute import Evidence
 
-Verdict = Literal["improved", "nothing-better", "no-evidence"]
+Verdict = Literal["improved", "nothing-better", "no-evidence", "within-budget"]
 
 VERDICT_TEXTS: dict[Verdict, str] = {
     "improved": (
@@ -21,6 +21,10 @@ VERDICT_TEXTS: dict[Verdict, str] = {
         "the pseudo-attribute nor the classes; a shortcut that these data do not contradict may remain; the result is "
         "the ERM network"
     ),
+    "within-budget": (
+        "no network within masks.budget_flops is better than the ERM network on held-out predictions for the "
+        "validation split; the result is the best network within the budget"
+    ),
 }
 
 
@@ -31,6 +35,7 @@ def name_verdict(
     has_suspect: bool,
     groups_differ: bool,
     significance: float = 0.05,
+    has_budget: bool = False,
 ) -> Verdict:
     """Name the verdict.
 
@@ -40,8 +45,11 @@ def name_verdict(
         has_suspect: Whether the audit marks a value of the pseudo-attribute as suspect.
         groups_differ: Whether the accuracies of the ERM network in the pseudo-groups differ by more than chance.
         significance: Level of the tests.
+        has_budget: Whether the best network within a budget is the result in any case.
     """
     if is_better:
         return "improved"
+    if has_budget:
+        return "within-budget"
     follows = any(one.p_value <= significance / len(evidence) for one in evidence)
     return "nothing-better" if follows or has_suspect or groups_differ else "no-evidence"
