@@ -17,8 +17,8 @@ from tests.cli.faces import Capture, check_refused
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("rum", "unknown command 'rum'; did you mean run?; commands: check, audit, run, report, compare, bench"),
-        ("--seed 1", "unknown command '--seed'; commands: check, audit, run, report, compare, bench"),
+        ("rum", "unknown command 'rum'; did you mean run?; commands: check, audit, run, modularity, export, report"),
+        ("--seed 1", "unknown command '--seed'; commands: check, audit, run, modularity, export, report"),
         ("run --config", "Missing value for argument '--config'"),
         (
             "run --preset celebb",
@@ -29,7 +29,7 @@ from tests.cli.faces import Capture, check_refused
         ("audit --preset celeba", "data 'celeba' is neither a packaged data set"),
         ("run --preset celeba --data fashion-stickers", "'fashion-stickers' does not take image_size; its options are"),
         ("run --data fashion-sticker", "'fashion-sticker' is neither ... did you mean fashion-stickers?; ... CelebA ("),
-        ("run --data /", "folder '/' has no layout that prusc knows; expected one of: CelebA (img_align_celeba/"),
+        ("run --data /dev", "folder '/dev' has no layout that prusc knows; expected one of: CelebA (img_align_celeba/"),
         ("run --model small-cn", "unknown model 'small-cn'; did you mean small-cnn or ... ?; known are 'small-cnn'"),
         ("run --model q", "unknown model 'q'; known are 'small-cnn', timm's names (list them with"),
         ("run --erm.learning-rat 1", "Unrecognized options: --erm.learning-rat ... you meant: --erm.learning-rate F"),

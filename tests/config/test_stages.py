@@ -132,12 +132,6 @@ def test_what_was_given_for_masks_stays() -> None:
     assert filled.fill(9, ERMConfig(epochs=1)) == filled
 
 
-def test_the_head_is_masked_only_if_asked_for() -> None:
-    assert MaskConfig(exclude=("stem.*",)).excluded("classifier.1") == ("stem.*", "classifier.1.*")
-    assert MaskConfig(exclude=("stem.*",), head=True).excluded("classifier.1") == ("stem.*",)
-    assert MaskConfig().fill(100, ERMConfig()).excluded("head") == ("head.*",)
-
-
 @pytest.mark.parametrize(
     ("num_samples", "epochs", "batch_size", "steps"),
     [(4000, 20, 100, 80), (4795, 9, 128, 33), (1_000_000, 20, 128, 390), (10, 1, 128, 1)],

@@ -12,12 +12,12 @@ from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
 from prusc.engine.runtime import Runtime
 from prusc.errors import ConfigError, DataError, ModelError, TrainingError
-from prusc.masks import BinaryMask, MaskedModel
+from prusc.masks import BinaryMask, MaskedModel, maskable_parameters
 from prusc.masks.gumbel_sigmoid import _uniform_like
 from prusc.models.flops import count_flops
 from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set
-from prusc.stages.mask_learning import LearnedMasks, learn_masks
+from prusc.stages.mask_learning import LearnedMasks, exclude_head, learn_masks
 from prusc.stages.mask_step import mask_step
 from tests.networks import (
     NUM_CLASSES,
@@ -434,3 +434,17 @@ def test_excluded_layers_keep_their_channels() -> None:
     learned = learn(granularity="channel", initial_logit=-3.0, exclude=("encoder.0.*",))
     assert learned.final.tensors.keys() == {"encoder.3.weight", "encoder.6.weight", "head.weight"}
     assert learned.final.tensors["encoder.3.weight"].any(dim=0).all()
+
+
+def test_the_head_is_masked_only_if_asked_for_or_if_there_is_nothing_else() -> None:
+    model = small_cnn()
+    assert exclude_head(model, MaskConfig(), "head") == ("head.*",)
+    first = next(name for name in maskable_parameters(model))
+    assert exclude_head(model, MaskConfig(exclude=(first,)), "head") == (first, "head.*")
+    assert exclude_head(model, MaskConfig(head=True), "head") == ()
+    alone = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    assert exclude_head(alone, MaskConfig(), "1") == ()
+    # The weight of this head belongs to an earlier layer.
+    tied = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    tied[1].weight = tied[0].weight
+    assert exclude_head(tied, MaskConfig(), "1") == ()

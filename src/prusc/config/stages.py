@@ -197,10 +197,6 @@ class MaskConfig:
         """Whether there is one mask logit per channel."""
         return self.granularity == "channel" or self.budget_flops is not None
 
-    def excluded(self, head_name: str) -> tuple[str, ...]:
-        """Return the patterns of the parameters that are not masked, for a network with this head."""
-        return self.exclude if self.head else (*self.exclude, f"{head_name}.*")
-
     def fill(self, num_samples: int, erm: ERMConfig) -> "FilledMaskConfig":
         """Return the settings with numbers for what was not given.
 

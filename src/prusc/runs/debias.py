@@ -44,7 +44,7 @@ from prusc.stages.cells import Cells, make_cells
 from prusc.stages.cross_fitting import Folds, make_folds
 from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set
 from prusc.stages.evaluation import evaluate_groups, group_ids
-from prusc.stages.mask_learning import LearnedMasks, learn_masks
+from prusc.stages.mask_learning import LearnedMasks, exclude_head, learn_masks
 from prusc.stages.selection.choice import Choice, choose_networks
 from prusc.stages.selection.judge import Judge, make_judge
 from prusc.stages.selection.verdict import VERDICT_TEXTS, name_verdict
@@ -200,7 +200,8 @@ def _learn(session: Session, context: CandidateContext) -> LearnedMasks:
 def _try_dense(context: CandidateContext) -> list[Candidate]:
     """Return the candidates without a mask."""
     config = context.config.masks
-    mask: BinaryMask = whole_mask(context.model, include=config.include, exclude=config.excluded(context.head_name))
+    exclude = exclude_head(context.model, config, context.head_name)
+    mask: BinaryMask = whole_mask(context.model, include=config.include, exclude=exclude)
     found = try_heads(DENSE, mask, context)
     return found + try_training(DENSE, mask, context) if context.config.controls else found
 

@@ -15,7 +15,7 @@ from prusc.engine.feed import Feed, as_feed
 from prusc.engine.progress import ProgressOption, resolve_progress
 from prusc.engine.runtime import global_randomness, stage_generator
 from prusc.errors import ConfigError
-from prusc.masks import BinaryMask, ChannelMaskedModel, MaskedModel
+from prusc.masks import BinaryMask, ChannelMaskedModel, MaskedModel, maskable_parameters
 from prusc.models.channels import find_channels
 from prusc.models.flops import NetworkFlops, count_flops
 from prusc.models.head import RepresentationTap, find_head
@@ -71,6 +71,22 @@ class LearnedMasks:
     def final(self) -> BinaryMask:
         """The mask of the last step."""
         return self.masks[max(self.masks)]
+
+
+def exclude_head(model: nn.Module, config: MaskConfig, head_name: str) -> tuple[str, ...]:
+    """Return the patterns of the parameters that are not masked.
+
+    Those of the head are among them, unless the settings want it masked, or there is nothing else to mask.
+
+    Raises:
+        ConfigError: If a pattern of the settings matches no weight.
+        ModelError: If there is no weight to mask.
+    """
+    names = maskable_parameters(model, include=config.include, exclude=config.exclude)
+    of_head = [name for name in names if name.startswith(f"{head_name}.")]
+    if config.head or not of_head or len(of_head) == len(names):
+        return config.exclude
+    return (*config.exclude, f"{head_name}.*")
 
 
 def learn_masks(
@@ -168,7 +184,7 @@ def _make_masked(
         return MaskedModel(
             model,
             include=config.include,
-            exclude=config.excluded(head_name),
+            exclude=exclude_head(model, config, head_name),
             initial_logit=config.initial_logit,
             temperature=config.mask_temperature,
             generator=noise,
