@@ -168,6 +168,12 @@ def _make_folds(session: Session, val_cells: Cells) -> Folds | None:
     num_folds = session.config.head_folds
     if not num_folds:
         return None
+    if int((torch.bincount(val_cells.labels) >= 2).sum()) < 2:
+        session.log(
+            "heads: fitted on the de-biasing set, because cross-validation needs two validation samples of at least two "
+            "classes"
+        )
+        return None
     generator = stage_generator(session.config.seed, "folds of validation")
     folds = make_folds(val_cells, session.config.debiasing_set, num_folds=num_folds, generator=generator)
     session.log(
