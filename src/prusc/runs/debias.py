@@ -170,8 +170,8 @@ def _make_folds(session: Session, val_cells: Cells) -> Folds | None:
         return None
     if int((torch.bincount(val_cells.labels) >= 2).sum()) < 2:
         session.log(
-            "heads: fitted on the de-biasing set, because cross-validation needs two validation samples of at least two "
-            "classes"
+            "heads: fitted on the de-biasing set, because cross-validation needs two validation samples of at least "
+            "two classes"
         )
         return None
     generator = stage_generator(session.config.seed, "folds of validation")
