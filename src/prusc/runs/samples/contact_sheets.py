@@ -32,12 +32,17 @@ class TileSize:
     height: int
 
 
-def are_pictures(inputs: Tensor | Dataset[Any]) -> bool:
-    """Return whether the inputs of a split are images that can be shown: gray or RGB, uint8 or already normalised."""
+def are_pictures(inputs: Tensor | Dataset[Any], *, raw: bool = False) -> bool:
+    """Return whether the inputs of a split are images that can be shown: gray or RGB, uint8 or already normalised.
+
+    Args:
+        inputs: Inputs of a split.
+        raw: Ask for uint8. The range of normalised images is unknown, so their brightness cannot be compared.
+    """
     batch = next(iter(iterate_batches(inputs, torch.arange(1), batch_size=1)))
     if not isinstance(batch, Tensor) or batch.ndim != 4 or batch.shape[1] not in (1, 3):
         return False
-    return batch.dtype == torch.uint8 or batch.is_floating_point()
+    return batch.dtype == torch.uint8 or (batch.is_floating_point() and not raw)
 
 
 def fit_tile(width: int, height: int, largest_side: int) -> TileSize:

@@ -89,7 +89,7 @@ def find_names(
     chosen = torch.randperm(len(data.val), generator=generator)[:MAX_COMPARED].sort().values
     split, asked = data.val.subset(chosen), list(suspects[:MAX_NAMED])
     labels, own = split.labels, values[chosen]
-    seen = _look_at(split, num_workers) if are_pictures(split.inputs) else None
+    seen = _look_at(split, num_workers) if are_pictures(split.inputs, raw=True) else None
     probes = () if seen is None else tuple(_probe(seen.parts, labels, generator))
     facts = {} if split.facts is None or not asked else split.facts(range(len(split)))
     features, described = encode_facts(facts, len(split))

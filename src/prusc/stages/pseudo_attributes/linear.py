@@ -36,7 +36,7 @@ def predict_linearly(
         Logits of both splits. Those of the validation split come from the model of all training samples.
 
     Raises:
-        DataError: If the training samples outside a fold have fewer than two classes.
+        DataError: If the training samples have fewer than two classes.
 
     Example:
         >>> import torch
@@ -53,12 +53,18 @@ def predict_linearly(
     # Sorted by class, so that each fold has an equal share of every class.
     order = torch.randperm(num_samples, generator=generator)
     order = order[train_labels[order].argsort(stable=True)]
+    whole = fit_head(values, train_labels, weights, l2=l2, num_classes=num_classes)
     logits = torch.empty(num_samples, num_classes)
     for fold in range(num_folds):
         inside = torch.zeros(num_samples, dtype=torch.bool)
         inside[order[fold::num_folds]] = True
         rest = ~inside
-        head = fit_head(values[rest], train_labels[rest], weights[rest], l2=l2, num_classes=num_classes)
+        # With a sample or two per class, a fold can hold all of a class; then nothing can be left out.
+        can_fit = len(train_labels[rest].unique()) >= 2
+        head = (
+            fit_head(values[rest], train_labels[rest], weights[rest], l2=l2, num_classes=num_classes)
+            if can_fit
+            else whole
+        )
         logits[inside] = head.logits(values[inside])
-    whole = fit_head(values, train_labels, weights, l2=l2, num_classes=num_classes)
     return {"train": logits, "val": whole.logits(seen["val"])}
