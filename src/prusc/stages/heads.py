@@ -1,6 +1,8 @@
 """Stage 7: refit a head by logistic regression on representations."""
 
 import warnings
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -8,10 +10,14 @@ import torch
 from jaxtyping import Float, Int
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
 from prusc.errors import DataError, ModelError
 from prusc.models.head import get_head
+
+# Below so many values, representations times dimensions, a fit has one thread.
+_MANY_VALUES = 2**24
 
 
 class Head(NamedTuple):
@@ -59,6 +65,17 @@ class Head(NamedTuple):
                 f"expected one; give head_name, one of {', '.join(linear) or 'none'}"
             )
         return fitting[0]
+
+
+@cache
+def _find_thread_pools() -> ThreadpoolController:
+    # Looking at all loaded libraries takes longer than many a fit.
+    return ThreadpoolController()
+
+
+def _threads_for(num_values: int) -> AbstractContextManager[object]:
+    """Return a context in which small products have one thread: several wait for each other ten times as long."""
+    return _find_thread_pools().limit(limits=1) if num_values < _MANY_VALUES else nullcontext()
 
 
 def fit_head(
@@ -117,7 +134,8 @@ def fit_head(
     with warnings.catch_warnings():
         # A fit that did not converge is still a head; the choice among heads uses held-out samples.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        regression.fit(standardised, labels[used].numpy(), sample_weight=(share * num_used).numpy())
+        with _threads_for(standardised.size):
+            regression.fit(standardised, labels[used].numpy(), sample_weight=(share * num_used).numpy())
     coefficients, intercepts = regression.coef_, regression.intercept_
     if len(classes) == 2:
         # scikit-learn has one logit for two classes: each class gets half of it.
