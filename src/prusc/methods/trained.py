@@ -240,8 +240,7 @@ def _choose(method: TrainedMethod, judge: Judge, before: _Tried, tried: Sequence
     # Whoever asks for one setting, or for ERM, gets it.
     if not session.config.may_keep_erm or session.config.method_options or method.name == "erm":
         return judge.choose(tried)
-    p_values = judge.p_values(before, tried).tolist()
-    better = [one for one, p_value in zip(tried, p_values, strict=True) if p_value <= judge.config.significance]
+    better = judge.keep_better(tried, judge.p_values(before, tried))
     return judge.choose(better) if better else before
 
 

@@ -221,8 +221,7 @@ def _try_heads(session: Session, found: Features, attribute: PseudoAttribute, au
     heads = _fit_heads(session, attribute, val_cells)
     groups = group_ids(data.val, data) if config.selection.rule == "validation-groups" else None
     judge = make_judge(val_cells, config.selection, indices=torch.arange(len(data.val)), group_ids=groups)
-    p_values = judge.p_values(given, heads).tolist() if heads else []
-    better = [head for head, p_value in zip(heads, p_values, strict=True) if p_value <= config.selection.significance]
+    better = judge.keep_better(heads, judge.p_values(given, heads)) if heads else []
     chosen = judge.choose(better) if better else None
     evaluations = {"given": evaluate_groups(found.logits["test"].argmax(dim=1), data.test, data)}
     if chosen is not None and chosen.head is not None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from prusc.config import DebiasingSetConfig
 from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import build_debiasing_set
+from prusc.stages.folds import draw_folds
 from prusc.stages.heads import Head, fit_head
 
 
@@ -69,10 +70,7 @@ def make_folds(cells: Cells, config: DebiasingSetConfig, *, num_folds: int, gene
     Raises:
         PruscError: As `build_debiasing_set`.
     """
-    order = torch.randperm(len(cells), generator=generator)
-    order = order[cells.ids[order].argsort(stable=True)]
-    fold_ids = torch.empty_like(order)
-    fold_ids[order] = torch.arange(len(order)) % num_folds
+    fold_ids = draw_folds(cells.ids, num_folds, generator)
     weights = torch.zeros(num_folds + 1, len(cells), dtype=torch.float64)
     # No sample is in fold num_folds, so its head sees all samples.
     for fold in range(num_folds + 1):

@@ -7,7 +7,7 @@ from itertools import product
 
 import pandas as pd
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from scipy.stats import norm
 from torch import Tensor
 
@@ -127,6 +127,44 @@ def wilson_interval(num_right: float, num_samples: float, *, confidence: float =
     centre = (share + z * z / (2 * num_samples)) / denominator
     half = z * ((share * (1 - share) + z * z / (4 * num_samples)) / num_samples) ** 0.5 / denominator
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def accuracy_loss(
+    right: Bool[Tensor, " samples"],
+    labels: Int[Tensor, " samples"],
+    here: Bool[Tensor, " samples"],
+    there: Bool[Tensor, " samples"],
+) -> tuple[float, tuple[float, float]]:
+    """Return how much lower the accuracy is on some samples than on others of the same classes.
+
+    Args:
+        right: Whether each prediction is right.
+        labels: Class of each sample.
+        here: The samples with the loss, at least one.
+        there: The samples to compare with, of which each class of ``here`` has some. Classes count as often as in
+            ``here``.
+
+    Returns:
+        The loss in [-1, 1], and its 95 % interval.
+
+    References:
+        Newcombe 1998, Statistics in Medicine 17, 873-890, method 10: combines the two Wilson intervals.
+    """
+    num_classes = int(labels.max()) + 1
+    shares = torch.bincount(labels[here], minlength=num_classes).double() / int(here.sum())
+    sizes = torch.bincount(labels[there], minlength=num_classes).double().clamp(min=1)
+    right_there = torch.bincount(labels[there & right], minlength=num_classes).double()
+    expected = (shares * right_there / sizes).sum().item()
+    # The effective number of samples behind the weighted mean.
+    num_expected = 1 / (shares.square() / sizes).sum().item()
+    num_here, num_right = int(here.sum()), int(right[here].sum())
+    found = num_right / num_here
+    low_found, high_found = wilson_interval(num_right, num_here)
+    low_expected, high_expected = wilson_interval(expected * num_expected, num_expected)
+    loss = expected - found
+    low = loss - ((expected - low_expected) ** 2 + (high_found - found) ** 2) ** 0.5
+    high = loss + ((high_expected - expected) ** 2 + (found - low_found) ** 2) ** 0.5
+    return loss, (low, high)
 
 
 def evaluate_groups(

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from prusc.stages.cells import Cells, find_conflicting
-from prusc.stages.evaluation import wilson_interval
+from prusc.stages.evaluation import accuracy_loss
 from prusc.stages.pseudo_attributes.attribute import Evidence
 
 
@@ -22,7 +22,6 @@ def measure_evidence(source: str, predictions: Int[Tensor, " samples"], cells: C
 
     References:
         Cochran 1954, Biometrics 10, 417-451; Mantel and Haenszel 1959, JNCI 22, 719-748: strata with a common effect.
-        Newcombe 1998, Statistics in Medicine 17, 873-890, method 10: the interval.
     """
     right, conflicting = predictions == cells.labels, find_conflicting(cells)
     statistic = conflict_statistic(right, conflicting, cells.labels)
@@ -80,20 +79,6 @@ def _measure_gap(right: Tensor, conflicting: Tensor, labels: Tensor) -> tuple[fl
     counts = torch.stack([torch.bincount(labels[side], minlength=num_classes) for side in (conflicting, ~conflicting)])
     both = (counts > 0).all(dim=0)
     here = conflicting & both[labels]
-    num_here = int(here.sum())
-    if not num_here:
+    if not bool(here.any()):
         return None, None
-    shares = torch.where(both, counts[0], 0).double() / num_here
-    right_there = torch.bincount(labels[~conflicting & right], minlength=num_classes)
-    there = (shares * right_there / counts[1].clamp(min=1)).sum().item()
-    # The effective number of samples behind the weighted mean.
-    num_there = 1 / (shares.square() / counts[1].clamp(min=1)).sum().item()
-    num_right = int((here & right).sum())
-    accuracy = num_right / num_here
-    (low_here, high_here), (low_there, high_there) = (
-        wilson_interval(num_right, num_here),
-        wilson_interval(there * num_there, num_there),
-    )
-    low = there - accuracy - sqrt((there - low_there) ** 2 + (high_here - accuracy) ** 2)
-    high = there - accuracy + sqrt((high_there - there) ** 2 + (accuracy - low_here) ** 2)
-    return there - accuracy, (low, high)
+    return accuracy_loss(right, labels, here, ~conflicting)

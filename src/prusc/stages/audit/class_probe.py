@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from prusc.stages.audit.image_features import border_of
 from prusc.stages.evaluation import wilson_interval
+from prusc.stages.folds import draw_folds
 from prusc.stages.heads import fit_head
 
 _NUM_FOLDS = 5
@@ -73,10 +74,7 @@ def probe_class(
     values, (classes, targets) = values[kept], labels[kept].unique(return_inverse=True)
     if len(classes) < 2:
         return None
-    order = torch.randperm(len(targets), generator=generator)
-    order = order[targets[order].argsort(stable=True)]
-    folds = torch.empty_like(order)
-    folds[order] = torch.arange(len(order)) % _NUM_FOLDS
+    folds = draw_folds(targets, _NUM_FOLDS, generator)
     weights = 1 / torch.bincount(targets).double()[targets]
     predictions = torch.empty_like(targets)
     for fold in range(_NUM_FOLDS):

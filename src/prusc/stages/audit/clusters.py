@@ -14,7 +14,7 @@ from torch import Tensor
 from prusc.config import AuditConfig
 from prusc.losses.unit_rows import unit_rows
 from prusc.stages.cells import Cells
-from prusc.stages.evaluation import wilson_interval
+from prusc.stages.evaluation import accuracy_loss, wilson_interval
 from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
 from prusc.stages.pseudo_attributes.clustering import Structure
 
@@ -371,20 +371,7 @@ def _loss(
     right: Tensor, labels: Tensor, others: Tensor, is_other: Tensor, num_classes: int
 ) -> tuple[float | None, tuple[float, float] | None]:
     """Return how much lower the accuracy of ``others`` is than where their classes are the main class, and its CI."""
-    num = torch.bincount(labels[others], minlength=num_classes).double()
-    at_home = torch.bincount(labels[~is_other], minlength=num_classes).double()
-    if not bool(others.any()) or bool((at_home[num > 0] == 0).any()):
+    is_at_home = torch.bincount(labels[~is_other], minlength=num_classes) > 0
+    if not bool(others.any()) or not bool(is_at_home[labels[others]].all()):
         return None, None
-    right_at_home = torch.bincount(labels[~is_other & right], minlength=num_classes).double()
-    shares = num / num.sum()
-    home = (shares * right_at_home / at_home.clamp(min=1)).sum().item()
-    # The effective number of samples behind the weighted mean.
-    num_home = 1 / (shares.square() / at_home.clamp(min=1)).sum().item()
-    num_others, num_right = int(others.sum()), int(right[others].sum())
-    here = num_right / num_others
-    low_here, high_here = wilson_interval(num_right, num_others)
-    low_home, high_home = wilson_interval(home * num_home, num_home)
-    # Newcombe 1998, Statistics in Medicine 17, 873-890, method 10: combines the two Wilson intervals.
-    low = home - here - ((home - low_home) ** 2 + (high_here - here) ** 2) ** 0.5
-    high = home - here + ((high_home - home) ** 2 + (here - low_here) ** 2) ** 0.5
-    return home - here, (low, high)
+    return accuracy_loss(right, labels, others, ~is_other)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from prusc.stages.folds import draw_folds
 from prusc.stages.heads import fit_head
 
 
@@ -48,16 +49,13 @@ def predict_linearly(
         >>> found["train"].shape, found["val"].shape
         (torch.Size([40, 2]), torch.Size([5, 2]))
     """
-    values, num_samples = seen["train"], len(train_labels)
+    values = seen["train"]
     weights = 1 / torch.bincount(train_labels, minlength=num_classes).clamp(min=1)[train_labels].double()
-    # Sorted by class, so that each fold has an equal share of every class.
-    order = torch.randperm(num_samples, generator=generator)
-    order = order[train_labels[order].argsort(stable=True)]
+    folds = draw_folds(train_labels, num_folds, generator)
     whole = fit_head(values, train_labels, weights, l2=l2, num_classes=num_classes)
-    logits = torch.empty(num_samples, num_classes)
+    logits = torch.empty(len(train_labels), num_classes)
     for fold in range(num_folds):
-        inside = torch.zeros(num_samples, dtype=torch.bool)
-        inside[order[fold::num_folds]] = True
+        inside = folds == fold
         rest = ~inside
         # With a sample or two per class, a fold can hold all of a class; then nothing can be left out.
         can_fit = len(train_labels[rest].unique()) >= 2

@@ -62,7 +62,7 @@ def choose_networks(
     has_budget = context.config.masks.budget_flops is not None
     tried = list(masked) if has_budget else [*dense[1:], *masked]
     p_values = judge.p_values(erm, tried)
-    better = [c for c, p_value in zip(tried, p_values.tolist(), strict=True) if p_value <= judge.config.significance]
+    better = judge.keep_better(tried, p_values)
     # Without a budget, if none is better, the one that comes nearest to being better is named.
     best = judge.choose(better or tried) if better or has_budget else tried[int(p_values.argmin())]
     families["subnetwork"] = [best if better or has_budget or not context.config.may_keep_erm else erm]

@@ -99,6 +99,11 @@ class Judge:
             num_permutations=self.config.num_permutations,
         )
 
+    def keep_better(self, tried: Sequence[JudgedT], p_values: Float[Tensor, " networks"]) -> list[JudgedT]:
+        """Return the networks that are significantly better than the ERM network, by their `p_values`."""
+        pairs = zip(tried, p_values.tolist(), strict=True)
+        return [candidate for candidate, p_value in pairs if p_value <= self.config.significance]
+
     def groups_differ(self, candidate: Judged) -> bool:
         """Decide whether the accuracies of a network in the pseudo-groups differ by more than chance.
 
