@@ -15,8 +15,8 @@ def describe_selection(rule: str, *, held_out_heads: bool = False) -> str:
         held_out_heads: Whether heads are fitted on the validation split.
     """
     text = (
-        "the highest mean of two accuracies on the validation split: that over the pseudo-groups, and that of the "
-        f"worst one; the pseudo-groups are {_GROUPS[rule]}; a permutation test over all that was tried decides "
-        "whether it is better than the ERM network"
+        "of all that a permutation test finds better than the ERM network, that with the highest mean of two "
+        "accuracies on the validation split: that over the pseudo-groups, and that of the worst one; the pseudo-groups "
+        f"are {_GROUPS[rule]}"
     )
     return text + ("; heads are fitted on validation samples and scored by k-fold cross-validation" * held_out_heads)
