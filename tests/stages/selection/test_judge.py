@@ -19,12 +19,12 @@ def slow_gain(before: list[bool], after: list[bool], groups: PseudoGroups) -> fl
     """The gain in score, from plain lists."""
     scores = []
     for right in (before, after):
-        of_class: dict[int, list[float]] = {}
-        for group, label in enumerate(groups.labels.tolist()):
+        accuracies = []
+        for group in range(len(groups.sizes)):
             own = [r for r, i in zip(right, groups.ids.tolist(), strict=True) if i == group]
-            of_class.setdefault(label, []).append(sum(own) / len(own))
-        mean = sum(sum(own) / len(own) for own in of_class.values()) / len(of_class)
-        scores.append((mean + min(itertools.chain(*of_class.values()))) / 2)
+            accuracies.append(sum(own) / len(own))
+        mean = sum(share * accuracy for share, accuracy in zip(groups.shares.tolist(), accuracies, strict=True))
+        scores.append((mean + min(accuracies)) / 2)
     return scores[1] - scores[0]
 
 

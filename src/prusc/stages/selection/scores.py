@@ -8,26 +8,24 @@ from torch import Tensor
 
 from prusc.stages.cells import Cells, find_conflicting
 
+SMALLEST_SIDE = 10
+"""Sides that conflict and have fewer samples are judged as one: in them, one sample moves an accuracy by ten points."""
+
 
 @dataclass(frozen=True, eq=False)
 class PseudoGroups:
-    """Groups of validation samples that judge: the sides of each class, the classes, or the true groups.
+    """Groups of validation samples that judge: sides of the classes, the classes, or the true groups.
 
     Attributes:
         ids: Pseudo-group of each sample.
         sizes: Number of samples of each pseudo-group, at least 1.
-        labels: Class of each pseudo-group.
+        shares: Share of each pseudo-group in the mean; they sum to 1. Each class has the same share, and so have the
+            groups of a class.
     """
 
     ids: Int[Tensor, " samples"]
     sizes: Int[Tensor, " groups"]
-    labels: Int[Tensor, " groups"]
-
-    @property
-    def shares(self) -> Float[Tensor, " groups"]:
-        """Share of each pseudo-group in the mean: each class has the same share, and so have the groups of a class."""
-        per_class = torch.bincount(self.labels)
-        return 1 / (per_class[self.labels] * (per_class > 0).sum()).double()
+    shares: Float[Tensor, " groups"]
 
     def mean(self, values: Shaped[Tensor, " samples"]) -> Float[Tensor, " groups"]:
         """Return the mean of the values in each pseudo-group."""
@@ -76,9 +74,18 @@ class CellAccuracy:
 def pair_sides(cells: Cells) -> PseudoGroups:
     """Divide each class into two sides: samples that conflict with the pseudo-attribute, and the others.
 
-    Single cells that conflict are small, so their accuracies are noisy.
+    Single cells that conflict are small, so their accuracies are noisy. For the same reason, sides that conflict and
+    have fewer than `SMALLEST_SIDE` samples are one pseudo-group together, with the sum of their shares.
     """
-    return _number(2 * cells.labels + find_conflicting(cells), cells.labels)
+    conflicting = find_conflicting(cells)
+    sides = _number(2 * cells.labels + conflicting, cells.labels)
+    is_small = torch.zeros(len(sides.sizes), dtype=torch.bool)
+    is_small[sides.ids[conflicting]] = True
+    is_small &= sides.sizes < SMALLEST_SIDE
+    merged = torch.where(is_small, len(is_small), torch.arange(len(is_small)))
+    distinct, new = merged.unique(return_inverse=True)
+    ids, shares = new[sides.ids], torch.zeros(len(distinct), dtype=torch.float64)
+    return PseudoGroups(ids, torch.bincount(ids), shares.index_add_(0, new, sides.shares))
 
 
 def take_classes(labels: Int[Tensor, " samples"]) -> PseudoGroups:
@@ -95,7 +102,9 @@ def _number(keys: Int[Tensor, " samples"], labels: Int[Tensor, " samples"]) -> P
     distinct, ids, sizes = keys.unique(return_inverse=True, return_counts=True)
     of_group = torch.zeros(len(distinct), dtype=torch.long)
     of_group[ids] = labels
-    return PseudoGroups(ids, sizes, of_group)
+    per_class = torch.bincount(of_group)
+    shares = 1 / (per_class[of_group] * (per_class > 0).sum()).double()
+    return PseudoGroups(ids, sizes, shares)
 
 
 def score_accuracies(accuracies: Float[Tensor, "*networks groups"], groups: PseudoGroups) -> Float[Tensor, "*networks"]:
