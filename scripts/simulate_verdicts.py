@@ -17,8 +17,12 @@ from prusc.stages.evaluation import wilson_interval
 from prusc.stages.selection.judge import permutation_p_values
 from prusc.stages.selection.scores import pair_sides
 
-# Samples of each class in each value of the pseudo-attribute: tiny, small and large sides that conflict.
+# Samples of each class in each value of the pseudo-attribute: tiny, small and large sides that conflict, and some that
+# are judged as one.
 SIZES = {
+    "four classes, 5 conflict in each": tuple(
+        tuple(120 if i == k else 5 * (i == (k + 1) % 4) for i in range(4)) for k in range(4)
+    ),
     "6 and 12 conflict": ((120, 12), (6, 100)),
     "40 and 40": ((120, 40), (40, 100)),
     "120 and 60": ((1200, 120), (60, 1000)),

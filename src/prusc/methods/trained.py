@@ -240,8 +240,8 @@ def _choose(method: TrainedMethod, judge: Judge, before: _Tried, tried: Sequence
     # Whoever asks for one setting, or for ERM, gets it.
     if not session.config.may_keep_erm or session.config.method_options or method.name == "erm":
         return judge.choose(tried)
-    better = judge.keep_better(tried, judge.p_values(before, tried))
-    return judge.choose(better) if better else before
+    decision = judge.decide(before, tried)
+    return decision.best if decision.replaces else before
 
 
 def _candidates_table(tried: Sequence[_Tried], judge: Judge, session: Session) -> pd.DataFrame:

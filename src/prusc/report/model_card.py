@@ -119,7 +119,7 @@ def _uses(run: RunRecord) -> str:
 def _kind(run: RunRecord) -> str:
     if run.remedy:
         return f"after {_text(run.remedy)}"
-    if run.metrics["verdict"] not in ("improved", "within-budget"):
+    if run.metrics["verdict"] in ("nothing-better", "no-evidence"):
         return "the ERM network"
     return "a subnetwork" if run.metrics["density"] < 1 else "the whole network with a new head"
 

@@ -115,8 +115,12 @@ def headline(run: RunRecord) -> str:
     if not run.is_finished:
         return "This run is not finished, so there is no verdict yet."
     before, after = (run.evaluations[name]["test"] for name in ("erm", "subnetwork"))
-    if run.remedy or run.metrics["verdict"] == "improved":
-        lead = f"{run.remedy}: on" if run.remedy else "prusc found a better network. On"
+    leads = {
+        "improved": "prusc found a better network. On",
+        "unproven": "The validation split does not prove that the chosen network is better. On",
+    }
+    if run.remedy or run.metrics["verdict"] in leads:
+        lead = f"{run.remedy}: on" if run.remedy else leads[run.metrics["verdict"]]
         return (
             f"{lead} the test split, worst-group accuracy "
             f"{_change(before.worst_group_accuracy, after.worst_group_accuracy)} and average accuracy "
@@ -166,6 +170,20 @@ def num_missing_pictures(clusters: list[ClusterView]) -> tuple[int, int]:
     return sum(not portrait.address for portrait in shown), len(shown)
 
 
+def _doubts(run: RunRecord) -> list[str]:
+    """Return what speaks against the gain of the chosen network."""
+    if run.metrics["verdict"] == "unproven":
+        return [
+            "The chosen network is a bet, not a proven improvement. More validation images that conflict with the "
+            "pseudo-attribute could prove it."
+        ]
+    if run.metrics["verdict"] == "improved":
+        before, after = (run.evaluations[name]["test"].worst_group_ci95 for name in ("erm", "subnetwork"))
+        if before[1] >= after[0]:
+            return ["The worst-group intervals of the two networks overlap, so the gain may be chance."]
+    return []
+
+
 def notes(run: RunRecord, clusters: list[ClusterView]) -> list[str]:
     """Return the limits of the results, a paragraph each."""
     found = []
@@ -185,10 +203,7 @@ def notes(run: RunRecord, clusters: list[ClusterView]) -> list[str]:
             found.append(
                 f"{num_empty} of {len(test.groups)} groups have no test samples, so their accuracy is unknown."
             )
-        if run.metrics["verdict"] == "improved":
-            before, after = (run.evaluations[name]["test"].worst_group_ci95 for name in ("erm", "subnetwork"))
-            if before[1] >= after[0]:
-                found.append("The worst-group intervals of the two networks overlap, so the gain may be chance.")
+        found += _doubts(run)
         structure = run.metrics.get("cluster_structure")
         if structure == "weak":
             found.append("The clusters are poorly separated (weak structure), so they say little about shortcuts.")

@@ -231,6 +231,7 @@ def _finish(session: Session, start: Start, context: CandidateContext, judge: Ju
     clusters = _audit(session, start, choice)
     verdict = name_verdict(
         is_better=choice.is_better,
+        is_replaced=choice.candidates["subnetwork"] is not tried.dense[0],
         evidence=start.attribute.evidence,
         has_suspect=any(cluster.is_suspect for cluster in clusters),
         groups_differ=judge.groups_differ(tried.dense[0]),

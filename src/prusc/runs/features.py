@@ -221,8 +221,8 @@ def _try_heads(session: Session, found: Features, attribute: PseudoAttribute, au
     heads = _fit_heads(session, attribute, val_cells)
     groups = group_ids(data.val, data) if config.selection.rule == "validation-groups" else None
     judge = make_judge(val_cells, config.selection, indices=torch.arange(len(data.val)), group_ids=groups)
-    better = judge.keep_better(heads, judge.p_values(given, heads)) if heads else []
-    chosen = judge.choose(better) if better else None
+    decision = judge.decide(given, heads) if heads else None
+    chosen = decision.best if decision is not None and decision.replaces else None
     evaluations = {"given": evaluate_groups(found.logits["test"].argmax(dim=1), data.test, data)}
     if chosen is not None and chosen.head is not None:
         predictions = chosen.head.logits(_values(data, "test")).argmax(dim=1)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from prusc.data.table import Data
@@ -81,9 +81,22 @@ def make_cells(attribute: PseudoAttribute, data: Data, split: str) -> Cells:
 
 def find_conflicting(cells: Cells) -> Bool[Tensor, " samples"]:
     """Return True for each sample whose class is rarer at its value of the pseudo-attribute than among all samples."""
-    counts = torch.zeros(cells.num_classes, cells.num_values, dtype=torch.float64)
-    ones = torch.ones(len(cells), dtype=torch.float64)
-    counts.index_put_((cells.labels, cells.attribute_ids), ones, accumulate=True)
+    counts = _count(cells)
     expected = counts.sum(dim=1, keepdim=True) * counts.sum(dim=0) / max(len(cells), 1)
     # Rounding must not decide for a cell that is exactly as frequent as expected.
     return (counts < expected - 1e-9)[cells.labels, cells.attribute_ids]
+
+
+def find_main_classes(cells: Cells) -> Int[Tensor, " values"]:
+    """Return the class that each value of the pseudo-attribute stands for.
+
+    It is the one that exceeds its share among all samples the most at that value; of equal ones the first.
+    """
+    counts = _count(cells)
+    return (counts / counts.sum(dim=1, keepdim=True).clamp(min=1)).argmax(dim=0)
+
+
+def _count(cells: Cells) -> Float[Tensor, "classes values"]:
+    counts = torch.zeros(cells.num_classes, cells.num_values, dtype=torch.float64)
+    ones = torch.ones(len(cells), dtype=torch.float64)
+    return counts.index_put_((cells.labels, cells.attribute_ids), ones, accumulate=True)

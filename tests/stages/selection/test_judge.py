@@ -122,6 +122,51 @@ def test_many_networks_that_only_differ_are_rarely_better() -> None:
     assert wrong <= 15 + 2 * 3.8
 
 
+@pytest.mark.parametrize(
+    ("shares", "sizes", "expected"),
+    [
+        # Of 20 samples that conflict in class 0, the network calls 12 the other class.
+        ([[0.9, 0.4], [0.9, 0.9]], [[80, 20], [20, 80]], True),
+        # As often right as misled.
+        ([[0.9, 0.5], [0.9, 0.9]], [[80, 20], [20, 80]], False),
+        # It fails on the samples that do not conflict, for whatever reason.
+        ([[0.2, 0.9], [0.9, 0.2]], [[80, 20], [20, 80]], False),
+        # Nine samples are too few, and five in each of two classes are ten together.
+        ([[0.9, 0.0], [0.9, 0.9]], [[80, 9], [20, 80]], False),
+        ([[0.9, 0.0], [0.0, 0.9]], [[80, 5], [5, 80]], True),
+    ],
+)
+def test_a_network_follows_the_pseudo_attribute(
+    shares: list[list[float]], sizes: list[list[int]], expected: bool
+) -> None:
+    cells = cells_of(sizes)
+    assert judge_of(cells).follows(answer(cells, shares)) == expected
+
+
+def test_wrong_for_another_reason_is_not_following() -> None:
+    # Three classes: what conflicts in class 0 is called class 2, which the pseudo-attribute does not stand for.
+    cells = cells_of([[80, 20, 0], [0, 80, 0], [0, 0, 80]])
+    logits = torch.nn.functional.one_hot(cells.labels, 3).float()
+    logits[(cells.labels == 0) & (cells.attribute_ids == 1)] = torch.tensor([0.0, 0.0, 1.0])
+    assert not judge_of(cells).follows(Answers(logits))
+    logits[(cells.labels == 0) & (cells.attribute_ids == 1)] = torch.tensor([0.0, 1.0, 0.0])
+    assert judge_of(cells).follows(Answers(logits))
+
+
+def test_a_network_that_follows_is_replaced_by_one_with_a_higher_score_without_proof() -> None:
+    cells = cells_of([[80, 5], [5, 80]])
+    before, little = answer(cells, [[1.0, 0.0], [0.0, 1.0]]), answer(cells, [[1.0, 0.2], [0.2, 1.0]])
+    decision = judge_of(cells).decide(before, [little, before])
+    assert decision.replaces
+    assert not decision.is_better
+    assert decision.best is little
+    # No candidate has a higher score.
+    assert not judge_of(cells).decide(before, [before]).replaces
+    # The same gain, where the network does not follow.
+    rarely, hardly = answer(cells, [[1.0, 0.6], [0.6, 1.0]]), answer(cells, [[1.0, 0.8], [0.6, 1.0]])
+    assert not judge_of(cells).decide(rarely, [hardly]).replaces
+
+
 def test_only_the_samples_that_judge_are_looked_at() -> None:
     cells = cells_of([[40, 10], [10, 40]])
     of_half = make_judge(cells, SelectionConfig(), indices=torch.arange(0, 100, 2))

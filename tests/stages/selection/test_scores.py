@@ -37,7 +37,8 @@ def test_small_sides_that_conflict_are_judged_as_one() -> None:
     cells = cells_of([[91, 3, 3, 3], [4, 88, 4, 4], [2, 2, 95, 1], [1, 1, 1, 9]])
     groups = pair_sides(cells)
     assert sorted(groups.sizes.tolist()) == [9, 12, 17, 88, 91, 95]
-    assert groups.sizes[-1] == 17 and groups.shares.tolist() == pytest.approx([1 / 8] * 5 + [3 / 8])
+    assert groups.sizes[-1] == 17
+    assert groups.shares.tolist() == pytest.approx([1 / 8] * 5 + [3 / 8])
     assert groups.ids[(cells.attribute_ids != cells.labels) & (cells.labels != 1)].unique().tolist() == [5]
 
 

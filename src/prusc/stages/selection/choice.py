@@ -15,13 +15,13 @@ class Choice:
     """The chosen candidate of each family: ``erm``, the controls, and ``subnetwork``, the chosen network.
 
     Attributes:
-        candidates: By family; ``subnetwork`` holds the ERM network if no candidate is better and there is no budget.
+        candidates: By family; ``subnetwork`` holds the ERM network if no candidate replaces it.
         networks: Their networks, by family.
         predictions: Their predictions on the validation and test splits; see `Candidate.val_logits`.
         best: Of the candidates that are better than the ERM network, the one with the highest score; if there is none,
-            the one with the smallest p-value.
+            of all.
         p_value: Its p-value; see `Judge.p_values`.
-        is_better: Whether that is significant; then it is the chosen network.
+        is_better: Whether it is significantly better.
         judged_by: Kind of the judge: ``cells``, ``classes`` or ``groups``.
         scores: Scores of all candidates, by name.
         cells: Accuracy of the ERM network and of the chosen network per cell, on the validation samples that judge.
@@ -41,7 +41,7 @@ class Choice:
 def choose_networks(
     context: CandidateContext, judge: Judge, dense: Sequence[Candidate], masked: Sequence[Candidate]
 ) -> Choice:
-    """Choose, of the candidates that are significantly better than the ERM network, the one with the highest score.
+    """Choose a candidate, and decide whether it replaces the ERM network; see `Judge.decide`.
 
     With a budget of operations, only candidates with a mask are considered, which are within it, and the best of them
     is chosen in any case.
@@ -61,11 +61,9 @@ def choose_networks(
     }
     has_budget = context.config.masks.budget_flops is not None
     tried = list(masked) if has_budget else [*dense[1:], *masked]
-    p_values = judge.p_values(erm, tried)
-    better = judge.keep_better(tried, p_values)
-    # Without a budget, if none is better, the one that comes nearest to being better is named.
-    best = judge.choose(better or tried) if better or has_budget else tried[int(p_values.argmin())]
-    families["subnetwork"] = [best if better or has_budget or not context.config.may_keep_erm else erm]
+    decision = judge.decide(erm, tried)
+    is_taken = decision.replaces or has_budget or not context.config.may_keep_erm
+    families["subnetwork"] = [decision.best if is_taken else erm]
     if not context.config.controls:
         families = {name: families[name] for name in ("erm", "subnetwork")}
     chosen = {name: judge.choose(own) for name, own in families.items() if own}
@@ -81,9 +79,9 @@ def choose_networks(
         candidates=chosen,
         networks=networks,
         predictions=predictions,
-        best=best,
-        p_value=p_values[tried.index(best)].item(),
-        is_better=bool(better),
+        best=decision.best,
+        p_value=decision.p_value,
+        is_better=decision.is_better,
         judged_by=judge.kind,
         scores={c.name: judge.score(c) for c in (*dense, *masked)},
         cells=measure_cells(

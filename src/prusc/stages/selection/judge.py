@@ -6,15 +6,16 @@ explains it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar, runtime_checkable
+from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from prusc.config import SelectionConfig
-from prusc.stages.cells import Cells
+from prusc.stages.cells import Cells, find_conflicting, find_main_classes
 from prusc.stages.selection.scores import (
+    SMALLEST_SIDE,
     PseudoGroups,
     SelectionScore,
     pair_sides,
@@ -40,6 +41,25 @@ class Judged(Protocol):
 
 
 JudgedT = TypeVar("JudgedT", bound=Judged)
+
+
+@dataclass(frozen=True, eq=False)
+class Decision(Generic[JudgedT]):
+    """What a judge decides about networks that were tried.
+
+    Attributes:
+        best: Of those that are significantly better than the ERM network the one with the highest score; of all, if
+            there is none.
+        p_value: Its p-value; see `Judge.p_values`.
+        is_better: Whether it is significantly better.
+        replaces: Whether it is to replace the ERM network. That is so if it is better. It is also so if its score is
+            higher and the ERM network follows the pseudo-attribute (`Judge.follows`): then doubt speaks against both.
+    """
+
+    best: JudgedT
+    p_value: float
+    is_better: bool
+    replaces: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +119,39 @@ class Judge:
             num_permutations=self.config.num_permutations,
         )
 
-    def keep_better(self, tried: Sequence[JudgedT], p_values: Float[Tensor, " networks"]) -> list[JudgedT]:
-        """Return the networks that are significantly better than the ERM network, by their `p_values`."""
-        pairs = zip(tried, p_values.tolist(), strict=True)
-        return [candidate for candidate, p_value in pairs if p_value <= self.config.significance]
+    def decide(self, before: Judged, tried: Sequence[JudgedT]) -> Decision[JudgedT]:
+        """Choose among networks, and decide whether the choice replaces the ERM network.
+
+        Args:
+            before: The ERM network.
+            tried: All networks that were tried, at least one.
+        """
+        p_values = self.p_values(before, tried).tolist()
+        better = [c for c, p_value in zip(tried, p_values, strict=True) if p_value <= self.config.significance]
+        best = self.choose(better or tried)
+        is_higher = self.score(best).score > self.score(before).score
+        return Decision(
+            best=best,
+            p_value=p_values[list(tried).index(best)],
+            is_better=bool(better),
+            replaces=bool(better) or (is_higher and self.follows(before)),
+        )
+
+    def follows(self, candidate: Judged) -> bool:
+        """Decide whether a network follows the pseudo-attribute where that conflicts with the class.
+
+        It does if, in a pseudo-group of at least `SMALLEST_SIDE` samples that conflict, it predicts the class that the
+        pseudo-attribute stands for more often than the right one. Only pseudo-groups of cells can tell.
+        """
+        if self.kind != "cells":
+            return False
+        predictions = candidate.val_logits[self.indices].argmax(dim=1)
+        misled = find_main_classes(self.cells)[self.cells.attribute_ids] == predictions
+        excess = misled.double() - (predictions == self.cells.labels).double()
+        conflicting = find_conflicting(self.cells)
+        # A pseudo-group holds either samples that conflict or others.
+        excesses = self.groups.mean(torch.where(conflicting, excess, 0.0))
+        return bool(((excesses > 0) & (self.groups.sizes >= SMALLEST_SIDE)).any())
 
     def groups_differ(self, candidate: Judged) -> bool:
         """Decide whether the accuracies of a network in the pseudo-groups differ by more than chance.

@@ -5,12 +5,16 @@ from typing import Literal
 
 from prusc.stages.pseudo_attributes.attribute import Evidence
 
-Verdict = Literal["improved", "nothing-better", "no-evidence", "within-budget"]
+Verdict = Literal["improved", "unproven", "nothing-better", "no-evidence", "within-budget"]
 
 VERDICT_TEXTS: dict[Verdict, str] = {
     "improved": (
         "on held-out predictions for the validation split the chosen network is better than the ERM network; the "
         "result is the chosen network"
+    ),
+    "unproven": (
+        "held-out predictions for the validation split do not prove that the chosen network is better than the ERM "
+        "network; the result is the chosen network all the same, and erm.safetensors holds the ERM network"
     ),
     "nothing-better": (
         "the ERM network fails on a part of the validation split, but no candidate is better beyond chance; the result "
@@ -31,6 +35,7 @@ VERDICT_TEXTS: dict[Verdict, str] = {
 def name_verdict(
     *,
     is_better: bool,
+    is_replaced: bool,
     evidence: Sequence[Evidence],
     has_suspect: bool,
     groups_differ: bool,
@@ -40,7 +45,8 @@ def name_verdict(
     """Name the verdict.
 
     Args:
-        is_better: Whether a candidate is better than the ERM network.
+        is_better: Whether a candidate is significantly better than the ERM network.
+        is_replaced: Whether a candidate is the result.
         evidence: Evidence for each source of the pseudo-attribute; they share the significance level.
         has_suspect: Whether the audit marks a value of the pseudo-attribute as suspect.
         groups_differ: Whether the accuracies of the ERM network in the pseudo-groups differ by more than chance.
@@ -51,5 +57,7 @@ def name_verdict(
         return "improved"
     if has_budget:
         return "within-budget"
+    if is_replaced:
+        return "unproven"
     follows = any(one.p_value <= significance / len(evidence) for one in evidence)
     return "nothing-better" if follows or has_suspect or groups_differ else "no-evidence"
