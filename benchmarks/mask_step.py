@@ -125,8 +125,8 @@ def plain_variant(setting: Setting) -> Callable[[], None]:
         with setting.runtime.autocast():
             logits = call_model(model, inputs)
             loss = F.cross_entropy(logits.float(), labels)
-        check_finite(loss, 0, "plain step")
         loss.backward()
+        check_finite(loss, 0, "plain step")
         optimizer.step()
         synchronize(setting)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from prusc.masks import sample_masked_weight
-from prusc.masks.gumbel_sigmoid import _CHUNK, _uniform_like
+from prusc.masks import sample_masked_weight, sample_masked_weights
+from prusc.masks.gumbel_sigmoid import _CHUNK, Layouts, _SampledWeights, _uniform_like
 from tests.networks import generator
 from tests.reference import mask_sampling as reference
 
@@ -168,3 +168,72 @@ def test_double_precision_and_empty_weights_work() -> None:
     assert masked.dtype == torch.float64
     assert torch.equal(masked.float(), sample(logits, weight, 1.0)[0])
     assert sample_masked_weight(torch.empty(0, 3), torch.empty(0, 3)).shape == (0, 3)
+
+
+def several_layers() -> tuple[list[Tensor], list[Tensor]]:
+    """Layers of the layouts that networks have; in the third, the logits lie in another order than the weights."""
+    pairs = [logits_and_weight(*shape) for shape in ((4, 3, 3, 2), (5, 2, 1, 1), (3, 4, 2, 2), (7,))]
+    logits, weights = zip(*pairs, strict=True)
+    last = torch.channels_last
+    return (
+        [logits[0].to(memory_format=last), logits[1].to(memory_format=last), *logits[2:]],
+        [weights[0].to(memory_format=last), weights[1], weights[2].to(memory_format=last), weights[3]],
+    )
+
+
+def sample_at_once(
+    logits: list[Tensor], weights: list[Tensor], temperature: float, seed: int = 0
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Sample as on a GPU; return the masked weights, and the logits that are to get gradients."""
+    layouts = Layouts.of(logits)
+    assert layouts is not None
+    leaves = [own.detach().clone().requires_grad_() for own in logits]
+    return list(_SampledWeights.apply(temperature, generator(seed), layouts, *leaves, *weights)), leaves
+
+
+@TEMPERATURES
+def test_all_layers_at_once_equal_the_slow_twin_in_every_layout(temperature: float) -> None:
+    logits, weights = several_layers()
+    masked, leaves = sample_at_once(logits, weights, temperature, seed=2)
+    gradients = [torch.randn(own.shape, generator=generator(8)) for own in weights]
+    torch.autograd.backward(masked, gradients)
+    uniforms = _uniform_like(torch.empty(sum(own.numel() for own in logits)), generator(2)).tolist()
+    for own, weight, found, leaf, arriving in zip(logits, weights, masked, leaves, gradients, strict=True):
+        assert found.shape == weight.shape
+        assert found.stride() == own.stride()
+        assert leaf.grad is not None
+        assert leaf.grad.stride() == own.stride()
+        # In the order of the logits' memory, as the numbers are drawn.
+        order = (0, 2, 3, 1) if own.ndim == 4 and not own.is_contiguous() else tuple(range(own.ndim))
+        columns = (tensor.permute(order).flatten().tolist() for tensor in (own, weight, found, leaf.grad, arriving))
+        for logit, value, product, slope, gradient in zip(*columns, strict=True):
+            uniform = uniforms.pop(0)
+            assert product == reference.masked_weight(logit, value, uniform, temperature)
+            expected = reference.straight_through_gradient(logit, value, uniform, temperature, gradient)
+            assert slope == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    assert not uniforms
+
+
+def test_a_layer_that_the_loss_leaves_out_gets_no_gradient_from_all_at_once() -> None:
+    logits, weights = several_layers()
+    masked, leaves = sample_at_once(logits, weights, 1.0)
+    (masked[0].sum() + masked[2].square().sum()).backward()
+    assert [leaf.grad is None for leaf in leaves] == [False, True, False, True]
+    alone, alone_leaves = sample_at_once(logits, weights, 1.0)
+    torch.autograd.backward(alone, [torch.ones_like(own) for own in alone])
+    assert torch.equal(leaves[0].grad, alone_leaves[0].grad)  # type: ignore[arg-type]
+
+
+def test_layers_that_have_gaps_in_memory_are_not_taken_as_vectors() -> None:
+    logits, _ = logits_and_weight(6, 4)
+    assert Layouts.of([logits, logits.T]) is not None
+    assert Layouts.of([logits, logits[:, ::2]]) is None
+    assert Layouts.of([logits[:1].expand(3, 4)]) is None
+
+
+def test_on_a_cpu_several_layers_are_drawn_one_after_the_other() -> None:
+    logits, weights = several_layers()
+    source = generator(3)
+    expected = [sample_masked_weight(*pair, generator=source) for pair in zip(logits, weights, strict=True)]
+    for found, own in zip(sample_masked_weights(logits, weights, generator=generator(3)), expected, strict=True):
+        assert torch.equal(found, own)

@@ -7,7 +7,13 @@ import torch
 from prusc.config.stages import FilledMaskConfig
 from prusc.losses import cluster_contrastive_terms
 from prusc.masks import MaskedModel
-from prusc.stages.mask_step import cluster_contrast, mask_optimizer, sparsity_gradient, sparsity_term
+from prusc.stages.mask_step import (
+    add_sparsity_gradients,
+    cluster_contrast,
+    mask_optimizer,
+    sparsity_gradient,
+    sparsity_term,
+)
 from tests.networks import ConvNet, generator, randomise
 from tests.reference import mask_learning as reference
 
@@ -39,6 +45,11 @@ def test_the_gradient_of_the_sparsity_term_equals_that_of_autograd(weight: float
     (weight * expected).backward()
     for logits, slope, twin in zip(masked.mask_logits, slopes, twins.values(), strict=True):
         assert twin.grad is not None
+        torch.testing.assert_close(logits.grad, slope + twin.grad)
+        # What a GPU does, in one pass over all layers.
+        logits.grad = slope.clone()
+    add_sparsity_gradients(list(masked.mask_logits), masked.num_masked, chosen)
+    for logits, slope, twin in zip(masked.mask_logits, slopes, twins.values(), strict=True):
         torch.testing.assert_close(logits.grad, slope + twin.grad)
     # Once it is closed, a backward pass is an ordinary one again.
     backward()

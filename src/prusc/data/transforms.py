@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import overload
 
 import torch
@@ -107,9 +108,18 @@ def normalise_images(
     images: UInt8[Tensor, "batch channels height width"], mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Float[Tensor, "batch channels height width"]:
     """Return ``(images / 255 - mean) / std`` as float32, as one multiplication and one addition in place."""
-    scale = torch.tensor([1 / (255 * value) for value in std], device=images.device).view(-1, 1, 1)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=images.device).view(-1, 1, 1)
+    scale, shift = _scale_and_shift(tuple(mean), tuple(std), images.device)
     return images.to(torch.float32).mul_(scale).add_(shift)
+
+
+# Copying them to a GPU for each batch would wait for the work before it.
+@lru_cache(maxsize=32)
+def _scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    # Images that need a gradient could not be multiplied by a tensor from inference mode.
+    with torch.inference_mode(False):
+        scale = torch.tensor([1 / (255 * value) for value in std], device=device).view(-1, 1, 1)
+        shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device).view(-1, 1, 1)
+    return scale, shift
 
 
 def crop_centre(

@@ -12,6 +12,7 @@ from prusc.config import RuntimeConfig
 from prusc.data.batches import iterate_batches, take_inputs
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
+from prusc.engine.prefetch import move_ahead
 from prusc.engine.runtime import Runtime
 from prusc.errors import DataError
 from prusc.models.calls import to_device
@@ -41,11 +42,14 @@ class Feed:
             indices: Positions in the split; repetitions are allowed.
             generator: Source of the augmentation; no augmentation if ``None``.
         """
-        return self._transform(take_inputs(self.split.inputs, indices), generator)
+        inputs = take_inputs(self.split.inputs, indices)
+        inputs = to_device(inputs, self.runtime.device, channels_last=self.runtime.config.channels_last)
+        return self._transform(inputs, generator)
 
     def take_labels(self, indices: Int[Tensor, " chosen"]) -> Int[Tensor, " chosen"]:
         """Return the classes of some samples, on the device."""
-        return self.split.labels[indices].to(self.runtime.device)
+        labels: Tensor = to_device(self.split.labels[indices], self.runtime.device)
+        return labels
 
     def iterate(self, part: range | None = None, *, generator: torch.Generator | None = None) -> Iterator[Any]:
         """Yield batches in the order of the split.
@@ -56,12 +60,13 @@ class Feed:
         """
         part = range(len(self)) if part is None else part
         config = self.runtime.config
-        for inputs in iterate_batches(
+        batches = iterate_batches(
             self.split.inputs,
             torch.arange(part.start, part.stop),
             batch_size=config.eval_batch_size,
             num_workers=config.num_workers,
-        ):
+        )
+        for inputs in move_ahead(batches, self.runtime.device, channels_last=config.channels_last):
             yield self._transform(inputs, generator)
 
     def of(self, split: Split) -> "Feed":
@@ -69,9 +74,7 @@ class Feed:
         return replace(self, split=split)
 
     def _transform(self, inputs: Any, generator: torch.Generator | None) -> Any:
-        runtime = self.runtime
-        inputs = to_device(inputs, runtime.device, channels_last=runtime.config.channels_last)
-        with runtime.autocast():
+        with self.runtime.autocast():
             return self.transform(inputs, generator=generator)
 
 

@@ -99,14 +99,15 @@ def train_weights(
             # So the mean over processes is the mean over the batch, even if the parts differ in size.
             loss = loss * (len(part) * runtime.num_processes / len(batch))
             mean_loss = runtime.average(loss)
-            check_finite(mean_loss, step, name)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            # Reading the loss waits for a GPU, which has the backward pass to do meanwhile.
+            value = check_finite(mean_loss, step, name)
             runtime.average_gradients(parameters)
             optimizer.step()
             rate.step()
             if after_step is not None:
-                after_step(step + 1, mean_loss.item())
+                after_step(step + 1, value)
 
 
 def one_cycle(step: int, num_steps: int) -> float:
@@ -117,14 +118,16 @@ def one_cycle(step: int, num_steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(num_steps - warmup, 1)))
 
 
-def check_finite(loss: Tensor, step: int, name: str) -> None:
-    """Stop a training whose loss is not finite.
+def check_finite(loss: Tensor, step: int, name: str) -> float:
+    """Return the value of a loss, or stop a training whose loss is not finite.
 
     Raises:
         TrainingError: If the loss is not finite.
     """
-    if not math.isfinite(loss.item()):
+    value = loss.item()
+    if not math.isfinite(value):
         raise TrainingError(
-            f"{name}: the loss is {loss.item()} at step {step + 1}; try a lower learning rate, runtime.precision "
+            f"{name}: the loss is {value} at step {step + 1}; try a lower learning rate, runtime.precision "
             "32-true, or inputs without extreme values"
         )
+    return value

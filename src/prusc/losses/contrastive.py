@@ -84,15 +84,15 @@ def contrast_pairs(
     # exp(1 / 0.07) summed over a batch is too large for half precision.
     unit = unit_rows(representations.float())
     similarities = unit @ unit.T / temperature
-    log_denominator = similarities.masked_fill(~is_compared, -torch.inf).logsumexp(dim=1)
     num_positives = is_positive.sum(dim=1)
     has_positive = num_positives > 0
+    # Anchors without a positive do not count, but compare them with all: of nothing, the log is -inf, and 0 * inf makes
+    # the gradient NaN. Selecting the others instead would make a GPU wait.
+    is_compared = is_compared | ~has_positive[:, None]
+    log_denominator = similarities.masked_fill(~is_compared, -torch.inf).logsumexp(dim=1)
     mean_positive = (similarities * is_positive).sum(dim=1) / num_positives.clamp(min=1)
-    # Select before subtracting, because an anchor without pairs has log 0, and 0 * inf makes the gradient NaN.
-    per_anchor = log_denominator[has_positive] - mean_positive[has_positive]
+    per_anchor = torch.where(has_positive, log_denominator - mean_positive, 0.0)
     loss = per_anchor.sum() / has_positive.sum().clamp(min=1)
-    if not bool(has_positive.any()):
-        loss = (representations * 0).sum().float()
     return ContrastiveTerms(loss, (~has_positive).sum())
 
 

@@ -10,6 +10,7 @@ from prusc.masks.channel_masked_model import ChannelMaskedModel as ChannelMasked
 from prusc.masks.channel_masked_model import keep_units as keep_units
 from prusc.masks.checkpointing import no_checkpointing as no_checkpointing
 from prusc.masks.gumbel_sigmoid import sample_masked_weight as sample_masked_weight
+from prusc.masks.gumbel_sigmoid import sample_masked_weights as sample_masked_weights
 from prusc.masks.masked_model import MaskedModel as MaskedModel
 from prusc.masks.masked_model import left_out_parameters as left_out_parameters
 from prusc.masks.masked_model import maskable_parameters as maskable_parameters

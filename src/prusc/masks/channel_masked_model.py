@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from prusc.errors import ModelError
 from prusc.masks.binary_mask import BinaryMask
 from prusc.masks.channel_groups import ChannelGroup, ChannelMap, channel_mask
-from prusc.masks.gumbel_sigmoid import sample_masked_weight
+from prusc.masks.gumbel_sigmoid import sample_masked_weights
 from prusc.masks.masked_model import MaskedModel
 
 
@@ -88,12 +88,9 @@ class ChannelMaskedModel(MaskedModel):
         """Return one factor per unit, 0 or 1: drawn in training mode, else thresholded."""
         if not self.training:
             return [kept.to(torch.get_default_dtype()) for kept in self._keep()]
-        return [
-            sample_masked_weight(
-                logits, torch.ones_like(logits), temperature=self.temperature, generator=self.generator
-            )
-            for logits in self.mask_logits
-        ]
+        logits = list(self.mask_logits)
+        ones = [torch.ones_like(own) for own in logits]
+        return sample_masked_weights(logits, ones, temperature=self.temperature, generator=self.generator)
 
     @contextmanager
     def _masked_representations(self) -> Iterator[None]:

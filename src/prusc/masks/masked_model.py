@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.modules.conv import _ConvNd
 
 from prusc.errors import ConfigError, ModelError
 from prusc.masks.binary_mask import BinaryMask
 from prusc.masks.checkpointing import no_checkpointing
-from prusc.masks.gumbel_sigmoid import sample_masked_weight
+from prusc.masks.gumbel_sigmoid import sample_masked_weights
 from prusc.masks.plain_network import is_plain, plain_network
+from prusc.masks.replaced_tensors import TensorPlaces
 
 _MASKABLE = (_ConvNd, nn.Linear, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 
@@ -96,7 +96,9 @@ def module_modes(model: nn.Module, training: bool) -> Iterator[None]:
         yield
     finally:
         for module, mode in modes:
-            module.training = mode
+            # Setting an attribute of a module is slow, and most have their mode already.
+            if module.training != mode:
+                module.training = mode
 
 
 @contextmanager
@@ -118,6 +120,12 @@ def evaluation_with_gradients(model: nn.Module) -> Iterator[None]:
         finally:
             for module, dropout in recurrent:
                 module.dropout = dropout
+
+
+def _layout_on(device: torch.device) -> torch.memory_format:
+    # On a CPU the logits are sampled row by row. Elsewhere a logit has to lie where its weight lies, because a weight
+    # that is put into another order in each step costs more than its sampling.
+    return torch.contiguous_format if device.type == "cpu" else torch.preserve_format
 
 
 class MaskedModel(nn.Module):
@@ -155,7 +163,7 @@ class MaskedModel(nn.Module):
     ) -> None:
         model = model if is_plain(model) else plain_network(model)
         logits = {
-            name: torch.full_like(weight, initial_logit, memory_format=torch.contiguous_format)
+            name: torch.full_like(weight, initial_logit, memory_format=_layout_on(weight.device))
             for name, weight in maskable_parameters(model, include=include, exclude=exclude).items()
         }
         self._set_up(model, logits, temperature, generator)
@@ -174,10 +182,10 @@ class MaskedModel(nn.Module):
         self.generator = generator
         self.train_network = True
         self.mask_logits = nn.ParameterList(nn.Parameter(value) for value in logits.values())
+        self._places = TensorPlaces(model)
         # BatchNorm updates its statistics in place, so it gets copies of them.
-        self._buffer_names = tuple(name for name, _ in model.named_buffers())
-        for index, (_, buffer) in enumerate(model.named_buffers()):
-            self.register_buffer(f"_buffer_{index}", buffer.clone(), persistent=False)
+        for index, name in enumerate(self._places.buffer_names):
+            self.register_buffer(f"_buffer_{index}", self._places[name].clone(), persistent=False)
 
     @property
     def model(self) -> nn.Module:
@@ -204,23 +212,24 @@ class MaskedModel(nn.Module):
         Returns:
             Output of the network.
         """
-        tensors: dict[str, Tensor] = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
+        places = self._places
+        tensors: dict[str, Tensor] = {name: places[name].detach() for name in places.parameter_names}
         self._mask(tensors)
-        for index, name in enumerate(self._buffer_names):
+        for index, name in enumerate(places.buffer_names):
             tensors[name] = getattr(self, f"_buffer_{index}")
-        with self._modes(), no_checkpointing():
-            return functional_call(self.model, tensors, args, kwargs)
+        with self._modes(), no_checkpointing(), places.replaced(tensors):
+            return self.model(*args, **kwargs)
 
     def _mask(self, tensors: dict[str, Tensor]) -> None:
         """Replace the weights by masked ones."""
-        for name, logits in zip(self.parameter_names, self.mask_logits, strict=True):
-            weight = tensors[name]
-            if self.training:
-                tensors[name] = sample_masked_weight(
-                    logits, weight, temperature=self.temperature, generator=self.generator
-                )
-            else:
-                tensors[name] = weight * (logits.detach() >= 0)
+        weights = [tensors[name] for name in self.parameter_names]
+        if self.training:
+            masked = sample_masked_weights(
+                list(self.mask_logits), weights, temperature=self.temperature, generator=self.generator
+            )
+        else:
+            masked = [weight * (logits.detach() >= 0) for weight, logits in zip(weights, self.mask_logits, strict=True)]
+        tensors.update(zip(self.parameter_names, masked, strict=True))
 
     def _modes(self) -> AbstractContextManager[None]:
         if self.training and not self.train_network:

@@ -22,13 +22,17 @@ def to_device(inputs: Any, device: torch.device, *, channels_last: bool = False)
         The batch on the device.
     """
     if isinstance(inputs, Mapping):
-        return {name: value.to(device) for name, value in inputs.items()}
-    if device.type == "cuda" and inputs.device.type == "cpu":
-        # The copy of pageable memory would wait for the work before it.
-        inputs = inputs.pin_memory()
+        return {name: _move(value, device) for name, value in inputs.items()}
     if channels_last and inputs.ndim == 4:
-        return inputs.to(device, non_blocking=True, memory_format=torch.channels_last)
-    return inputs.to(device, non_blocking=True)
+        return _move(inputs, device, memory_format=torch.channels_last)
+    return _move(inputs, device)
+
+
+def _move(tensor: Any, device: torch.device, **options: Any) -> Any:
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        # The copy of pageable memory would wait for the work before it.
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True, **options)
 
 
 def call_model(model: nn.Module, inputs: Any) -> Tensor:

@@ -32,7 +32,6 @@ from prusc.stages.cells import make_cells
 from prusc.stages.evaluation import GroupEvaluation, evaluate_groups
 from prusc.stages.pseudo_attributes.attribute import Evidence, PseudoAttribute
 from prusc.stages.pseudo_attributes.clustering import Clustering
-from prusc.stages.representations import extract_representations
 
 AUDIT_FILE, IMAGES_FILE = "audit.json", "look_at.csv"
 
@@ -132,9 +131,7 @@ def audit(
 
 def _look(session: Session, start: Start) -> tuple[AuditResult, Tensor]:
     """Return the audit of the validation split, and the predictions of the ERM network there."""
-    extract = partial(extract_representations, data=session.feed.of(session.data.val), head_name=start.head_name)
-    predicted = extract(start.erm)
-    clustered = predicted if start.clustered is start.erm else extract(start.clustered)
+    predicted, clustered = start.represent_erm(session), start.represent_clustered(session)
     result = summarise_audit(session, start.attribute, clustered.values, predicted.predictions)
     return result, predicted.predictions
 
@@ -191,6 +188,7 @@ def make_exhibit(result: AuditResult, predictions: Tensor, start: Start, session
         head_name=start.head_name,
         feed=session.feed.of(session.data.val),
         seed=session.config.seed,
+        seen={"before": start.represent_erm(session)},
     )
 
 

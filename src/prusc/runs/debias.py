@@ -143,6 +143,7 @@ def _prepare(session: Session, start: Start) -> tuple[CandidateContext, Judge]:
         folds=_make_folds(session, val_cells),
         config=config,
         progress=session.stages,
+        kept=start.kept,
     )
     return context, judge
 
@@ -239,7 +240,7 @@ def _finish(session: Session, start: Start, context: CandidateContext, judge: Ju
         has_budget=session.config.masks.budget_flops is not None,
     )
     if session.stages.has_folder:
-        write_samples(session.stages.folder, _exhibit(session, start, choice, clusters))
+        write_samples(session.stages.folder, _exhibit(session, start, context, choice, clusters))
     chosen = choice.candidates["subnetwork"]
     session.log(
         f"judged by {choice.judged_by}: best {choice.best.name}, score {choice.scores[choice.best.name].score:.3f} "
@@ -289,7 +290,9 @@ def _audit(session: Session, start: Start, choice: Choice) -> tuple[ClusterAudit
     )
 
 
-def _exhibit(session: Session, start: Start, choice: Choice, clusters: tuple[ClusterAudit, ...]) -> Exhibit:
+def _exhibit(
+    session: Session, start: Start, context: CandidateContext, choice: Choice, clusters: tuple[ClusterAudit, ...]
+) -> Exhibit:
     after = choice.networks["subnetwork"]
     return Exhibit(
         data=session.data,
@@ -301,4 +304,8 @@ def _exhibit(session: Session, start: Start, choice: Choice, clusters: tuple[Clu
         feed=session.feed.of(session.data.val),
         seed=session.config.seed,
         logits={family: choice.candidates[family].val_logits for family in FAMILY_OF.values()},
+        seen={
+            name: context.represent_candidate(choice.candidates[family], choice.networks[family], "val")
+            for name, family in FAMILY_OF.items()
+        },
     )

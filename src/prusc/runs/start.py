@@ -2,14 +2,13 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from prusc.config import RunConfig
-from prusc.engine.feed import Feed
 from prusc.engine.runtime import stage_generator
 from prusc.errors import RunFolderError
 from prusc.models.head import find_head
@@ -23,10 +22,11 @@ from prusc.runs.session import Session
 from prusc.stages.cells import make_cells
 from prusc.stages.erm import train_erm
 from prusc.stages.evidence import choose_source, describe_evidence, measure_evidence
+from prusc.stages.kept_representations import ERM, KeptRepresentations
 from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
 from prusc.stages.pseudo_attributes.given import read_cluster_csv
 from prusc.stages.pseudo_attributes.infer import Seen, infer_attribute, take_given_attribute
-from prusc.stages.representations import extract_representations, predict
+from prusc.stages.representations import Representations, extract_representations
 
 State = Mapping[str, Tensor]
 
@@ -41,12 +41,23 @@ class Start:
         clustered: The network whose representations were clustered: the ERM network, one of its epochs, or an early
             network of the same architecture.
         attribute: The pseudo-attribute of the training and the validation split.
+        kept: Representations that several stages need.
     """
 
     erm: nn.Module
     head_name: str
     clustered: nn.Module
     attribute: PseudoAttribute
+    kept: KeptRepresentations = field(default_factory=KeptRepresentations)
+
+    def represent_erm(self, session: Session) -> Representations:
+        """Return representations and logits of the ERM network, of the validation split."""
+        return _represent_val(session, self.kept, ERM, self.erm, self.head_name)
+
+    def represent_clustered(self, session: Session) -> Representations:
+        """Return the representations that were clustered, of the validation split."""
+        name = _name_clustered(self.clustered, self.erm)
+        return _represent_val(session, self.kept, name, self.clustered, self.head_name)
 
 
 @dataclass(frozen=True)
@@ -63,14 +74,14 @@ def start_run(session: Session) -> Start:
     with session.stages.timed("erm"):
         erm, checkpoints = train_or_load(session)
     head_name = find_head(erm, session.feed.take(torch.arange(2)), session.data.num_classes)
-    clustered = _choose_clustered(session, erm, checkpoints)
+    clustered, kept = _choose_clustered(session, erm, checkpoints), KeptRepresentations()
     attribute = session.stages.stage(
         "clustering",
-        lambda: _infer(session, erm, head_name, clustered),
+        lambda: _infer(session, erm, head_name, clustered, kept),
         read_attribute,
         partial(write_attribute, data=session.data),
     )
-    return Start(erm, head_name, clustered.network, attribute)
+    return Start(erm, head_name, clustered.network, attribute, kept)
 
 
 def make_untrained(session: Session) -> nn.Module | None:
@@ -219,10 +230,16 @@ def _read_checkpoint(session: Session, epoch: int) -> State:
     return session.stages.make_or_read(fail, partial(_read_if_there, name=_checkpoint_name(epoch)))
 
 
-def _infer(session: Session, erm: nn.Module, head_name: str, clustered: _Clustered) -> PseudoAttribute:
+def _infer(
+    session: Session, erm: nn.Module, head_name: str, clustered: _Clustered, kept: KeptRepresentations
+) -> PseudoAttribute:
     """Infer the pseudo-attribute from the representations of the clustered network."""
     config, data = session.config, session.data
-    values = _represent(session, clustered.network, head_name)
+    network = clustered.network
+    values = {
+        "train": extract_representations(network, session.feed, head_name=head_name).values,
+        "val": _represent_val(session, kept, _name_clustered(network, erm), network, head_name).values,
+    }
     if config.clustering.from_csv is not None:
         ids = read_cluster_csv(config.clustering.from_csv, data.train.labels)
         attribute, how = take_given_attribute(values, ids), f"from {config.clustering.from_csv}"
@@ -236,7 +253,8 @@ def _infer(session: Session, erm: nn.Module, head_name: str, clustered: _Cluster
             config=config.pseudo_attribute,
             seed=config.seed,
         )
-        attribute = _choose_source(session, seen, erm)
+        predictions = _represent_val(session, kept, ERM, erm, head_name).predictions
+        attribute = _choose_source(session, seen, predictions)
         how = f"{attribute.source}, from the representations of {clustered.title}"
     sizes = torch.bincount(attribute.splits["train"].ids, minlength=attribute.num_values).tolist()
     structure = f"; {attribute.clustering.structure} structure" if attribute.mirrors_network else ""
@@ -245,10 +263,9 @@ def _infer(session: Session, erm: nn.Module, head_name: str, clustered: _Cluster
     return attribute
 
 
-def _choose_source(session: Session, seen: Seen, erm: nn.Module) -> PseudoAttribute:
+def _choose_source(session: Session, seen: Seen, predictions: Tensor) -> PseudoAttribute:
     """Infer the pseudo-attribute from each source, and take the one on whose conflicting samples ERM fails most."""
     data = session.data
-    predictions = predict(erm, session.feed.of(data.val)).argmax(dim=1)
     found = {source: infer_attribute(source, seen) for source in seen.config.compared}
     evidence = {
         source: measure_evidence(source, predictions, make_cells(attribute, data, "val"))
@@ -261,9 +278,16 @@ def _choose_source(session: Session, seen: Seen, erm: nn.Module) -> PseudoAttrib
     return replace(found[best], evidence=(evidence[best], *others))
 
 
-def _represent(session: Session, network: nn.Module, head_name: str) -> dict[str, Tensor]:
-    feeds: dict[str, Feed] = {name: session.feed.of(session.data.splits[name]) for name in ("train", "val")}
-    return {name: extract_representations(network, feed, head_name=head_name).values for name, feed in feeds.items()}
+def _represent_val(
+    session: Session, kept: KeptRepresentations, name: str, network: nn.Module, head_name: str
+) -> Representations:
+    """Return the representations of the validation split, extracted if no stage has needed them so far."""
+    feed = session.feed.of(session.data.val)
+    return kept.take(name, "val", lambda: extract_representations(network, feed, head_name=head_name))
+
+
+def _name_clustered(clustered: nn.Module, erm: nn.Module) -> str:
+    return ERM if clustered is erm else "clustered"
 
 
 def _count_epochs(number: int) -> str:

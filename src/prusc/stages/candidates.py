@@ -1,7 +1,7 @@
 """Stage 8: make the candidates: a network with or without a mask, as it is, with a new head, or fine-tuned."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -21,11 +21,14 @@ from prusc.stages.cross_fitting import Folds
 from prusc.stages.debiasing_set import DebiasingSet
 from prusc.stages.evaluation import GroupEvaluation, evaluate_groups
 from prusc.stages.heads import Head, fit_head
+from prusc.stages.kept_representations import ERM, KeptRepresentations
 from prusc.stages.representations import Representations, extract_representations
 from prusc.stages.subnetwork import draw_statistics_batches, extract_subnetwork
 
-DENSE = "dense"
+DENSE = ERM
 """Base name of candidates without a mask."""
+
+_MAX_BASES = 2
 
 DENSE_FAMILIES = {"as-is": "erm", "head": "last_layer", "weights": "finetune_all"}
 """Family of the candidates without a mask, by their kind."""
@@ -81,6 +84,8 @@ class CandidateContext:
         folds: Cross-fitting folds of the validation split; ``None`` if heads are fitted on the de-biasing set.
         config: Every setting.
         progress: Where progress is reported.
+        kept: Representations that were extracted already.
+        bases: The base networks that were made last.
     """
 
     model: nn.Module
@@ -92,6 +97,8 @@ class CandidateContext:
     folds: Folds | None
     config: RunConfig
     progress: Progress
+    kept: KeptRepresentations = field(default_factory=KeptRepresentations)
+    bases: dict[Hashable, nn.Module] = field(default_factory=dict)
 
     @property
     def val(self) -> Feed:
@@ -113,9 +120,17 @@ class CandidateContext:
         return self.config.masks.fill(len(self.data.train), self.config.erm)
 
     def make_base(self, name: str, mask: BinaryMask) -> nn.Module:
-        """Return the base network of candidates: the ERM network, or its subnetwork under a mask."""
+        """Return the base network of candidates: the ERM network, or its subnetwork under a mask; nobody changes it."""
         if name == DENSE:
             return self.model
+        key = _identify(name, mask)
+        if key not in self.bases:
+            while len(self.bases) >= _MAX_BASES:
+                del self.bases[next(iter(self.bases))]
+            self.bases[key] = self._extract_base(mask)
+        return self.bases[key]
+
+    def _extract_base(self, mask: BinaryMask) -> nn.Module:
         config = self.masks
         generator = stage_generator(self.config.seed, "batch norm statistics")
         batches = draw_statistics_batches(self.debiasing_set, config.batch_size, generator)
@@ -157,9 +172,24 @@ class CandidateContext:
             candidate.head.apply(network, self.head_name)
         return network
 
-    def represent_test(self, model: nn.Module) -> Representations | None:
-        """Run a network over the test split if candidates are evaluated on it; no choice depends on the result."""
-        return self.represent(model, self.test) if self.config.evaluate_candidates else None
+    def represent_base(self, name: str, mask: BinaryMask, split: str) -> Representations:
+        """Run the base network of candidates over a split, unless that has been done."""
+        feed = self.feed.of(self.data.splits[split])
+        return self.kept.take(_identify(name, mask), split, lambda: self.represent(self.make_base(name, mask), feed))
+
+    def represent_candidate(self, candidate: Candidate, network: nn.Module, split: str) -> Representations:
+        """Run the network of a candidate over a split, unless its representations are known already.
+
+        Args:
+            candidate: Without weights of its own, it shares the representations of its base network.
+            network: Its network.
+            split: Name of the split.
+        """
+        if candidate.state or candidate.learning_rate is not None:
+            feed = self.feed.of(self.data.splits[split])
+            return self.kept.take(candidate.name, split, lambda: self.represent(network, feed))
+        found = self.represent_base(candidate.base_name, candidate.mask, split)
+        return found if candidate.head is None else replace(found, logits=candidate.head.logits(found.values))
 
     def evaluate(self, logits: Tensor | None) -> GroupEvaluation | None:
         """Evaluate logits of the test split, if there are any."""
@@ -177,13 +207,13 @@ def try_heads(name: str, mask: BinaryMask, context: CandidateContext) -> list[Ca
     Returns:
         The network as it is, then the heads, the most strongly regularised first.
     """
-    base = context.make_base(name, mask)
-    val, test = context.represent(base, context.val), context.represent_test(base)
+    val = context.represent_base(name, mask, "val")
+    test = context.represent_base(name, mask, "test") if context.config.evaluate_candidates else None
     found = [Candidate(name, "as-is", mask, val.logits, context.evaluate(None if test is None else test.logits))]
     l2s = sorted(context.config.finetune.head_l2, reverse=True)
     if not l2s:
         return found
-    fit = _HeadFitter(base, val.values, context)
+    fit = _HeadFitter(context.make_base(name, mask), val.values, context)
     # A refitted head has no pruned weights, but it cannot read channels that are gone: they are constant.
     head_weight = "" if context.config.masks.by_channel else f"{context.head_name}.weight"
     whole_head = BinaryMask(
@@ -247,17 +277,17 @@ def try_training(name: str, mask: BinaryMask, context: CandidateContext) -> list
     for rate in context.config.finetune.learning_rates:
         full_name = f"{name}/weights(lr={rate:g})"
         model = context.train(base, full_name, mask, rate)
-        test = context.represent_test(model)
         found = [replace(candidate, state={}) for candidate in found]
-        found.append(
-            Candidate(
-                name=full_name,
-                kind="weights",
-                mask=mask,
-                val_logits=context.represent(model, context.val).logits,
-                test=context.evaluate(None if test is None else test.logits),
-                learning_rate=rate,
-                state=copy_state(model),
-            )
-        )
+        made = Candidate(full_name, "weights", mask, torch.empty(0), learning_rate=rate, state=copy_state(model))
+        val = context.represent_candidate(made, model, "val")
+        test = context.represent_candidate(made, model, "test") if context.config.evaluate_candidates else None
+        evaluation = context.evaluate(None if test is None else test.logits)
+        found.append(replace(made, val_logits=val.logits, test=evaluation))
     return found
+
+
+def _identify(name: str, mask: BinaryMask) -> Hashable:
+    """Return what a base network is known by; a mask may also cover the head or leave it whole, for a new head."""
+    if name == DENSE:
+        return ERM
+    return name, tuple((key, int(kept.sum())) for key, kept in mask.tensors.items())

@@ -15,7 +15,7 @@ from prusc.engine.feed import Feed, as_feed
 from prusc.engine.progress import ProgressOption, resolve_progress
 from prusc.engine.runtime import global_randomness, stage_generator
 from prusc.errors import ConfigError
-from prusc.masks import BinaryMask, ChannelMaskedModel, MaskedModel, maskable_parameters
+from prusc.masks import BinaryMask, ChannelMaskedModel, MaskedModel, maskable_parameters, module_modes
 from prusc.models.channels import find_channels
 from prusc.models.flops import NetworkFlops, count_flops
 from prusc.models.head import RepresentationTap, find_head
@@ -153,6 +153,8 @@ def learn_masks(
     few = torch.arange(1)
     record = _Record(masked, config, None if config.budget_flops is None else count_flops(model, feed.take(few)))
     with (
+        # Each call of the masked network asks for this mode, which takes long only if it is another one.
+        module_modes(masked.model, True),
         synchronized_batch_norm(model, runtime),
         RepresentationTap(model, head_name) as tap,
         global_randomness(generator),
@@ -216,12 +218,13 @@ class _Record:
         self.history: list[MaskHistoryEntry] = []
         self.snapshot_steps = _even_steps(config.steps, config.snapshots)
         self.log_steps = self.snapshot_steps | _even_steps(config.steps, 20) | {1}
-        self.sums, self.num_summed = torch.zeros(3), 0
+        self.sums, self.num_summed = torch.zeros(3, device=next(masked.parameters()).device), 0
 
     def add(self, step: int, terms: MaskStepTerms) -> None:
         """Add a step; at logged steps, append an entry with the means since the previous entry."""
         means = (terms.cross_entropy, terms.contrastive, terms.num_without_positives / self.config.batch_size)
-        self.sums += torch.stack(means).cpu()
+        # They stay on the device, because a GPU would be waited for in every step.
+        self.sums += torch.stack(means)
         self.num_summed += 1
         if step not in self.log_steps:
             return
@@ -238,7 +241,8 @@ class _Record:
                 density_per_layer=mask.density_per_layer,
             )
         )
-        self.sums, self.num_summed = torch.zeros(3), 0
+        self.sums.zero_()
+        self.num_summed = 0
         if step in self.snapshot_steps:
             self.masks[step] = BinaryMask({name: kept.cpu() for name, kept in mask.tensors.items()})
 

@@ -1,6 +1,6 @@
 """One step of mask learning: the losses of a batch, their gradients, and Adam on the mask logits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -109,9 +109,10 @@ def mask_step(
     loss = cross_entropy + config.beta * contrastive
     mean_cross_entropy = runtime.average(cross_entropy)
     mean_loss = mean_cross_entropy + config.beta * contrastive.detach()
-    check_finite(mean_loss, step - 1, "mask learning")
     with sparsity_gradient(masked, config):
         loss.backward()
+    # Reading the loss waits for a GPU, which has the backward pass to do meanwhile.
+    check_finite(mean_loss, step - 1, "mask learning")
     runtime.average_gradients(masked.mask_logits)
     optimizer.step()
     return MaskStepTerms(mean_loss, mean_cross_entropy, contrastive.detach(), num_without)
@@ -135,10 +136,11 @@ def sparsity_term(masked: MaskedModel, config: FilledMaskConfig) -> Tensor:
 
 @contextmanager
 def sparsity_gradient(masked: MaskedModel, config: FilledMaskConfig) -> Iterator[None]:
-    """Inside the ``with`` block, ``backward`` adds the gradient of ``sparsity * sparsity_term`` to the mask logits.
+    """By the end of the ``with`` block, add the gradient of ``sparsity * sparsity_term`` to that of the mask logits.
 
-    The gradient has a closed form; through autograd it would need several copies of all masks. It is added right after
-    each logit's own gradient, while that is in the cache; a separate pass would take three times as long.
+    The gradient has a closed form; through autograd it would need several copies of all masks. On a CPU, ``backward``
+    adds it right after each logit's own gradient, while that is in the cache; a separate pass would take three times as
+    long. On a GPU, where the number of operations counts, it is added to all layers at once.
 
     Args:
         masked: The gradients of its mask logits are changed, of those that the loss depends on.
@@ -147,10 +149,14 @@ def sparsity_gradient(masked: MaskedModel, config: FilledMaskConfig) -> Iterator
     Yields:
         Nothing.
     """
+    every = list(masked.mask_logits) if config.sparsity_weight else []
+    in_cache = [logits for logits in every if logits.device.type == "cpu"]
     add = partial(_add_sparsity_gradient, num_masked=masked.num_masked, config=config)
-    hooks = [logits.register_post_accumulate_grad_hook(add) for logits in masked.mask_logits if config.sparsity_weight]
+    hooks = [logits.register_post_accumulate_grad_hook(add) for logits in in_cache]
     try:
         yield
+        if len(in_cache) < len(every):
+            add_sparsity_gradients([logits for logits in every if logits.grad is not None], masked.num_masked, config)
     finally:
         for hook in hooks:
             hook.remove()
@@ -166,6 +172,19 @@ def _add_sparsity_gradient(logits: Tensor, num_masked: int, config: FilledMaskCo
         # p - p * p is the derivative of the sigmoid.
         slope = probability.addcmul_(probability, probability, value=-1)
         logits.grad[rows].add_(slope, alpha=config.sparsity_weight / num_masked)
+
+
+def add_sparsity_gradients(mask_logits: Sequence[Tensor], num_masked: int, config: FilledMaskConfig) -> None:
+    """Add the gradient of the sparsity term to the gradients of several layers, in few operations."""
+    grads = [logits.grad for logits in mask_logits if logits.grad is not None]
+    if not grads:
+        return
+    if config.sparsity_term == "sum-of-logits":
+        torch._foreach_add_(grads, config.sparsity_weight)
+        return
+    slopes = torch._foreach_sigmoid([logits.detach() for logits in mask_logits])
+    torch._foreach_addcmul_(slopes, slopes, slopes, value=-1)
+    torch._foreach_add_(grads, slopes, alpha=config.sparsity_weight / num_masked)
 
 
 def _contrastive(

@@ -52,15 +52,15 @@ def predict(model: nn.Module, data: Split | Feed) -> Float[Tensor, "samples clas
         data: The split; each process runs over all of it.
     """
     feed = as_feed(data, model)
-    with torch.inference_mode(), module_modes(model, False):
+    # The outermost autocast casts each weight once, not once for each batch.
+    with torch.inference_mode(), module_modes(model, False), feed.runtime.autocast():
         logits = [batch for (batch,) in _copy_behind(_run(model, feed))]
     return torch.cat(logits).clone()
 
 
 def _run(model: nn.Module, feed: Feed) -> Iterator[tuple[Tensor]]:
     for inputs in feed.iterate():
-        with feed.runtime.autocast():
-            yield (call_model(model, inputs).float(),)
+        yield (call_model(model, inputs).float(),)
 
 
 def _copy_behind(batches: Iterable[tuple[Tensor, ...]]) -> Iterator[tuple[Tensor, ...]]:
@@ -128,12 +128,13 @@ def extract_representations(
     values: Tensor | None = None
     logits: Tensor | None = None
     done = 0
-    with torch.inference_mode(), module_modes(model, False), RepresentationTap(model, head_name) as tap:
+    tapping = RepresentationTap(model, head_name)
+    # The outermost autocast casts each weight once, not once for each batch.
+    with torch.inference_mode(), module_modes(model, False), runtime.autocast(), tapping as tap:
 
         def run() -> Iterator[tuple[Tensor, Tensor]]:
             for inputs in feed.iterate(part, generator=generator):
-                with runtime.autocast():
-                    batch_logits = call_model(model, inputs)
+                batch_logits = call_model(model, inputs)
                 yield tap.take().float(), batch_logits.float()
 
         for batch_values, batch_logits in _copy_behind(run()):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from prusc.data.table import Data
 from prusc.engine.feed import Feed
 from prusc.stages.audit.clusters import ClusterAudit
+from prusc.stages.representations import Representations
 
 # Family, in the predictions, of each network that is shown.
 FAMILY_OF = {"before": "erm", "after": "subnetwork"}
@@ -27,6 +28,7 @@ class Exhibit:
         feed: The validation split as networks are evaluated on it.
         seed: Seed of the random choices.
         logits: Logits behind the validation predictions by family. What is missing is computed by the networks.
+        seen: Representations and logits of the validation split by network, as far as they are known.
     """
 
     data: Data
@@ -38,6 +40,7 @@ class Exhibit:
     feed: Feed
     seed: int
     logits: Mapping[str, Tensor] = field(default_factory=dict)
+    seen: Mapping[str, Representations] = field(default_factory=dict)
 
     def val_predictions(self, name: str) -> Tensor:
         """Return the validation predictions of a network, ``before`` or ``after``."""

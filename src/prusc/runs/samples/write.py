@@ -59,10 +59,10 @@ def _represent(exhibit: Exhibit) -> dict[str, Representations]:
     """Return representations and logits of the validation split by network; every process takes part."""
     represent = partial(extract_representations, data=exhibit.feed, head_name=exhibit.head_name)
     original = exhibit.networks["before"]
-    seen = {"before": represent(original)}
+    seen = {"before": exhibit.seen.get("before") or represent(original)}
     if "after" in exhibit.networks:
         after = exhibit.networks["after"]
-        seen["after"] = seen["before"] if after is original else represent(after)
+        seen["after"] = seen["before"] if after is original else exhibit.seen.get("after") or represent(after)
     return seen
 
 

@@ -71,7 +71,7 @@ def choose_networks(
     predictions = {
         name: {
             "val": chosen[name].val_predictions,
-            "test": context.represent(network, context.test).predictions,
+            "test": context.represent_candidate(chosen[name], network, "test").predictions,
         }
         for name, network in networks.items()
     }
