@@ -3,7 +3,7 @@
 from function_experiments import experiments as run
 from function_experiments.experiments import Experiment, masks_of
 from function_experiments.measuring import Settings, Training
-from function_experiments.shortcut import fashion_stickers
+from function_experiments.shortcut import fashion_stickers, isic
 
 # Where the sources give no batch size, it is 128, and no rate of training, it is 1e-3.
 _PUBLISHED = Training(20_000)
@@ -119,5 +119,17 @@ EXPERIMENTS: dict[str, Experiment] = {
         },
         (30, 31),
         fashion_stickers,
+    ),
+    "shortcut-isic": Experiment(
+        "class and sticker, before and after PruSC",
+        "MobileNetV2",
+        {
+            # The training is that of the run folders, so these steps are its epochs. The product of steps and rate of
+            # the scaled masks is that of the shipped settings.
+            "published": Settings(0, Training(20, 64), masks_of(20_000, 3e-4, rate=1e-3)),
+            "scaled": Settings(0, Training(4, 64), masks_of(300, 3e-4, rate=5e-2, batch=64, samples=2)),
+        },
+        (),
+        isic,
     ),
 }
