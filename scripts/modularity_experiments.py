@@ -4,6 +4,7 @@
     python scripts/modularity_experiments.py add-mul-fnn         # one experiment, scaled down to a few minutes
     python scripts/modularity_experiments.py add-mul-fnn --published  # as published: hours, better on a GPU
     python scripts/modularity_experiments.py removal-mnist --source DIR  # images from DIR
+    python scripts/modularity_experiments.py shortcut-isic --source DIR --device cuda  # finished runs in DIR
     python scripts/modularity_experiments.py --tables-only       # the tables alone, from docs/data/modularity.csv
 
 Finished seeds are kept in the table, and run again with --force.
@@ -11,7 +12,6 @@ Finished seeds are kept in the table, and run again with --force.
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,12 +23,15 @@ from experiments import ROOT
 from function_experiments.catalogue import EXPERIMENTS
 from function_experiments.claims import write_pages
 from function_experiments.experiments import Scale
+from function_experiments.measuring import Place
+
+from prusc.errors import PruscError
 
 RESULTS = ROOT / "docs" / "data" / "modularity.csv"
 SETTINGS = ROOT / "docs" / "data" / "modularity-settings.json"
 
 
-def run_one(name: str, scale: Scale, seed: int, source: Path | None, *, force: bool) -> None:
+def run_one(name: str, scale: Scale, seed: int, place: Place, *, force: bool) -> None:
     """Run one seed of one experiment, and add its figures to the table."""
     experiment = EXPERIMENTS[name]
     before = pd.read_csv(RESULTS) if RESULTS.is_file() else pd.DataFrame()
@@ -39,7 +42,7 @@ def run_one(name: str, scale: Scale, seed: int, source: Path | None, *, force: b
             return
         before = before[~own]
     begin, cpu = time.perf_counter(), time.process_time()
-    figures = experiment.run(experiment.settings[scale], seed, source)
+    figures = experiment.run(experiment.settings[scale], seed, place)
     rows = pd.DataFrame([{"experiment": name, "scale": scale, "seed": seed, **asdict(figure)} for figure in figures])
     rows["cpu_seconds"] = round(time.process_time() - cpu)
     # Another experiment may have written meanwhile.
@@ -60,7 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", help="experiments; all of the scaled ones if none is named")
     parser.add_argument("--published", action="store_true", help="the published settings")
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of the seeds of the page")
-    parser.add_argument("--source", type=Path, help="folder of the images; MNIST's is PRUSC_DATA/mnist if not given")
+    parser.add_argument(
+        "--source",
+        type=Path,
+        help="folder of the images, by default mnist, fashion-mnist or cifar10 in PRUSC_DATA; or of finished runs",
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if any")
     parser.add_argument("--force", action="store_true", help="run finished seeds again")
     parser.add_argument("--tables-only", action="store_true")
     parser.add_argument("--list", action="store_true")
@@ -75,11 +83,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unknown:
         parser.error(f"no experiment {unknown[0]!r}: choose among {', '.join(EXPERIMENTS)}")
     scale: Scale = "published" if options.published else "scaled"
+    device = options.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: this machine has no GPU that PyTorch can use; choose cpu or auto")
+    place = Place(options.source, torch.device(device))
     for name in () if options.tables_only else options.names or EXPERIMENTS:
-        # The folder of MNIST holds no other images.
-        source = options.source or (Path(os.environ.get("PRUSC_DATA", ".")) / "mnist" if "mnist" in name else None)
+        if name in options.names and not (options.seeds or EXPERIMENTS[name].seeds):
+            parser.error(f"{name} has no seeds on the page; name some with --seeds")
         for seed in options.seeds or EXPERIMENTS[name].seeds:
-            run_one(name, scale, seed, source, force=options.force)
+            try:
+                run_one(name, scale, seed, place, force=options.force)
+            except PruscError as error:
+                parser.exit(2, f"{name}, seed {seed}: {error}\n")
     write_pages(pd.read_csv(RESULTS), json.loads(SETTINGS.read_text("utf-8")))
 
 

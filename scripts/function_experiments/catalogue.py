@@ -3,13 +3,13 @@
 from function_experiments import experiments as run
 from function_experiments.experiments import Experiment, masks_of
 from function_experiments.measuring import Settings, Training
-from function_experiments.shortcut import fashion_stickers
+from function_experiments.shortcut import fashion_stickers, isic
 
 # Where the sources give no batch size, it is 128, and no rate of training, it is 1e-3.
 _PUBLISHED = Training(20_000)
 
 
-def _scan(network: str, split: str) -> Experiment:
+def _scan(network: str, split: str, seeds: tuple[int, ...] = (0, 1, 2)) -> Experiment:
     if network == "LSTM":
         published = Settings(200, _PUBLISHED, masks_of(20_000, 3e-5), limit=48)
         scaled = Settings(
@@ -25,7 +25,7 @@ def _scan(network: str, split: str) -> Experiment:
             limit=12,
         )
     settings = {"published": published, "scaled": scaled}
-    return Experiment(f"SCAN, split {split}", network, settings, (0,), run.scan_split(network, split))
+    return Experiment(f"SCAN, split {split}", network, settings, seeds, run.scan_split(network, split))
 
 
 def _removal(data: str, network: str, seeds: tuple[int, ...]) -> Experiment:
@@ -71,7 +71,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "published": Settings(256, _PUBLISHED, masks_of(20_000, 1e-4)),
             "scaled": Settings(128, Training(8000, 256, 2e-3), masks_of(1000, 5e-4, rate=3e-2, samples=2)),
         },
-        (0,),
+        (0, 1),
         run.add_and_multiply_lstm,
     ),
     "double-add-fnn": Experiment(
@@ -87,8 +87,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     "double-add-lstm-same-input": _double_lstm("same input", 2),
     "double-add-lstm-same-output": _double_lstm("same output", 1),
     "double-add-lstm-both": _double_lstm("both", 1),
-    "removal-mnist": _removal("mnist", "small-cnn", (0,)),
-    "removal-fashion": _removal("fashion-mnist", "small-cnn", (0,)),
+    "removal-mnist": _removal("mnist", "small-cnn", (0, 1, 2)),
+    "removal-fashion": _removal("fashion-mnist", "small-cnn", (0, 1, 2)),
     "removal-cifar10": _removal("cifar10", "small-cnn", ()),
     "removal-fashion-resnet": _removal("fashion-mnist", "resnet", (0,)),
     "removal-cifar10-resnet": _removal("cifar10", "resnet", ()),
@@ -117,7 +117,19 @@ EXPERIMENTS: dict[str, Experiment] = {
             "published": Settings(0, Training(20, 256), masks_of(20_000, 3e-4, rate=1e-3), limit=600),
             "scaled": Settings(0, Training(8, 128), masks_of(150, 3e-4, rate=5e-2, batch=32, samples=2), limit=300),
         },
-        (30, 31),
+        (30, 31, 32),
         fashion_stickers,
+    ),
+    "shortcut-isic": Experiment(
+        "class and sticker, before and after PruSC",
+        "MobileNetV2",
+        {
+            # The training is that of the run folders, so these steps are its epochs. The product of steps and rate of
+            # the scaled masks is that of the shipped settings.
+            "published": Settings(0, Training(20, 64), masks_of(20_000, 3e-4, rate=1e-3)),
+            "scaled": Settings(0, Training(4, 64), masks_of(300, 3e-4, rate=5e-2, batch=64, samples=2)),
+        },
+        (),
+        isic,
     ),
 }

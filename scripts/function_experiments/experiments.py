@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from torch import nn
@@ -11,6 +10,7 @@ from function_experiments import arithmetic, scan
 from function_experiments.images import permute_pixels, read_images, take_few
 from function_experiments.measuring import (
     Figure,
+    Place,
     Settings,
     describe_masks,
     learn_twice,
@@ -38,6 +38,7 @@ from prusc.stages.modularity import (
 from prusc.stages.modularity.prediction import judge_samples, predict_outputs
 
 Scale = Literal["published", "scaled"]
+Run = Callable[[Settings, int, Place], list[Figure]]
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,14 @@ class Experiment:
         network: Its network.
         settings: Settings by scale.
         seeds: Seeds of the scaled runs of docs/results/modularity.md.
-        run: Returns the figures of one seed, given settings, seed and the folder of the images.
+        run: Returns the figures of one seed, given settings, seed and place.
     """
 
     title: str
     network: str
     settings: Mapping[Scale, Settings]
     seeds: tuple[int, ...]
-    run: Callable[[Settings, int, Path | None], list[Figure]]
+    run: Run
 
 
 def masks_of(
@@ -71,17 +72,18 @@ def masks_of(
 # --------------------------------------------------------------------------------------------------------- arithmetic
 
 
-def add_and_multiply_fnn(settings: Settings, seed: int, _: Path | None) -> list[Figure]:
+def add_and_multiply_fnn(settings: Settings, seed: int, place: Place) -> list[Figure]:
     """Two operations, an FNN."""
     functions = arithmetic.two_operations(as_sequence=False)
-    model = make(FNN, 42, settings.width, settings.num_layers, 2, 10, seed=seed)
+    model = make(FNN, 42, settings.width, settings.num_layers, 2, 10, seed=seed, device=place.device)
     return _two_operations(model, functions, settings, seed)
 
 
-def add_and_multiply_lstm(settings: Settings, seed: int, _: Path | None) -> list[Figure]:
+def add_and_multiply_lstm(settings: Settings, seed: int, place: Place) -> list[Figure]:
     """Two operations, an LSTM."""
     functions = arithmetic.two_operations(as_sequence=True)
-    return _two_operations(make(StepLSTM, 22, settings.width, (2, 3), seed=seed), functions, settings, seed)
+    model = make(StepLSTM, 22, settings.width, (2, 3), seed=seed, device=place.device)
+    return _two_operations(model, functions, settings, seed)
 
 
 def _two_operations(model: nn.Module, functions: dict[str, Examples], settings: Settings, seed: int) -> list[Figure]:
@@ -91,19 +93,18 @@ def _two_operations(model: nn.Module, functions: dict[str, Examples], settings: 
     return describe_masks(model, masks, again, functions, seed=seed)
 
 
-def double_addition_fnn(settings: Settings, seed: int, _: Path | None) -> list[Figure]:
+def double_addition_fnn(settings: Settings, seed: int, place: Place) -> list[Figure]:
     """Two additions at once, an FNN."""
-    return _double_addition(
-        make(FNN, 80, settings.width, settings.num_layers, 4, 10, seed=seed), "vector", settings, seed
-    )
+    model = make(FNN, 80, settings.width, settings.num_layers, 4, 10, seed=seed, device=place.device)
+    return _double_addition(model, "vector", settings, seed)
 
 
-def double_addition_lstm(mode: str, num_heads: int) -> Callable[[Settings, int, Path | None], list[Figure]]:
+def double_addition_lstm(mode: str, num_heads: int) -> Run:
     """Two additions, one after the other, an LSTM."""
 
-    def run(settings: Settings, seed: int, _: Path | None) -> list[Figure]:
+    def run(settings: Settings, seed: int, place: Place) -> list[Figure]:
         num_inputs = 40 if mode == "same output" else 20
-        model = make(StepLSTM, num_inputs, settings.width, (2, 3, 6, 7), num_heads, seed=seed)
+        model = make(StepLSTM, num_inputs, settings.width, (2, 3, 6, 7), num_heads, seed=seed, device=place.device)
         return _double_addition(model, mode, settings, seed)
 
     return run
@@ -123,17 +124,18 @@ def _double_addition(model: nn.Module, mode: str, settings: Settings, seed: int)
 # -------------------------------------------------------------------------------------------------------------- images
 
 
-def class_removal(data: str, network: str) -> Callable[[Settings, int, Path | None], list[Figure]]:
+def class_removal(data: str, network: str) -> Run:
     """Masks without one class, for a network on images."""
 
-    def run(settings: Settings, seed: int, source: Path | None) -> list[Figure]:
-        samples, test, names = read_images(data, source)
+    def run(settings: Settings, seed: int, place: Place) -> list[Figure]:
+        samples, test, names = read_images(data, place.source)
         channels = samples.inputs.shape[1]  # type: ignore[union-attr]
         samples = take_few(samples, settings.num_samples)
         if network == "small-cnn":
-            model = make(SmallCNN, len(names), channels, seed=seed)
+            model = make(SmallCNN, len(names), channels, seed=seed, device=place.device)
         else:
-            model = make(ResNet, settings.num_layers, len(names), channels, settings.width, seed=seed)
+            sizes = settings.num_layers, len(names), channels, settings.width
+            model = make(ResNet, *sizes, seed=seed, device=place.device)
         train(model, samples, settings.training, seed=seed)
         functions = make_removal_functions(samples, names)
         masks = learn_function_masks(model, functions, settings.masks, generator=stage_generator(seed, "masks 1"))
@@ -171,16 +173,16 @@ def _describe_removal(
     return figures
 
 
-def permuted_mnist(settings: Settings, seed: int, source: Path | None) -> list[Figure]:
+def permuted_mnist(settings: Settings, seed: int, place: Place) -> list[Figure]:
     """Tasks in turn; used weights are frozen."""
-    samples, test, _ = read_images("mnist", source)
+    samples, test, _ = read_images("mnist", place.source)
     samples = take_few(samples, settings.num_samples)
     tasks = []
     for number in range(settings.limit):
         permutation = 0 if number == 0 else 1000 * seed + number
         parts = (permute_pixels(data, permutation) for data in (samples, test))
         tasks.append(tuple(parts))
-    model = make(FNN, 784, settings.width, settings.num_layers, 1, 10, seed=seed)
+    model = make(FNN, 784, settings.width, settings.num_layers, 1, 10, seed=seed, device=place.device)
     # A bias would be shared by all tasks, and no mask would cover it.
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -199,10 +201,10 @@ def permuted_mnist(settings: Settings, seed: int, source: Path | None) -> list[F
 # ---------------------------------------------------------------------------------------------------------------- SCAN
 
 
-def scan_split(network: str, split: str) -> Callable[[Settings, int, Path | None], list[Figure]]:
+def scan_split(network: str, split: str) -> Run:
     """Masks of all commands, then of the training part of a split."""
 
-    def run(settings: Settings, seed: int, _: Path | None) -> list[Figure]:
+    def run(settings: Settings, seed: int, place: Place) -> list[Figure]:
         generator = stage_generator(seed, "split")
         longest = settings.limit
         commands = [pair for pair in scan.all_commands() if len(pair[1]) <= longest]
@@ -215,7 +217,7 @@ def scan_split(network: str, split: str) -> Callable[[Settings, int, Path | None
         }[split]()
         kind = LSTMTranslator if network == "LSTM" else TransformerTranslator
         extra = {} if network == "LSTM" else {"num_layers": settings.num_layers}
-        model = make(kind, scan.NUM_WORDS, scan.NUM_ACTIONS, settings.width, seed=seed, **extra)
+        model = make(kind, scan.NUM_WORDS, scan.NUM_ACTIONS, settings.width, seed=seed, device=place.device, **extra)
         samples = scan.as_examples(everything, longest)
         train(model, samples, settings.training, seed=seed)
         functions = {"simple": samples, split: scan.as_examples(part, longest)}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -87,10 +88,26 @@ class Settings:
     limit: int = 0
 
 
-def make(build: type[nn.Module], *args: object, seed: int, **kwargs: object) -> nn.Module:
+@dataclass(frozen=True)
+class Place:
+    """Where an experiment reads and computes.
+
+    Attributes:
+        source: Folder of its files; ``None`` if it needs none, or was given none.
+        device: Device of its networks.
+    """
+
+    source: Path | None = None
+    device: torch.device = torch.device("cpu")  # noqa: RUF009
+
+
+def make(
+    build: type[nn.Module], *args: object, seed: int, device: torch.device | str = "cpu", **kwargs: object
+) -> nn.Module:
     """Build a network with random weights that depend on the seed alone."""
     with global_randomness(stage_generator(seed, "network")):
-        return build(*args, **kwargs)
+        # The weights are drawn on the CPU, so that they are the same on every device.
+        return build(*args, **kwargs).to(device)
 
 
 def train(model: nn.Module, data: Examples, training: Training, *, seed: int) -> None:

@@ -10,6 +10,7 @@ from function_experiments.measuring import Settings
 from prusc.engine.runtime import global_randomness, stage_generator
 from prusc.masks import BinaryMask
 from prusc.stages.modularity import Examples
+from prusc.stages.modularity.functions import device_of
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _learn_task(
     model: nn.Module, train: Examples, used: dict[str, Tensor], settings: Settings, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """Train free weights and mask logits together; return the mask."""
-    config, weights = settings.masks, dict(model.named_parameters())
+    config, weights, device = settings.masks, dict(model.named_parameters()), device_of(model)
     logits = {name: torch.full_like(weight, config.initial_logit).requires_grad_() for name, weight in weights.items()}
     optimizer = torch.optim.Adam(
         [
@@ -78,7 +79,8 @@ def _learn_task(
         inputs, labels = train.take(indices), train.take_labels(indices)
         assert isinstance(inputs, Tensor)
         optimizer.zero_grad(set_to_none=True)
-        loss = torch.zeros(())
+        inputs, labels = inputs.to(device), labels.to(device)
+        loss = torch.zeros((), device=device)
         parts = zip(inputs.chunk(config.mask_samples), labels.chunk(config.mask_samples), strict=True)
         for part, own in parts:
             masked = {name: weight * _sample(logits[name], generator) for name, weight in weights.items()}
@@ -100,14 +102,16 @@ def _learn_task(
 
 def _sample(logits: Tensor, generator: torch.Generator) -> Tensor:
     """Return a random binary mask with the gradient of the soft one, for weights that learn too."""
-    uniform = torch.rand(logits.shape, generator=generator).clamp(1e-6, 1 - 1e-6)
+    # The generator is that of the CPU, whatever the device.
+    uniform = torch.rand(logits.shape, generator=generator).clamp(1e-6, 1 - 1e-6).to(logits.device)
     soft = torch.sigmoid(logits + uniform.logit())
     return (soft >= 0.5).float() + soft - soft.detach()
 
 
 def _predict(model: nn.Module, mask: BinaryMask, test: Examples) -> Tensor:
     weights = dict(model.named_parameters())
+    assert isinstance(test.inputs, Tensor)
     masked = {name: weights[name].detach() * kept for name, kept in mask.tensors.items()}
     with torch.no_grad():
-        output: Tensor = torch.func.functional_call(model, masked, (test.inputs,))
-    return output.argmax(-1).flatten()
+        output: Tensor = torch.func.functional_call(model, masked, (test.inputs.to(device_of(model)),))
+    return output.argmax(-1).flatten().cpu()

@@ -206,7 +206,7 @@ def test_a_tiny_run_has_every_measure_of_the_claims(scripts: SimpleNamespace) ->
     )
     rows = []
     for name in ("add-mul-fnn", "double-add-lstm-both"):
-        figures = scripts.catalogue.EXPERIMENTS[name].run(settings, 0, None)
+        figures = scripts.catalogue.EXPERIMENTS[name].run(settings, 0, scripts.measuring.Place())
         rows += [{"experiment": name, "scale": "scaled", "seed": 0, "cpu_seconds": 1, **vars(f)} for f in figures]
     table = scripts.claims.make_claims_table(pd.DataFrame(rows))
     lines = [line for line in table.splitlines() if "add and multiply; FNN" in line]
