@@ -27,6 +27,14 @@ from prusc.runs.artifacts import evaluation_from_dict
 
 FIGURES = ROOT / "docs" / "data" / "generalisation.csv"
 PAGE = ROOT / "docs" / "results" / "generalisation.md"
+SUMMARY_PAGES = (ROOT / "README.md", ROOT / "docs" / "index.md")
+SUMMARY = {
+    "stickers 0.95": "stickers on garments (Fashion-MNIST)",
+    "SpuCo digits": "coloured patches behind digits (SpuCo on MNIST)",
+    "faces Blond_Hair": "hair colour of faces (CelebA, 30,000 images)",
+    "moles with stickers": "stickers on moles (ISIC)",
+    "moles with stickers that say nothing": "moles without a shortcut (ISIC)",
+}
 SMALL = ("stickers 0.95", "stickers 0.25", "coloured digits 5 %", "SpuCo digits")
 WORST_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SHIPPED_SHARE = 0.5
@@ -152,10 +160,32 @@ def left_out_table(rows: pd.DataFrame) -> str:
     return table(header, lines)
 
 
+def summary_table(rows: pd.DataFrame) -> str:
+    """Return the short table: average and worst group before and after, mean over the seeds of a task."""
+    lines = []
+    for task, title in SUMMARY.items():
+        own = rows[(rows.task == task) & (rows.worst_share == SHIPPED_SHARE)]
+        if own.empty:
+            continue
+        deviations = [f" ({percent(own[name].std())})" for name in ("erm_worst_group", "worst_group")]
+        lines.append(
+            [
+                title,
+                str(own.seed.nunique()),
+                f"{percent(own.erm_average.mean())} / {percent(own.erm_worst_group.mean())}{deviations[0]}",
+                f"{percent(own.average.mean())} / {percent(own.worst_group.mean())}{deviations[1]}",
+                ", ".join(f"{name} {count}" for name, count in own.verdict.value_counts().items()),
+            ]
+        )
+    return table(["data", "seeds", "before (ERM)", "handed back", "verdicts"], lines)
+
+
 def write_tables(rows: pd.DataFrame) -> None:
-    """Write the tables of the page."""
+    """Write the tables of the page, and the short one of README and index."""
     insert(PAGE, "results", results_table(rows))
     insert(PAGE, "left-out", left_out_table(rows))
+    for page in SUMMARY_PAGES:
+        insert(page, "results", summary_table(rows))
 
 
 def main() -> None:

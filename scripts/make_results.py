@@ -1,4 +1,4 @@
-"""Run the experiments of docs/results and README.md again, and write their tables.
+"""Run the experiments of docs/results again, and write their tables.
 
     python scripts/make_results.py                             # fashion-stickers, seeds 0 to 4
     python scripts/make_results.py trained-elsewhere           # after that, with its networks of seeds 0 to 2
@@ -25,7 +25,6 @@ from experiments import (
     ROOT,
     Experiment,
     insert,
-    mean_and_deviation,
     percent,
     read_rows,
     run_all,
@@ -53,13 +52,6 @@ PLACES = {
     TWO_ATTRIBUTES: (IMAGES_PAGE, "celeba-male"),
     "ISIC with stickers": (IMAGES_PAGE, "isic"),
 }
-# The short table of the front pages has one row for each of these.
-SUMMARY = {
-    "fashion-stickers": "stickers on garments (Fashion-MNIST)",
-    "CelebA": "hair colour of faces (CelebA, 10,000 images)",
-    "ISIC with stickers": "stickers on moles (ISIC)",
-}
-SUMMARY_PAGES = (ROOT / "README.md", ROOT / "docs" / "index.md")
 
 
 def make_experiments(out: Path) -> dict[str, list[Experiment]]:
@@ -136,27 +128,6 @@ def write_tables(rows: pd.DataFrame) -> None:
     others = rows[rows.experiment.isin((NO_SHORTCUT, ONLY_SHORTCUT))]
     if len(others):
         insert(STICKERS_PAGE, "verdicts", verdicts_table(others))
-    for page in SUMMARY_PAGES:
-        insert(page, "results", summary_table(rows))
-
-
-def summary_table(rows: pd.DataFrame) -> str:
-    """Return the short table: average and worst group of three networks, mean over the seeds of each data set."""
-    lines = []
-    for name, title in SUMMARY.items():
-        own = rows[rows.experiment == name]
-        if own.empty:
-            continue
-        of_network = dict(list(own.groupby("network")))
-        # Of the two controls the one that does better, so that the difference is not flattered.
-        control = max(("last_layer", "finetune_all"), key=lambda name: of_network[name].worst_group_accuracy.mean())
-        cells = [
-            f"{percent(of_network[family].average_accuracy.mean())} / "
-            f"{mean_and_deviation(of_network[family].worst_group_accuracy)}"
-            for family in ("erm", control, "subnetwork")
-        ]
-        lines.append([title, str(own.seed.nunique()), *cells])
-    return table(["data", "seeds", "before (ERM)", "best control", "chosen by prusc"], lines)
 
 
 def attribute_tables(rows: pd.DataFrame) -> list[str]:
