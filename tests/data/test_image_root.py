@@ -58,6 +58,19 @@ def test_names_that_lead_out_are_refused(root: Path, name: str, message: str) ->
         ImageRoot(root).find(name)
 
 
+def test_an_absolute_path_may_lie_inside(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = root / "sub" / "b.png"
+    assert ImageRoot(root).find(str(expected)) == expected
+    (root.parent / "link").symlink_to(root)
+    assert ImageRoot(root.parent / "link").find(str(expected)) == root.parent / "link" / "sub" / "b.png"
+    monkeypatch.chdir(root.parent)
+    assert ImageRoot(Path(root.name)).find(str(expected)) == Path(root.name) / "sub" / "b.png"
+    with pytest.raises(DataError, match="is an absolute path that leads out of"):
+        ImageRoot(root / "sub").find(str(root / "images" / "c.jpg"))
+    with pytest.raises(DataError, match=r"contains '\.\.'"):
+        ImageRoot(root).find(f"{root}/../secret/s.png")
+
+
 def test_links_may_stay_inside_and_not_lead_out(root: Path, tmp_path: Path) -> None:
     (root / "inside.jpg").symlink_to(root / "sub" / "b.png")
     (root / "outside.jpg").symlink_to(tmp_path / "secret" / "s.png")

@@ -16,7 +16,8 @@ class ImageRoot:
 
     A name is a path relative to the folder or to its sub-folder ``images`` or ``img``. It may also be relative to any
     other sub-folder, if only one of them has such a file. Folders of masks are not searched, because masks have the
-    same names. The ending may be left out, and backslashes may separate folders.
+    same names. The ending may be left out, and backslashes may separate folders. A path may be absolute if it lies
+    inside the folder.
 
     Args:
         folder: Folder that the names are relative to.
@@ -44,6 +45,7 @@ class ImageRoot:
         Raises:
             DataError: If the name leads out of the folder or fits several files. The message does not state the row.
         """
+        name = self._make_relative(name)
         self._check_name(name)
         if self._find_below(self.folder, name) is None:
             # Windows separates folders by backslashes.
@@ -59,13 +61,23 @@ class ImageRoot:
             self._check_inside(found, name)
         return found
 
+    def _make_relative(self, name: str) -> str:
+        """Return an absolute path inside the folder as a relative one, and any other name as it is."""
+        for folder in {self.folder.absolute(), self.folder.resolve()}:
+            if PurePosixPath(name).is_relative_to(folder):
+                return str(PurePosixPath(name).relative_to(folder))
+        return name
+
     def _check_name(self, name: str) -> None:
         # Tables are copied between systems, so a path that is absolute on either of them is refused.
         windows = PureWindowsPath(name)
         if not name or "\0" in name:
             raise DataError(f"{name!r} is not a file name; expected a path relative to {self.folder}")
         if PurePosixPath(name).is_absolute() or windows.is_absolute() or windows.drive or windows.root:
-            raise DataError(f"{name!r} is an absolute path; expected one relative to {self.folder}")
+            raise DataError(
+                f"{name!r} is an absolute path that leads out of {self.folder}; expected one inside it: name the "
+                "folder that holds the images (data_options.image_folder)"
+            )
         if ".." in windows.parts:
             raise DataError(f"{name!r} contains '..'; expected a path that stays inside {self.folder}")
 
