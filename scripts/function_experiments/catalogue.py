@@ -72,7 +72,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "published": Settings(256, _PUBLISHED, masks_of(20_000, 1e-4)),
             "scaled": Settings(128, Training(8000, 256, 2e-3), masks_of(1000, 5e-4, rate=3e-2, samples=2)),
         },
-        (0, 1),
+        (0, 1, 2),
         run.add_and_multiply_lstm,
     ),
     "double-add-fnn": Experiment(
@@ -91,7 +91,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "removal-mnist": _removal("mnist", "small-cnn", (0, 1, 2)),
     "removal-fashion": _removal("fashion-mnist", "small-cnn", (0, 1, 2)),
     "removal-cifar10": _removal("cifar10", "small-cnn", ()),
-    "removal-fashion-resnet": _removal("fashion-mnist", "resnet", (0,)),
+    "removal-fashion-resnet": _removal("fashion-mnist", "resnet", (0, 1, 2)),
     "removal-cifar10-resnet": _removal("cifar10", "resnet", ()),
     "scan-lstm-jump": _scan("LSTM", "jump"),
     "scan-lstm-turn-left": _scan("LSTM", "turn left"),
