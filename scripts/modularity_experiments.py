@@ -77,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     if options.list:
         for name, experiment in EXPERIMENTS.items():
-            print(f"{name:28} {experiment.title}; {experiment.network}; seeds {experiment.seeds or 'none here'}")
+            seeds = f"seeds {', '.join(map(str, experiment.seeds))}" if experiment.seeds else "not run"
+            print(f"{name:28} {experiment.title}; {experiment.network}; {seeds}")
         return
     unknown = [name for name in options.names if name not in EXPERIMENTS]
     if unknown:

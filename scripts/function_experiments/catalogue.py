@@ -2,6 +2,7 @@
 
 from function_experiments import experiments as run
 from function_experiments.experiments import Experiment, masks_of
+from function_experiments.mathematics import easy_and_hard
 from function_experiments.measuring import Settings, Training
 from function_experiments.shortcut import fashion_stickers, isic
 
@@ -71,7 +72,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "published": Settings(256, _PUBLISHED, masks_of(20_000, 1e-4)),
             "scaled": Settings(128, Training(8000, 256, 2e-3), masks_of(1000, 5e-4, rate=3e-2, samples=2)),
         },
-        (0, 1),
+        (0, 1, 2),
         run.add_and_multiply_lstm,
     ),
     "double-add-fnn": Experiment(
@@ -90,7 +91,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "removal-mnist": _removal("mnist", "small-cnn", (0, 1, 2)),
     "removal-fashion": _removal("fashion-mnist", "small-cnn", (0, 1, 2)),
     "removal-cifar10": _removal("cifar10", "small-cnn", ()),
-    "removal-fashion-resnet": _removal("fashion-mnist", "resnet", (0,)),
+    "removal-fashion-resnet": _removal("fashion-mnist", "resnet", (0, 1, 2)),
     "removal-cifar10-resnet": _removal("cifar10", "resnet", ()),
     "scan-lstm-jump": _scan("LSTM", "jump"),
     "scan-lstm-turn-left": _scan("LSTM", "turn left"),
@@ -98,6 +99,26 @@ EXPERIMENTS: dict[str, Experiment] = {
     "scan-transformer-jump": _scan("transformer", "jump"),
     "scan-transformer-turn-left": _scan("transformer", "turn left"),
     "scan-transformer-length": _scan("transformer", "length"),
+    "mathematics": Experiment(
+        "easy and hard problems",
+        "transformer",
+        {
+            # The size of the network is that of Saxton et al.; alpha is that of the SCAN transformer.
+            "published": Settings(
+                512, _PUBLISHED, masks_of(20_000, 6e-4, samples=8), num_layers=6, num_samples=600_000, limit=8
+            ),
+            "scaled": Settings(
+                64,
+                Training(3000, 64, 2e-3, 5.0),
+                masks_of(400, 6e-4, rate=5e-2, batch=64, samples=2),
+                num_layers=1,
+                num_samples=20_000,
+                limit=4,
+            ),
+        },
+        (),
+        easy_and_hard,
+    ),
     "permuted-mnist": Experiment(
         "transfer, permuted MNIST",
         "FNN",

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,8 @@ from function_experiments.catalogue import EXPERIMENTS
 PAGE = ROOT / "docs" / "results" / "modularity.md"
 SPEED = ROOT / "docs" / "data" / "modularity-speed.json"
 IMAGE = ROOT / "docs" / "images" / "modularity-shortcut.png"
+ISIC_IMAGE = ROOT / "docs" / "images" / "modularity-shortcut-isic.png"
+FASHION, ISIC = "shortcut-fashion-stickers", "shortcut-isic"
 _DEEP = ("FNN", "transformer", "resnet")
 AGREES, PARTLY, DOES_NOT, NOT_RUN = "agrees", "agrees in direction", "does not agree", "not run"
 ALL = "all layers"
@@ -187,6 +190,18 @@ def _scan(split: str) -> Callable[[Figures], tuple[str, str]]:
     return test
 
 
+def _further_weights(figures: Figures) -> tuple[str, str]:
+    """Does the mask of the hard problems have most of the easy ones' weights, and many more?"""
+    of_easy = figures.estimate(f"subsetness/{ALL}/easy/hard")
+    easy, hard = (figures.estimate(f"density/{ALL}/{level}") for level in ("easy", "hard"))
+    right = figures.estimate(*(f"accuracy/{level}/{level}" for level in ("easy", "hard")))
+    told = (
+        f"accuracy {right} %; weights kept for easy problems {easy} %, for hard ones {hard} %; of the smaller mask, "
+        f"the other one has {of_easy} %"
+    )
+    return told, _apart(easy, hard)
+
+
 def _transfer(figures: Figures) -> tuple[str, str]:
     """Do later tasks use more of what earlier ones learned than masks of their size would by chance?"""
     layers, tasks = _transfer_names(figures)
@@ -252,6 +267,7 @@ def make_claims(rows: pd.DataFrame) -> list[Claim]:
             for network in ("lstm", "transformer")
             for split in ("jump", "turn left", "length")
         ),
+        Claim("Hard problems need further weights", "mathematics", _further_weights),
         Claim("Tasks in turn share little", "permuted-mnist", _transfer),
         Claim("What they share lies in the first layers", "permuted-mnist", _transfer_by_layer),
     ]
@@ -268,7 +284,6 @@ def make_claims_table(rows: pd.DataFrame) -> str:
             told, verdict = "", NOT_RUN
         seeds = str(len(figures.seeds)) if verdict != NOT_RUN else ""
         lines.append([claim.text, f"{experiment.title}; {experiment.network}", told, seeds, verdict])
-    lines.append(["Hard problems need further weights", "mathematics; transformer", "", "", NOT_RUN])
     return table(["the paper, in kind", "experiment", "measured here", "seeds", "verdict"], lines)
 
 
@@ -304,11 +319,11 @@ def _pair(used: float, published: float) -> str:
     return f"{used:g}" if used == published else f"{used:g} ({published:g})"
 
 
-def make_shortcut_table(rows: pd.DataFrame) -> str:
+def make_shortcut_table(rows: pd.DataFrame, experiment: str) -> str:
     """Return IoU of class and attribute by layer, before and after PruSC, with the yardstick."""
-    figures = Figures(rows, "shortcut-fashion-stickers")
+    figures = Figures(rows, experiment)
     if not figures.seeds:
-        raise KeyError("shortcut-fashion-stickers")
+        raise KeyError(experiment)
     lines = []
     for layer in figures.names("before/iou/"):
         cells = [f"`{layer}`" if layer != ALL else layer]
@@ -321,9 +336,9 @@ def make_shortcut_table(rows: pd.DataFrame) -> str:
     return table(header, lines)
 
 
-def make_skill_table(rows: pd.DataFrame) -> str:
+def make_skill_table(rows: pd.DataFrame, experiment: str) -> str:
     """Return the accuracies of the network and of each mask on class and sticker, before and after PruSC."""
-    figures = Figures(rows, "shortcut-fashion-stickers")
+    figures = Figures(rows, experiment)
     lines = []
     for when in ("before", "after"):
         for mask in ("no mask", "class", "attribute"):
@@ -346,11 +361,11 @@ def make_speed_table() -> str:
     return table(["network", "four masks / four single masks", "step with vmap / step with slices"], lines)
 
 
-def draw_shortcut(rows: pd.DataFrame) -> None:
+def draw_shortcut(rows: pd.DataFrame, experiment: str, image: Path) -> None:
     """Draw IoU of class and attribute by layer, before and after PruSC, beside the IoU of two seeds."""
     from matplotlib.figure import Figure as Canvas
 
-    figures = Figures(rows, "shortcut-fashion-stickers")
+    figures = Figures(rows, experiment)
     layers = figures.names("before/iou/")
     canvas = Canvas(figsize=(7.5, 0.9 + 0.55 * len(layers)), layout="constrained")
     axes = canvas.subplots()
@@ -370,8 +385,8 @@ def draw_shortcut(rows: pd.DataFrame) -> None:
     axes.set(xlim=(0, 100), ylim=(len(layers) - 0.5, -0.5), xlabel="IoU of the masks, in %, with 95 % interval")
     axes.grid(axis="x", alpha=0.3)
     canvas.legend(loc="outside upper center", ncols=2, frameon=False)
-    IMAGE.parent.mkdir(exist_ok=True)
-    canvas.savefig(IMAGE, dpi=130)
+    image.parent.mkdir(exist_ok=True)
+    canvas.savefig(image, dpi=130)
 
 
 def write_pages(rows: pd.DataFrame, settings: Mapping[str, Any]) -> None:
@@ -379,8 +394,10 @@ def write_pages(rows: pd.DataFrame, settings: Mapping[str, Any]) -> None:
     texts: Sequence[tuple[str, Callable[[], str]]] = (
         ("claims", lambda: make_claims_table(rows)),
         ("settings", lambda: make_settings_table(rows, settings)),
-        ("shortcut", lambda: make_shortcut_table(rows)),
-        ("skill", lambda: make_skill_table(rows)),
+        ("shortcut", lambda: make_shortcut_table(rows, FASHION)),
+        ("skill", lambda: make_skill_table(rows, FASHION)),
+        ("isic shortcut", lambda: make_shortcut_table(rows, ISIC)),
+        ("isic skill", lambda: make_skill_table(rows, ISIC)),
         ("speed", make_speed_table),
     )
     for name, make in texts:
@@ -388,5 +405,6 @@ def write_pages(rows: pd.DataFrame, settings: Mapping[str, Any]) -> None:
             insert(PAGE, f"modularity {name}", make())
         except (KeyError, FileNotFoundError) as error:
             print(f"no figures yet for the table {name}: {error}")
-    if len(Figures(rows, "shortcut-fashion-stickers").rows):
-        draw_shortcut(rows)
+    for name, image in ((FASHION, IMAGE), (ISIC, ISIC_IMAGE)):
+        if len(Figures(rows, name).rows):
+            draw_shortcut(rows, name, image)

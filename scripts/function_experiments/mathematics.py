@@ -1,4 +1,4 @@
-"""The mathematics data set (Saxton et al. 2019, arXiv:1904.01557): a reader of its published text files.
+"""The mathematics data set (Saxton et al. 2019, arXiv:1904.01557): its published text files, and easy and hard masks.
 
 The files are a download of their own (mathematics_dataset-v1.0), with a question and an answer on alternate lines. They
 were not at hand, so no figure of docs/results/modularity.md comes from them.
@@ -7,7 +7,10 @@ were not at hand, so no figure of docs/results/modularity.md comes from them.
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from function_experiments.measuring import Figure, Place, Settings, describe_masks, learn_twice, make, train
+from function_experiments.networks import TransformerTranslator
 from prusc.errors import DataError
 from prusc.stages.modularity import IGNORED, Examples
 
@@ -17,7 +20,50 @@ PADDING, BEGIN, END = 0, 1, 2
 CHARACTERS = "".join(map(chr, range(32, 127)))
 NUM_CHARACTERS = len(CHARACTERS) + 3
 
-LEVELS = ("train-easy", "train-medium", "train-hard")
+LEVELS = {"easy": "train-easy", "medium": "train-medium", "hard": "train-hard"}
+MODULE = "arithmetic__add_or_sub"
+# So many questions of each level are held out for the test, or a tenth of a small file.
+NUM_TEST = 2000
+
+
+def easy_and_hard(settings: Settings, seed: int, place: Place) -> list[Figure]:
+    """Masks for the easy, the medium and the hard questions of one module, over a transformer trained on all of them.
+
+    Here the limit is the number of attention heads, and the number of samples is that of each level.
+
+    Raises:
+        DataError: If the source is not given, or lacks a file.
+    """
+    if place.source is None:
+        files = ", ".join(f"{folder}/{MODULE}.txt" for folder in LEVELS.values())
+        raise DataError(
+            f"the mathematics data set is a download of its own (mathematics_dataset-v1.0); name its folder, which "
+            f"holds {files}, with --source"
+        )
+    levels, tests = {}, {}
+    for level, folder in LEVELS.items():
+        pairs = read_questions(place.source / folder / f"{MODULE}.txt")[: settings.num_samples or None]
+        num_test = max(1, min(NUM_TEST, len(pairs) // 10))
+        # Mask learning needs questions, too.
+        if len(pairs) < 2:
+            raise DataError(f"{place.source / folder / MODULE}.txt has {len(pairs)} question; expected at least 2")
+        levels[level], tests[level] = as_examples(pairs[num_test:]), as_examples(pairs[:num_test])
+    model = make(
+        TransformerTranslator,
+        *(NUM_CHARACTERS, NUM_CHARACTERS, settings.width, settings.num_layers, settings.limit, MAX_QUESTION),
+        seed=seed,
+        device=place.device,
+    )
+    train(model, _together(levels), settings.training, seed=seed)
+    masks, again = learn_twice(model, levels, settings.masks, seed=seed)
+    return describe_masks(model, masks, again, tests, seed=seed)
+
+
+def _together(levels: dict[str, Examples]) -> Examples:
+    """Return the questions of all levels."""
+    parts: list[dict[str, Tensor]] = [dict(data.inputs) for data in levels.values()]  # type: ignore[arg-type]
+    inputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return Examples(inputs, torch.cat([data.labels for data in levels.values()]))
 
 
 def read_questions(path: Path) -> list[tuple[str, str]]:

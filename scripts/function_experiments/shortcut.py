@@ -18,12 +18,12 @@ from prusc.data import Data, load_data
 from prusc.data.table import Split
 from prusc.engine.progress import SilentProgress
 from prusc.engine.runtime import stage_generator
-from prusc.errors import RunFolderError
+from prusc.errors import DataError, RunFolderError
 from prusc.models.build import SmallCNN
 from prusc.models.checkpoints import read_weights
 from prusc.models.head import find_head
 from prusc.runs.session import Session, open_session
-from prusc.stages.candidates import CandidateContext, try_heads
+from prusc.stages.candidates import CandidateContext, try_heads, try_training
 from prusc.stages.cells import Cells
 from prusc.stages.cross_fitting import make_folds
 from prusc.stages.debiasing_set import build_debiasing_set
@@ -202,8 +202,12 @@ def _find_subnetwork(folder: Path, erm: nn.Module, session: Session) -> tuple[nn
         head_name=context.head_name,
         generator=stage_generator(config.seed, "masks"),
     )
+    judge = make_judge(cells["val"], config.selection)
     candidates = [c for step, mask in learned.masks.items() for c in try_heads(f"mask@{step}", mask, context)]
-    best = make_judge(cells["val"], config.selection).choose(candidates)
+    if config.finetune.learning_rates:
+        base = judge.choose(candidates).base_name
+        candidates += try_training(base, learned.masks[int(base.removeprefix("mask@"))], context)
+    best = judge.choose(candidates)
     print(f"seed {config.seed}: the run handed back the ERM network; here stands {best.name}", flush=True)
     return context.make_again(best), figures
 
@@ -226,6 +230,9 @@ def _balanced(split: Split, *, repeat: bool) -> Functions:
     Args:
         split: Images with one attribute.
         repeat: Whether images of small groups stand in it several times; otherwise large groups are cut.
+
+    Raises:
+        DataError: If a group is empty.
     """
     attribute = _with_attribute(split)
     groups = [
@@ -233,7 +240,10 @@ def _balanced(split: Split, *, repeat: bool) -> Functions:
         for label in split.labels.unique()
         for value in attribute.labels.unique()
     ]
-    size = (max if repeat else min)(map(len, groups))
+    sizes = [len(group) for group in groups]
+    if not all(sizes):
+        raise DataError(f"a class has no image with one value of the attribute (sizes {sizes}); expected some of each")
+    size = max(sizes) if repeat else min(sizes)
     # Groups are cut evenly over their order.
     indices = torch.cat([group[(torch.arange(size) * len(group)).div(size, rounding_mode="floor")] for group in groups])
     return {"class": Part(split, indices), "attribute": Part(attribute, indices)}

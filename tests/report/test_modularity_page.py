@@ -48,6 +48,12 @@ def test_every_part_is_there_and_the_figures_are_those_of_the_folder(shared_func
         assert f"{100 * entry.drop:.1f} % [{100 * low:.1f} to {100 * high:.1f}]".replace("[-", "[−") in " ".join(
             page.text.split()
         )
+    words = " ".join(page.text.split())
+    for overlap in (record.between(first, second) for first in record.names for second in record.names):
+        low, high = overlap.iou_ci95
+        assert f"{100 * overlap.iou:.1f} % [{100 * low:.1f} to {100 * high:.1f}]" in words
+    low, high = (sum(e.drop_ci95[side] for e in record.removal.removed) / 3 for side in (0, 1))
+    assert f"[{100 * low:.1f} to {100 * high:.1f}], mean over the classes".replace("[-", "[−") in words
     change = charts["chart-removal-1"]["data"][0]["z"]
     before, after = record.removal.before, record.removal.removed[1].confusion
     assert change[2][0] == (after[2][0] - before[2][0]) / sum(before[2])
@@ -62,6 +68,10 @@ def test_layers_and_functions_are_means_without_the_control(shared_functions: Pa
     for column, name in enumerate(names):
         others = [record.between(name, other, layer).iou for other in names if other != name]
         assert row[column] == pytest.approx(sum(others) / 2)
+    same = [record.between(name, name, layer) for name in names]
+    low, high = (sum(overlap.iou_ci95[side] for overlap in same) / 3 for side in (0, 1))
+    mean = sum(overlap.iou for overlap in same) / 3
+    assert f"{100 * mean:.1f} % [{100 * low:.1f} to {100 * high:.1f}]" in " ".join(page.text.split())
     assert charts["chart-same"]["data"][0]["z"][1][2] == record.between(names[2], names[2], layer).iou
 
 

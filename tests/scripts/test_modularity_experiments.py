@@ -7,16 +7,25 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+import prusc
 from prusc.config import FunctionMaskConfig
-from prusc.errors import DataError
+from prusc.data.table import Split
+from prusc.errors import DataError, RunFolderError
 from prusc.masks import maskable_parameters
+from prusc.runs.session import open_session
 from prusc.stages.modularity import IGNORED, Examples
-from tests.networks import generator
+from prusc.stages.representations import predict
+from tests.networks import generator, small_cnn, striped_data
+from tests.run_folders import TINY
 from tests.scripts.scripts import import_script
 
-PARTS = ("arithmetic", "catalogue", "claims", "experiments", "mathematics", "measuring", "networks", "scan", "transfer")
+PARTS = (
+    *("arithmetic", "catalogue", "claims", "experiments", "images", "mathematics", "measuring", "networks", "scan"),
+    *("shortcut", "transfer"),
+)
 
 
 @pytest.fixture
@@ -165,7 +174,151 @@ def test_mathematics_files_are_read_and_bad_ones_refused(tmp_path: Path, scripts
         scripts.mathematics.read_questions(tmp_path / "missing.txt")
 
 
+def test_easy_and_hard_questions_get_masks(tmp_path: Path, scripts: SimpleNamespace) -> None:
+    settings = scripts.measuring.Settings(
+        8,
+        scripts.measuring.Training(2, 8),
+        FunctionMaskConfig(steps=1, batch_size=8, mask_samples=2, require_skill=False),
+        num_layers=1,
+        num_samples=40,
+        limit=2,
+    )
+    run = scripts.catalogue.EXPERIMENTS["mathematics"].run
+    place = scripts.measuring.Place(tmp_path)
+    with pytest.raises(DataError, match=r"mathematics_dataset-v1.0.*train-easy/arithmetic__add_or_sub.txt.*--source"):
+        run(settings, 0, scripts.measuring.Place())
+    with pytest.raises(DataError, match=r"train-easy.arithmetic__add_or_sub.txt cannot be read"):
+        run(settings, 0, place)
+    for digits, folder in enumerate(scripts.mathematics.LEVELS.values(), start=1):
+        (tmp_path / folder).mkdir()
+        lines = [f"What is {n} + {10**digits - n}?\n{10**digits}\n" for n in range(60)]
+        (tmp_path / folder / "arithmetic__add_or_sub.txt").write_text("".join(lines))
+    figures = {figure.measure: figure for figure in run(settings, 0, place)}
+    # A tenth of 40 questions is held out.
+    assert figures["accuracy/easy/hard"].num == 4
+    rows = pd.DataFrame(
+        [{"experiment": "mathematics", "scale": "scaled", "seed": 0, **vars(figure)} for figure in figures.values()]
+    )
+    claim = next(c for c in scripts.claims.make_claims(rows) if c.experiment == "mathematics")
+    told, _ = claim.test(scripts.claims.Figures(rows, "mathematics"))
+    assert "weights kept for easy problems" in told
+
+
+# ----------------------------------------------------------------------------------------------------------- shortcut
+
+
+def test_the_subnetwork_of_a_finished_run_is_the_best_of_its_candidates_with_a_mask(
+    tmp_path: Path, scripts: SimpleNamespace
+) -> None:
+    data, config = striped_data(90), replace(TINY, evaluate_candidates=True)
+    result = prusc.debias(small_cnn(), data, config, out=tmp_path / "seed-0")
+    folder = scripts.shortcut.find_run(tmp_path, 0)
+    rows = pd.read_csv(folder / "candidates.csv").set_index("name")
+    best = rows[rows.index.str.startswith("mask@")].score.idxmax()
+    state = load_file(folder / "erm.safetensors")
+    save_file(state, folder / "model.safetensors")
+    session = open_session(small_cnn(), data, config, out=None, force=False, progress=None)
+    session.network.load_state_dict(state)
+    network, (figure,) = scripts.shortcut._find_subnetwork(folder, session.network, session)
+    assert figure.value == 0
+    right = predict(network, data.test).argmax(1) == data.test.labels
+    assert float(right.double().mean()) == pytest.approx(rows.test_average_accuracy[best])
+    assert any(bool((weight == 0).any()) for weight in network.state_dict().values())
+    # A network that was handed back is taken as it is.
+    state["head.weight"] = state["head.weight"] + 1
+    save_file(state, folder / "model.safetensors")
+    network, (figure,) = scripts.shortcut._find_subnetwork(folder, session.network, session)
+    assert figure.value == 1
+    assert torch.equal(network.state_dict()["head.weight"], state["head.weight"])
+    assert not torch.equal(result.erm.state_dict()["head.weight"], state["head.weight"])
+    (folder / "clusters.csv").unlink()
+    save_file(load_file(folder / "erm.safetensors"), folder / "model.safetensors")
+    with pytest.raises(RunFolderError, match=r"clusters.csv does not exist"):
+        scripts.shortcut._find_subnetwork(folder, session.network, session)
+
+
+def test_run_folders_are_found_by_their_seed(tmp_path: Path, scripts: SimpleNamespace) -> None:
+    for name in ("seed-1", "seed-11", "moles-2", "seed-2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.toml").touch()
+        for file in ("erm", "model"):
+            (tmp_path / name / f"{file}.safetensors").touch()
+    assert scripts.shortcut.find_run(tmp_path, 1).name == "seed-1"
+    for seed, count in ((2, 2), (3, 0)):
+        with pytest.raises(RunFolderError, match=f"has {count} run folders whose names end in -{seed}"):
+            scripts.shortcut.find_run(tmp_path, seed)
+    (tmp_path / "seed-1" / "model.safetensors").unlink()
+    with pytest.raises(RunFolderError, match=r"seed-1 has no model.safetensors"):
+        scripts.shortcut.find_run(tmp_path, 1)
+    with pytest.raises(RunFolderError, match=r"make_generalisation\.py"):
+        scripts.catalogue.EXPERIMENTS["shortcut-isic"].run(None, 0, scripts.measuring.Place())
+
+
+@pytest.mark.parametrize("repeat", [True, False])
+def test_classes_with_and_without_the_attribute_count_the_same(repeat: bool, scripts: SimpleNamespace) -> None:
+    drawn = torch.randint(6, (90,), generator=generator()).div(2, rounding_mode="floor")
+    split = Split(torch.zeros(90, 3, 4, 4, dtype=torch.uint8), drawn, torch.arange(90)[:, None] % 3)
+    functions = scripts.shortcut._balanced(split, repeat=repeat)
+    labels, attribute = functions["class"].labels, functions["attribute"].labels
+    counts = torch.bincount(labels * 3 + attribute, minlength=9)
+    before = torch.bincount(split.labels * 3 + split.attributes[:, 0], minlength=9)
+    assert counts.tolist() == [int(before.max() if repeat else before.min())] * 9
+    assert torch.equal(functions["class"].indices, functions["attribute"].indices)
+    # No image is left out where small groups are repeated, and none stands twice where large ones are cut.
+    assert len(functions["class"].indices.unique()) == (90 if repeat else len(labels))
+    with pytest.raises(DataError, match="a class has no image with one value of the attribute"):
+        scripts.shortcut._balanced(split.subset((split.labels != 1) | (split.attributes[:, 0] != 2)), repeat=repeat)
+    assert scripts.shortcut._block_of("features.3.conv.0.0.weight") == "features.3"
+
+
 # -------------------------------------------------------------------------------------------------------- experiments
+
+
+def test_images_are_found_by_their_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripts: SimpleNamespace
+) -> None:
+    find = scripts.images.find_images
+    monkeypatch.setattr(scripts.images, "FASHION_MNIST", tmp_path / "package")
+    monkeypatch.delenv("PRUSC_DATA", raising=False)
+    assert find("mnist", tmp_path) == tmp_path
+    with pytest.raises(DataError, match=r"no folder of mnist was found; .* --source"):
+        find("mnist", None)
+    with pytest.raises(DataError, match=r"package does not exist.*dataset-fashion-mnist"):
+        find("fashion-mnist", None)
+    (tmp_path / "package").mkdir()
+    assert find("fashion-mnist", None) == tmp_path / "package"
+    monkeypatch.setenv("PRUSC_DATA", str(tmp_path))
+    assert find("fashion-mnist", None) == tmp_path / "package"
+    (tmp_path / "fashion-mnist").mkdir()
+    assert find("fashion-mnist", None) == tmp_path / "fashion-mnist"
+    with pytest.raises(DataError, match="cifar10 does not exist"):
+        find("cifar10", None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mathematics", "--seeds", "0"), "mathematics, seed 0: the mathematics data set"),
+        (("mathematics",), "mathematics has no seeds on the page; name some with --seeds"),
+        (("maths",), "no experiment 'maths': choose among add-mul-fnn"),
+    ],
+)
+def test_an_experiment_that_cannot_run_is_one_clear_error(
+    arguments: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PRUSC_DATA", raising=False)
+    script = import_script(monkeypatch, "modularity_experiments")
+    with pytest.raises(SystemExit) as stop:
+        script.main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_list_says_what_was_not_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import_script(monkeypatch, "modularity_experiments").main(["--list"])
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["mathematics"].endswith("not run")
+    assert lines["add-mul-fnn"].endswith("seeds 0, 1, 2")
 
 
 def test_used_weights_stay_as_they_were_and_others_are_drawn_anew(scripts: SimpleNamespace) -> None:

@@ -257,8 +257,11 @@ def print_modularity(result: ModularityResult, out: Path) -> None:
     for name in ("function", "weights kept", "IoU with the others", "IoU with another seed"):
         table.add_column(name, justify="left" if name == "function" else "right")
     for row in result.to_frame().to_dict("records"):
-        figures = [f"{100 * row[key]:.1f}" for key in ("density", "iou_with_others", "iou_with_another_seed")]
-        table.add_row(escape(str(row["function"])), *figures)
+        figures = [
+            _with_interval(row[key], (row[f"{key}_low"], row[f"{key}_high"]))
+            for key in ("iou_with_others", "iou_with_another_seed")
+        ]
+        table.add_row(escape(str(row["function"])), f"{100 * row['density']:.1f}", *figures)
     console.print(table)
     if result.removal is not None:
         table = Table(title="Relative drop of accuracy in %, under the mask that was learned without a class")

@@ -10,8 +10,8 @@ from prusc.report.modularity_record import ModularityRecord
 from prusc.report.page import render_page
 from prusc.report.text import interval, percent, plain
 from prusc.stages.modularity.accuracy import MaskedAccuracy
-from prusc.stages.modularity.class_removal import RemovedClass
-from prusc.stages.modularity.comparison import ALL_LAYERS, Overlap
+from prusc.stages.modularity.class_removal import ClassRemoval, RemovedClass
+from prusc.stages.modularity.comparison import ALL_LAYERS, Overlap, mean_iou
 
 # A page with more charts or rows is unreadable; the tables in the folder have all of them.
 MAX_FUNCTIONS, MAX_LAYERS = 24, 60
@@ -60,16 +60,20 @@ class LayerRow:
     Attributes:
         layer: Name of the parameter.
         different: Mean IoU of different functions, the control left out.
+        different_ci95: Its 95 % interval.
         lowest: The lowest of these.
         highest: The highest of these.
         same: Mean IoU of two seeds of one function.
+        same_ci95: Its 95 % interval.
     """
 
     layer: str
     different: float
+    different_ci95: tuple[float, float]
     lowest: Overlap
     highest: Overlap
     same: float
+    same_ci95: tuple[float, float]
 
 
 def render_modularity(record: ModularityRecord) -> str:
@@ -104,7 +108,8 @@ def render_modularity(record: ModularityRecord) -> str:
         tested=tested,
         rows=[(mask, [record.accuracies.get(mask, name) for name in tested]) for mask in masks],
         removal=removal,
-        mean_drop=_mean_drop(record),
+        mean_drop=None if removal is None else _mean_drop(removal),
+        names=record.names[:MAX_FUNCTIONS],
         num_shown=min(MAX_FUNCTIONS, len(record.names)),
         max_functions=MAX_FUNCTIONS,
         max_layers=MAX_LAYERS,
@@ -118,9 +123,10 @@ def headline(record: ModularityRecord) -> str:
     """Return what was found, in one sentence."""
     if record.removal is not None:
         worst = max(record.removal.removed, key=lambda entry: entry.other_drop)
+        drop, _ = _mean_drop(record.removal)
         return (
-            f"A removed class loses {percent(_mean_drop(record), 0)} of its accuracy on average; another class loses "
-            f"at most {percent(max(worst.other_drop, 0.0), 0)}."
+            f"A removed class loses {percent(drop, 0)} of its accuracy on average; another class loses at most "
+            f"{percent(max(worst.other_drop, 0.0), 0)}."
         )
     row = next(row for row in list_layers(record) if row.layer == ALL_LAYERS)
     return (
@@ -148,23 +154,24 @@ def list_layers(record: ModularityRecord) -> list[LayerRow]:
     rows = []
     for layer in record.layers:
         different = [o for o in record.overlaps if o.layer == layer and control not in (o.first, o.second)]
-        same = [o.iou for o in record.stability if o.layer == layer and o.first != control]
+        same = [o for o in record.stability if o.layer == layer and o.first != control]
         rows.append(
             LayerRow(
                 layer,
-                sum(o.iou for o in different) / len(different),
+                *mean_iou(different),
                 min(different, key=lambda o: o.iou),
                 max(different, key=lambda o: o.iou),
-                sum(same) / len(same),
+                *mean_iou(same),
             )
         )
     return rows
 
 
-def _mean_drop(record: ModularityRecord) -> float | None:
-    if record.removal is None:
-        return None
-    return sum(entry.drop for entry in record.removal.removed) / len(record.removal.removed)
+def _mean_drop(removal: ClassRemoval) -> tuple[float, tuple[float, float]]:
+    """Return the mean relative drop of the removed classes; its limits are the means of the limits, as `mean_iou`."""
+    num = len(removal.removed)
+    low, high = (sum(entry.drop_ci95[side] for entry in removal.removed) / num for side in (0, 1))
+    return sum(entry.drop for entry in removal.removed) / num, (low, high)
 
 
 def _draw_accuracies(record: ModularityRecord) -> go.Figure:

@@ -35,6 +35,7 @@ from prusc.stages.modularity.comparison import (
     MaskComparison,
     Overlap,
     compare_masks,
+    mean_iou,
     overlaps_to_frame,
     pool_overlaps,
     stability,
@@ -82,17 +83,22 @@ class ModularityResult:
         return describe_with_table(self, self.to_frame())
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per function: density, accuracy with and without its mask, and IoU with another seed."""
-        same = {o.first: o.iou for o in self.stability if o.layer == ALL_LAYERS}
+        """Return one row per function: density, and IoU with the others and with another seed, with 95 % intervals."""
+        same = {o.first: o for o in self.stability if o.layer == ALL_LAYERS}
         rows = []
         for name, mask in self.masks[0].items():
-            others = [o.iou for o in self.overlaps if o.layer == ALL_LAYERS and name in (o.first, o.second)]
+            others = [o for o in self.overlaps if o.layer == ALL_LAYERS and name in (o.first, o.second)]
+            mean, limits = mean_iou(others)
             rows.append(
                 {
                     "function": name,
                     "density": mask.density,
-                    "iou_with_others": sum(others) / len(others),
-                    "iou_with_another_seed": same[name],
+                    "iou_with_others": mean,
+                    "iou_with_others_low": limits[0],
+                    "iou_with_others_high": limits[1],
+                    "iou_with_another_seed": same[name].iou,
+                    "iou_with_another_seed_low": same[name].iou_ci95[0],
+                    "iou_with_another_seed_high": same[name].iou_ci95[1],
                 }
             )
         return pd.DataFrame(rows)

@@ -7,6 +7,7 @@ from prusc.errors import ConfigError, ModelError
 from prusc.masks import BinaryMask
 from prusc.stages.evaluation import wilson_interval
 from prusc.stages.modularity import ALL_LAYERS, FunctionMasks, compare_masks, stability
+from prusc.stages.modularity.comparison import mean_iou
 from tests.reference import modularity as reference
 from tests.stages.modularity.cases import random_masks
 
@@ -56,6 +57,17 @@ def test_intervals_are_wilsons_and_the_table_has_them() -> None:
     share = found.share("a")
     assert share.share_ci95 == wilson_interval(share.num_shared, share.num_kept)
     assert "3 masks, 2 layers" in found._repr_html_()
+
+
+def test_the_limits_of_a_mean_are_the_means_of_the_limits() -> None:
+    overlaps = [o for o in compare_masks(random_masks()).overlaps if o.layer == ALL_LAYERS]
+    mean, (low, high) = mean_iou(overlaps)
+    assert len(overlaps) == 3
+    assert mean == pytest.approx(sum(o.iou for o in overlaps) / 3)
+    assert low == pytest.approx(sum(o.iou_ci95[0] for o in overlaps) / 3)
+    assert high == pytest.approx(sum(o.iou_ci95[1] for o in overlaps) / 3)
+    # That of one pair is its own.
+    assert mean_iou(overlaps[:1]) == (overlaps[0].iou, overlaps[0].iou_ci95)
 
 
 def test_empty_masks_are_defined() -> None:

@@ -154,6 +154,16 @@ def overlaps_to_frame(overlaps: Sequence[Overlap]) -> pd.DataFrame:
     )
 
 
+def mean_iou(overlaps: Sequence[Overlap]) -> tuple[float, tuple[float, float]]:
+    """Return the mean IoU of some pairs, at least one, with a 95 % interval.
+
+    Its limits are the means of the pairs' limits. Pairs have masks in common, so their errors need not cancel out.
+    """
+    intervals = [overlap.iou_ci95 for overlap in overlaps]
+    low, high = (sum(limits) / len(overlaps) for limits in zip(*intervals, strict=True))
+    return sum(overlap.iou for overlap in overlaps) / len(overlaps), (low, high)
+
+
 def pool_overlaps(parts: Sequence[Sequence[Overlap]]) -> tuple[Overlap, ...]:
     """Add up the counts of the same layers and functions, for example over seeds."""
     pooled: dict[tuple[str, str, str], Overlap] = {}
