@@ -15,7 +15,7 @@ def import_function(name: str) -> Callable[[int], Any]:
     """Import a function by its name, which runs the code of its module.
 
     Args:
-        name: ``"module:function"``; the module is also searched in the current folder.
+        name: ``"module:function"``; the module is also searched in the current folder. Or ``"FILE.py:function"``.
 
     Returns:
         The function.
@@ -23,15 +23,21 @@ def import_function(name: str) -> Callable[[int], Any]:
     Raises:
         ConfigError: If the module cannot be imported or has no such function.
     """
-    module_name, _, function_name = name.partition(":")
+    module_name, _, function_name = name.rpartition(":")
+    folder = Path.cwd()
+    if module_name.endswith(".py"):
+        file = Path(module_name).absolute()
+        if not file.is_file():
+            raise ConfigError(f"model {name!r}: file {module_name} does not exist; expected FILE.py:function")
+        folder, module_name = file.parent, file.stem
     # Unlike python itself, a script that pip installed does not search the current folder.
-    sys.path.insert(0, str(Path.cwd()))
+    sys.path.insert(0, str(folder))
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # Importing runs the user's code.
         raise ConfigError(
             f"model {name!r}: module {module_name!r} cannot be imported ({type(error).__name__}: {error}); expected "
-            "module:function with an installed module or one in this folder"
+            "module:function with an installed module or one in this folder, or FILE.py:function"
         ) from error
     finally:
         sys.path.pop(0)

@@ -59,7 +59,7 @@ def make_model_card(run: RunRecord) -> str:
         "",
         f"- Weights kept: {percent(metrics['density'])} of the weights that the mask covers.",
         f"- Chosen: `{_code(str(metrics['chosen']['subnetwork']))}`, {_judged(run)}.",
-        f"- Group labels were used for {_uses(run)} only.",
+        f"- {run.group_uses}",
         f"- Seed: {metrics['seed']}. All settings are in `{CONFIG}` in the run folder.",
         "",
         "## How to use it",
@@ -71,7 +71,7 @@ def make_model_card(run: RunRecord) -> str:
         "## Limits",
         "",
         f"- The worst group ({_text(group_name(worst))}) has {worst.num_samples} test samples.",
-        "- Only the groups above were measured. A shortcut may remain that neither they nor the clusters show.",
+        "- Only the groups above were measured. A shortcut may remain that neither they nor the pseudo-attribute show.",
         "- The verdict rests on the validation split. Results on other data may differ.",
         *([f"- {TRAINED_ON_VALIDATION}"] if metrics.get("trains_on_validation") else []),
         "- prusc does not know the licences of the data and of the original weights.",
@@ -110,10 +110,6 @@ def _front_matter(run: RunRecord, after: GroupEvaluation) -> list[str]:
 def _judged(run: RunRecord) -> str:
     judge = str(run.metrics.get("judged_by", "cells"))
     return "the only setting" if judge == "nothing" else f"by the {_text(judge)} of the validation split"
-
-
-def _uses(run: RunRecord) -> str:
-    return _text(" and ".join(run.metrics.get("group_labels_used_for", ["evaluation"])))
 
 
 def _kind(run: RunRecord) -> str:

@@ -227,9 +227,7 @@ def judge_clusters(
     counts.index_put_((cluster_ids, labels), torch.ones_like(labels), accumulate=True)
     main_labels = (counts if mirrors_network else counts / counts.sum(dim=0).clamp(min=1)).argmax(dim=1)
     is_other = main_labels[cluster_ids] != labels
-    p_values = permutation_p_values(
-        right, labels, cluster_ids, is_other, num_clusters, config.num_permutations, generator
-    )
+    p_values = cluster_p_values(right, labels, cluster_ids, is_other, num_clusters, config.num_permutations, generator)
     found = []
     for cluster in cluster_ids.unique().tolist():
         inside = cluster_ids == cluster
@@ -256,7 +254,7 @@ def judge_clusters(
     return tuple(sorted(found, key=lambda cluster: (not cluster.is_suspect, -cluster.rank)))
 
 
-def permutation_p_values(
+def cluster_p_values(
     right: Bool[Tensor, " samples"],
     labels: Int[Tensor, " samples"],
     cluster_ids: Int[Tensor, " samples"],
