@@ -46,13 +46,13 @@ def test_an_audit_has_a_report_of_its_own(audited: Path, capsys: Capture) -> Non
     [
         ("unclear", "Unclear: in 1 of 3"),
         ("undecided", "Undecided: too few validation samples conflict"),
-        ("not-found", "No sign of a shortcut in these data."),
+        ("not-found", "No suspect: in none of 3 clusters does the test show that the network fails the other classes."),
     ],
 )
 def test_an_audit_that_suspects_nothing_says_so(tmp_path: Path, verdict: str, shown: str) -> None:
     page = report_of(make_audit(tmp_path / "audit", verdict=verdict, attribute=None))
     assert shown in page.text
-    assert "No group labels were used." in page.text
+    assert "The data have no known attributes, so no group labels were used." in page.text
     assert ("weak structure" in page.text) == (verdict == "not-found")
 
 

@@ -1,9 +1,11 @@
-"""The user's own networks, named on the command line as ``module:function``."""
+"""The user's own networks, named on the command line as ``module:function`` or ``FILE.py:function``."""
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 from torch import nn
@@ -24,16 +26,13 @@ def import_function(name: str) -> Callable[[int], Any]:
         ConfigError: If the module cannot be imported or has no such function.
     """
     module_name, _, function_name = name.rpartition(":")
-    folder = Path.cwd()
-    if module_name.endswith(".py"):
-        file = Path(module_name).absolute()
-        if not file.is_file():
-            raise ConfigError(f"model {name!r}: file {module_name} does not exist; expected FILE.py:function")
-        folder, module_name = file.parent, file.stem
+    file = Path(module_name).absolute() if module_name.endswith(".py") else None
+    if file is not None and not file.is_file():
+        raise ConfigError(f"model {name!r}: file {module_name} does not exist; expected FILE.py:function")
     # Unlike python itself, a script that pip installed does not search the current folder.
-    sys.path.insert(0, str(folder))
+    sys.path.insert(0, str(Path.cwd() if file is None else file.parent))
     try:
-        module = importlib.import_module(module_name)
+        module = importlib.import_module(module_name) if file is None else _import_file(file)
     except Exception as error:  # Importing runs the user's code.
         raise ConfigError(
             f"model {name!r}: module {module_name!r} cannot be imported ({type(error).__name__}: {error}); expected "
@@ -49,6 +48,22 @@ def import_function(name: str) -> Callable[[int], Any]:
             f"{nearest_names(function_name, functions)}"
         )
     return cast(Callable[[int], Any], function)
+
+
+def _import_file(file: Path) -> ModuleType:
+    # By its whole path, because a module that is already loaded may have the same short name.
+    name = str(file)
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(sys.modules[name])
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
 
 
 def build_by_function(name: str, num_classes: int) -> nn.Module:

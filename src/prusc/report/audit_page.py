@@ -13,11 +13,10 @@ from prusc.report.pictures import Prediction, address_of
 from prusc.report.record import RunRecord
 from prusc.report.run_page import NUM_OPEN_CLUSTERS, num_missing_pictures
 from prusc.report.sample_map import MapKind, make_map
-from prusc.runs.artifacts import evaluation_from_dict
+from prusc.runs.artifacts import evaluation_from_dict, evidence_from_dict
 from prusc.runs.audit import first_images
 from prusc.stages.audit.clusters import AuditVerdict
 from prusc.stages.evaluation import GroupAccuracy, wilson_interval
-from prusc.stages.pseudo_attributes.attribute import Evidence
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def render_audit(run: RunRecord, *, map_kind: MapKind = "pca") -> str:
         clusters=clusters,
         words=run.words,
         groups=list_groups(run),
-        evidence=[Evidence(**one) for one in run.audit.get("evidence", ())],
+        evidence=[evidence_from_dict(one) for one in run.audit.get("evidence", ())],
         head_evaluations={
             name: evaluation_from_dict(found)
             for name, found in run.audit.get("heads", {}).get("evaluations", {}).items()

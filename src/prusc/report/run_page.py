@@ -24,10 +24,10 @@ from prusc.report.page import render_page
 from prusc.report.record import RunRecord
 from prusc.report.sample_map import MapKind, make_map
 from prusc.report.text import TRAINED_ON_VALIDATION, group_key, group_name, groups_by_key, percent
+from prusc.runs.artifacts import evidence_from_dict
 from prusc.runs.result import FAMILY_TITLES
 from prusc.stages.evaluation import GroupAccuracy, GroupEvaluation
 from prusc.stages.evidence import describe_evidence
-from prusc.stages.pseudo_attributes.attribute import Evidence
 
 # Below this size, an interval spans some 25 points and hides most differences between two networks.
 _FEW_SAMPLES = 50
@@ -250,7 +250,7 @@ def _note_suspects(run: RunRecord, clusters: list[ClusterView]) -> list[str]:
 
 def _what_fails(run: RunRecord) -> str:
     """Return what the verdict ``nothing-better`` rests on if no value is suspect."""
-    evidence = [Evidence(**one) for one in run.metrics.get("evidence", ())]
+    evidence = [evidence_from_dict(one) for one in run.metrics.get("evidence", ())]
     level = run.config.selection.significance / max(len(evidence), 1)
     clear = [one for one in evidence if one.p_value <= level]
     if not clear:

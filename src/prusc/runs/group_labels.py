@@ -36,6 +36,7 @@ def describe_group_uses(uses: Sequence[str]) -> str:
     if not uses:
         return "The data have no known attributes, so no group labels were used."
     told = [_WHAT.get(use, use) for use in uses]
-    listed = told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
+    comma = "," if any("," in one for one in told) else ""
+    listed = told[0] if len(told) == 1 else f"{', '.join(told[:-1])}{comma} and {told[-1]}"
     no_choice = "; no choice depends on them" if set(uses) <= set(_AFTERWARDS) else ""
     return f"Group labels (the known attributes) were read by {listed} only{no_choice}."
