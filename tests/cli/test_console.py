@@ -113,7 +113,7 @@ def test_an_audit_shows_every_cluster_and_what_the_clusters_agree_with(audited: 
     for agreement in audited.agreements:
         share = f"(purity {100 * agreement.purity:.0f} %)"
         assert f"{agreement.name} {agreement.adjusted_mutual_information:.2f} {share}" in printed
-    assert printed.endswith("Images to look at first: runs/[some]/look_at.csv; all figures: runs/[some]/audit.json")
+    assert printed.endswith("Samples to look at first: runs/[some]/look_at.csv; all figures: runs/[some]/audit.json")
 
 
 def test_an_audit_names_classes_that_fail_more_than_the_others_if_there_are_any(

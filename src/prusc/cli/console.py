@@ -221,7 +221,7 @@ def print_audit(result: AuditResult, out: Path) -> None:
         *(f"Source {one.source}: {describe_evidence(one)}" for one in result.evidence),
         f"Agreement of the {result.words.many} (adjusted mutual information; 1 if identical) with: {follows}",
         f"{found.verdict}, {describe_structure(found.structure)}: {AUDIT_TEXTS[found.verdict]}",
-        f"Images to look at first: {out / IMAGES_FILE}; all figures: {out / AUDIT_FILE}",
+        f"Samples to look at first: {out / IMAGES_FILE}; all figures: {out / AUDIT_FILE}",
     )
     for line in (*_tell_names(out), *lines):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

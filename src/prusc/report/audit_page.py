@@ -166,7 +166,7 @@ def notes(run: RunRecord) -> list[str]:
         )
     if any(cluster.is_suspect for cluster in run.tested or ()):
         found.append(
-            f"A suspect {one} is a place to look, not a proof: images that are hard for any network may also share a "
+            f"A suspect {one} is a place to look, not a proof: samples that are hard for any network may also share a "
             f"{one}."
             if run.audit["structure"] in ("untrained", "predicted")
             else f"A suspect {one} is a place to look, not a proof. Any network mostly fails samples that lie among "
@@ -180,7 +180,7 @@ def notes(run: RunRecord) -> list[str]:
             "80 %. A smaller one would most likely have passed unseen."
         )
     found += warn_of_probes(run)
-    found.append("The audit cannot find a shortcut that no validation image contradicts.")
+    found.append("The audit cannot find a shortcut that no validation sample contradicts.")
     if run.audit["structure"] == "weak":
         found.append("The clusters are poorly separated (weak structure), so they say little about shortcuts.")
     return found

@@ -23,7 +23,7 @@ AuditVerdict = Literal["suspected", "unclear", "undecided", "not-found"]
 AUDIT_TEXTS: dict[AuditVerdict, str] = {
     "suspected": (
         "the network fails on samples that conflict with some value of the pseudo-attribute; a shortcut explains this, "
-        "and so may images that are hard for any network; look at the images of the first suspects"
+        "and so may samples that are hard for any network; look at those of the first suspects"
     ),
     "unclear": (
         "the network fails on the minority classes of some clusters, but the clusters are not well separated: these "
@@ -31,7 +31,7 @@ AUDIT_TEXTS: dict[AuditVerdict, str] = {
     ),
     "undecided": (
         "no value of the pseudo-attribute is suspect, but so few samples conflict with it that only a huge loss could "
-        "have been seen; more validation images are needed, most of all such that contradict what you suspect"
+        "have been seen; more validation samples are needed, most of all such that contradict what you suspect"
     ),
     "not-found": (
         "the network fails on the conflicting samples of no value of the pseudo-attribute; a shortcut that these data "
