@@ -144,6 +144,8 @@ def test_the_page_of_an_audit_says_what_its_file_and_the_run_say(planted: tuple[
     for one in told["evidence"]:
         if one["gap"] is not None:
             assert f"{100 * one['gap']:.1f} points (95 % CI" in text
+    clear = [one for one in told["evidence"] if one["p_value"] <= 0.05 / len(told["evidence"])]
+    assert ("That is beyond chance, although no single" in text) == (bool(clear) and not suspects)
     assert page.count("section", id="groups") == known
     for group in told["evaluation"]["groups"] if known else ():
         low, high = (100 * limit for limit in group["ci95"])

@@ -26,11 +26,11 @@ from prusc.runs.samples.files import LABEL_ISSUES, NAMES
 from prusc.runs.samples.names import names_from_dict
 from prusc.stages.audit.clusters import AUDIT_TEXTS
 from prusc.stages.evaluation import GroupEvaluation, wilson_interval
-from prusc.stages.evidence import describe_evidence
+from prusc.stages.evidence import clear_evidence, describe_evidence
 from prusc.stages.modularity.accuracy import NO_MASK
 from prusc.stages.pseudo_attributes.clustering import describe_structure
 from prusc.stages.pseudo_attributes.words import name_values_of, source_in_use
-from prusc.stages.selection.verdict import VERDICT_TEXTS
+from prusc.stages.selection.verdict import VERDICT_TEXTS, describe_doubt
 
 
 def _print_clusters(result: DebiasingResult, console: Console) -> None:
@@ -152,9 +152,7 @@ def _doubt(result: DebiasingResult) -> str:
     before, after = (result.evaluations[name]["test"] for name in ("erm", "subnetwork"))
     if result.verdict != "improved":
         return describe_group_gap(before)
-    if after.worst_group_accuracy > before.worst_group_accuracy:
-        return ""
-    return "The test split does not confirm it: the worst group did not improve there."
+    return describe_doubt(result.verdict, before.worst_group_accuracy, after.worst_group_accuracy)
 
 
 def _networks_table(
@@ -220,11 +218,20 @@ def print_audit(result: AuditResult, out: Path) -> None:
     lines = (
         *(f"Source {one.source}: {describe_evidence(one)}" for one in result.evidence),
         f"Agreement of the {result.words.many} (adjusted mutual information; 1 if identical) with: {follows}",
-        f"{found.verdict}, {describe_structure(found.structure)}: {AUDIT_TEXTS[found.verdict]}",
+        f"{found.verdict}, {describe_structure(found.structure)}: {AUDIT_TEXTS[found.verdict]}{_together(result)}",
         f"Samples to look at first: {out / IMAGES_FILE}; all figures: {out / AUDIT_FILE}",
     )
     for line in (*_tell_names(out), *lines):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _together(result: AuditResult) -> str:
+    """Return what all conflicting samples together say where no single value is suspect."""
+    has_suspect = any(cluster.is_suspect for cluster in result.audit.clusters)
+    clear = () if has_suspect else clear_evidence(result.evidence, result.significance)
+    sources = " and ".join(one.source for one in clear)
+    told = f"; yet taken together, the samples that conflict with {sources} fail more, beyond chance"
+    return told if clear else ""
 
 
 def _tabulate_groups(evaluation: GroupEvaluation) -> Table:

@@ -287,18 +287,17 @@ def _report(out: Path) -> str:
 
 def _run_export(arguments: list[str]) -> int:
     command = _parse(ExportCommand, "export", arguments)
-    from prusc.cli.console import print_export
-    from prusc.runs.export.task import export
-    from prusc.runs.folder import CONFIG
-
-    if (command.folder / CONFIG).is_file() and not command.trust_models:
-        model = read_config(command.folder / CONFIG).model
+    if (command.folder / "config.toml").is_file() and not command.trust_models:
+        model = read_config(command.folder / "config.toml").model
         if is_function_name(model):
             # A run folder may come from anywhere, and importing a module runs its code.
             raise ConfigError(
                 f"run folder {command.folder} names the model {model!r}, whose code prusc would run; if you trust it, "
                 "add --trust-models"
             )
+    from prusc.cli.console import print_export
+    from prusc.runs.export.task import export
+
     print_export(export(command.folder, format=command.format, compact=command.compact, out=command.out))
     return 0
 

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ def import_function(name: str) -> Callable[[int], Any]:
         ConfigError: If the module cannot be imported or has no such function.
     """
     module_name, _, function_name = name.rpartition(":")
-    file = Path(module_name).absolute() if module_name.endswith(".py") else None
+    file = Path(module_name).absolute() if is_file(module_name) else None
     if file is not None and not file.is_file():
         raise ConfigError(f"model {name!r}: file {module_name} does not exist; expected FILE.py:function")
     # Unlike python itself, a script that pip installed does not search the current folder.
@@ -64,6 +65,29 @@ def _import_file(file: Path) -> ModuleType:
             del sys.modules[name]
             raise
     return sys.modules[name]
+
+
+def write_build_code(name: str, num_classes: int, variable: str) -> str:
+    """Return Python code that builds a network by its name, without prusc if a function of the user does it.
+
+    Args:
+        name: Name of a network, as in `prusc.models.build.build_model`.
+        num_classes: Number of classes.
+        variable: Name of the network in the code.
+    """
+    module, _, function = name.partition(":")
+    # Code must come from plain names only, because a run folder may come from anywhere.
+    if function.isidentifier() and all(part.isidentifier() for part in module.split(".")) and not is_file(module):
+        return f"from {module} import {function}  # your own code\n\n{variable} = {function}({num_classes})"
+    return (
+        "import torch\nfrom prusc.models.build import build_model\n\n"
+        f"{variable} = build_model({json.dumps(name)}, {num_classes}, generator=torch.Generator())"
+    )
+
+
+def is_file(module: str) -> bool:
+    """Return whether a function is named by its file, as in ``FILE.py:function``."""
+    return module.endswith(".py")
 
 
 def build_by_function(name: str, num_classes: int) -> nn.Module:

@@ -17,6 +17,8 @@ from prusc.runs.artifacts import evaluation_from_dict, evidence_from_dict
 from prusc.runs.audit import first_images
 from prusc.stages.audit.clusters import AuditVerdict
 from prusc.stages.evaluation import GroupAccuracy, wilson_interval
+from prusc.stages.evidence import clear_evidence, describe_evidence
+from prusc.stages.pseudo_attributes.attribute import Evidence
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,15 @@ def headline(run: RunRecord) -> str:
         )
     if verdict == "undecided":
         return "Undecided: too few validation samples conflict with the pseudo-attribute to see a shortcut."
-    return f"No suspect: in none of {num} {many} does the test show that the network fails the other classes."
+    alone = f"in none of {num} {many} does the test show that the network fails the other classes"
+    together = " Taken together, the samples that conflict with the pseudo-attribute fail more." if _clear(run) else ""
+    return f"No suspect: {alone}.{together}"
+
+
+def _clear(run: RunRecord) -> tuple[Evidence, ...]:
+    """Return the evidence of all conflicting samples together that is significant."""
+    evidence = [evidence_from_dict(one) for one in run.audit.get("evidence", ())]
+    return clear_evidence(evidence, run.config.audit.significance)
 
 
 def best_silhouette(run: RunRecord) -> float | None:
@@ -174,11 +184,17 @@ def notes(run: RunRecord) -> list[str]:
         )
     elif "evaluation" in run.audit and (gap := describe_group_gap(evaluation_from_dict(run.audit["evaluation"]))):
         found.append(gap)
-    if run.audit["verdict"] in ("undecided", "not-found") and run.audit.get("smallest_loss") is not None:
-        found.append(
-            f"The test would have found a loss of {100 * run.audit['smallest_loss']:.0f} points with a probability of "
-            "80 %. A smaller one would most likely have passed unseen."
-        )
+    if run.audit["verdict"] in ("undecided", "not-found"):
+        if run.audit.get("smallest_loss") is not None:
+            found.append(
+                f"The test would have found a loss of {100 * run.audit['smallest_loss']:.0f} points with a probability "
+                "of 80 %. A smaller one would most likely have passed unseen."
+            )
+        found += [
+            f"Source {one.source}: {describe_evidence(one)}. That is beyond chance, although no single {run.words.one} "
+            "is suspect; prusc run counts it."
+            for one in _clear(run)
+        ]
     found += warn_of_probes(run)
     found.append("The audit cannot find a shortcut that no validation sample contradicts.")
     if run.audit["structure"] == "weak":

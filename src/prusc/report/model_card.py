@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterable, Sequence
 
+from prusc.models.user_models import write_build_code
 from prusc.report.record import RunRecord
 from prusc.report.text import TRAINED_ON_VALIDATION, group_name, interval, percent
 from prusc.runs.folder import CONFIG
 from prusc.runs.result import FAMILY_TITLES
 from prusc.stages.evaluation import GroupEvaluation
+from prusc.stages.selection.verdict import describe_doubt
 
 _MAX_GROUPS = 40
 
@@ -32,7 +34,7 @@ def make_model_card(run: RunRecord) -> str:
         "",
         f"An image classifier of {len(run.class_names)} classes ({_listed(run.class_names)}), made by prusc "
         f"{_text(str(metrics.get('prusc', '')))}. Verdict: **{_text(str(metrics['verdict']))}**: "
-        f"{_text(str(metrics['verdict_text']))}.",
+        f"{_text(str(metrics['verdict_text']))}. {_doubt(run)}".rstrip(),
         "",
         "## Results",
         "",
@@ -107,6 +109,11 @@ def _front_matter(run: RunRecord, after: GroupEvaluation) -> list[str]:
     ]
 
 
+def _doubt(run: RunRecord) -> str:
+    before, after = (run.evaluations[name]["test"].worst_group_accuracy for name in ("erm", "subnetwork"))
+    return describe_doubt(str(run.metrics["verdict"]), before, after)
+
+
 def _judged(run: RunRecord) -> str:
     judge = str(run.metrics.get("judged_by", "cells"))
     return "the only setting" if judge == "nothing" else f"by the {_text(judge)} of the validation split"
@@ -135,11 +142,7 @@ def _usage(run: RunRecord) -> list[str]:
     if "model" in run.metrics.get("given_in_python", ()):
         build = "model = ...  # build your own network here"
     else:
-        name, classes = json.dumps(run.metrics["model"]), len(run.class_names)
-        build = (
-            "import torch\nfrom prusc.models.build import build_model\n\n"
-            f"model = build_model({name}, {classes}, generator=torch.Generator())"
-        )
+        build = write_build_code(run.metrics["model"], len(run.class_names), "model")
     load = 'model.load_state_dict(load_file("model.safetensors"))\nmodel.eval()'
     return ["```python", "from safetensors.torch import load_file", *f"{build}\n{load}".splitlines(), "```"]
 

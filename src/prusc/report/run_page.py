@@ -27,7 +27,8 @@ from prusc.report.text import TRAINED_ON_VALIDATION, group_key, group_name, grou
 from prusc.runs.artifacts import evidence_from_dict
 from prusc.runs.result import FAMILY_TITLES
 from prusc.stages.evaluation import GroupAccuracy, GroupEvaluation
-from prusc.stages.evidence import describe_evidence
+from prusc.stages.evidence import clear_evidence, describe_evidence
+from prusc.stages.selection.verdict import describe_doubt
 
 # Below this size, an interval spans some 25 points and hides most differences between two networks.
 _FEW_SAMPLES = 50
@@ -146,7 +147,7 @@ def headline(run: RunRecord) -> str:
 def _lead(run: RunRecord, before: GroupEvaluation, after: GroupEvaluation) -> str:
     if run.remedy:
         return f"{run.remedy}: on"
-    if after.worst_group_accuracy > before.worst_group_accuracy:
+    if not describe_doubt("improved", before.worst_group_accuracy, after.worst_group_accuracy):
         return "prusc found a better network. On"
     # The verdict rests on the validation split, and the test split may say otherwise.
     return (
@@ -251,8 +252,7 @@ def _note_suspects(run: RunRecord, clusters: list[ClusterView]) -> list[str]:
 def _what_fails(run: RunRecord) -> str:
     """Return what the verdict ``nothing-better`` rests on if no value is suspect."""
     evidence = [evidence_from_dict(one) for one in run.metrics.get("evidence", ())]
-    level = run.config.selection.significance / max(len(evidence), 1)
-    clear = [one for one in evidence if one.p_value <= level]
+    clear = clear_evidence(evidence, run.config.selection.significance)
     if not clear:
         return (
             f"The verdict rests on the {run.metrics.get('judged_by', 'cells')} of the validation split, whose "

@@ -58,6 +58,7 @@ class AuditResult:
             ``similarity`` (to the centre of the cluster: how typical the sample is).
         class_names: One name per class.
         num_samples: Number of validation samples.
+        significance: Level of the tests.
     """
 
     audit: Audit
@@ -69,6 +70,7 @@ class AuditResult:
     images: pd.DataFrame
     class_names: tuple[str, ...]
     num_samples: int
+    significance: float
 
     @property
     def words(self) -> ValueWords:
@@ -180,6 +182,7 @@ def summarise_audit(
         images=_list_images(found, predictions, data),
         class_names=data.class_names,
         num_samples=len(val),
+        significance=session.config.audit.significance,
     )
 
 
