@@ -120,10 +120,8 @@ def test_conflicting_samples_that_fail_together_are_told_where_no_value_is_suspe
     one = {"num_conflicting": 44, "gap": 0.135, "gap_ci95": [-0.054, 0.307], "statistic": 2.0}
     evidence = [{"source": "linear", **one, "p_value": p_value}, {"source": "clusters", **one, "p_value": 0.5}]
     (audit / "audit.json").write_text(json.dumps({**told, "source": "linear", "evidence": evidence}))
-    text = report_of(audit).text
-    assert "linear (in use): the network is 13.5 points (95 % CI -5.4 to 30.7) worse on the 44" in " ".join(
-        text.split()
-    )
+    text = " ".join(report_of(audit).text.split())
+    assert "linear (in use): the network is 13.5 points (95 % CI -5.4 to 30.7) worse on the 44" in text
     is_clear = p_value <= 0.025
     assert ("Taken together, the samples that conflict with the pseudo-attribute fail more." in text) == is_clear
     assert ("beyond chance, although no single value is suspect; prusc run counts it." in text) == is_clear
