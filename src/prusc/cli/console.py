@@ -150,7 +150,7 @@ def _describe_group_uses(result: DebiasingResult) -> str:
 def _doubt(result: DebiasingResult) -> str:
     """Return what the groups of the test split say against the verdict; empty if they say nothing against it."""
     before, after = (result.evaluations[name]["test"] for name in ("erm", "subnetwork"))
-    if result.verdict != "improved":
+    if result.verdict not in ("improved", "unproven"):
         return describe_group_gap(before)
     return describe_doubt(result.verdict, before.worst_group_accuracy, after.worst_group_accuracy)
 

@@ -120,7 +120,7 @@ def headline(run: RunRecord) -> str:
     if not run.is_finished:
         return "This run is not finished, so there is no verdict yet."
     before, after = (run.evaluations[name]["test"] for name in ("erm", "subnetwork"))
-    if run.remedy or run.metrics["verdict"] == "improved":
+    if run.remedy or run.metrics["verdict"] in ("improved", "unproven"):
         return (
             f"{_lead(run, before, after)} the test split, worst-group accuracy "
             f"{_change(before.worst_group_accuracy, after.worst_group_accuracy)} and average accuracy "
@@ -147,6 +147,8 @@ def headline(run: RunRecord) -> str:
 def _lead(run: RunRecord, before: GroupEvaluation, after: GroupEvaluation) -> str:
     if run.remedy:
         return f"{run.remedy}: on"
+    if run.metrics["verdict"] == "unproven":
+        return "The validation split does not prove that the chosen network is better. On"
     if not describe_doubt("improved", before.worst_group_accuracy, after.worst_group_accuracy):
         return "prusc found a better network. On"
     # The verdict rests on the validation split, and the test split may say otherwise.
@@ -187,17 +189,20 @@ def num_missing_pictures(clusters: list[ClusterView]) -> tuple[int, int]:
 
 
 def _doubts(run: RunRecord) -> list[str]:
-    """Return what speaks against the gain of the chosen network."""
+    """Return what speaks against the gain of the chosen network, or against keeping the ERM network."""
+    erm, test = (run.evaluations[name]["test"] for name in ("erm", "subnetwork"))
     if run.metrics["verdict"] == "unproven":
         return [
             "The chosen network is a bet, not a proven improvement. More validation images that conflict with the "
             "pseudo-attribute could prove it."
         ]
     if run.metrics["verdict"] == "improved":
-        before, after = (run.evaluations[name]["test"].worst_group_ci95 for name in ("erm", "subnetwork"))
-        if before[1] >= after[0]:
+        overlap = erm.worst_group_ci95[1] >= test.worst_group_ci95[0]
+        if overlap and test.worst_group_accuracy > erm.worst_group_accuracy:
             return ["The worst-group intervals of the two networks overlap, so the gain may be chance."]
-    return []
+        return []
+    gap = "" if run.remedy else describe_group_gap(erm)
+    return [gap] if gap else []
 
 
 def notes(run: RunRecord, clusters: list[ClusterView]) -> list[str]:
@@ -230,13 +235,7 @@ def _note_groups(run: RunRecord) -> list[str]:
     num_empty = sum(group.num_samples == 0 for group in test.groups)
     if num_empty:
         found.append(f"{num_empty} of {len(test.groups)} groups have no test samples, so their accuracy is unknown.")
-    if run.metrics["verdict"] != "improved":
-        gap = "" if run.remedy else describe_group_gap(erm)
-        return [*found, gap] if gap else found
-    overlap = erm.worst_group_ci95[1] >= test.worst_group_ci95[0]
-    if overlap and test.worst_group_accuracy > erm.worst_group_accuracy:
-        found.append("The worst-group intervals of the two networks overlap, so the gain may be chance.")
-    return found
+    return found + _doubts(run)
 
 
 def _note_suspects(run: RunRecord, clusters: list[ClusterView]) -> list[str]:

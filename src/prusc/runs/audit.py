@@ -33,7 +33,6 @@ from prusc.stages.evaluation import GroupEvaluation, evaluate_groups
 from prusc.stages.pseudo_attributes.attribute import Evidence, PseudoAttribute
 from prusc.stages.pseudo_attributes.clustering import Clustering
 from prusc.stages.pseudo_attributes.words import ValueWords, name_values_of, source_in_use
-from prusc.stages.representations import extract_representations
 
 AUDIT_FILE, IMAGES_FILE = "audit.json", "look_at.csv"
 

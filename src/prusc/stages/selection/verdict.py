@@ -74,5 +74,7 @@ def name_verdict(
         return "improved"
     if has_budget:
         return "within-budget"
+    if is_replaced:
+        return "unproven"
     follows = clear_evidence(evidence, significance)
     return "nothing-better" if follows or has_suspect or groups_differ else "no-evidence"
