@@ -72,7 +72,8 @@ PLANS = {
     "improved, with suspects": Plan("improved", 3, 0, 0.85, 20, 20, _EARLY),
     "improved, without suspects": Plan("improved", 3, 0, 0.85, 20, 20, {}),
     "improved on validation only": Plan("improved", 3, 0, 0.85, 20, -20, {}),
-    "nothing better": Plan("nothing-better", 3, 0, 0.85, 0, 0, {**_EARLY, **_NO_HEAD}),
+    "unproven": Plan("unproven", 3, 0, 0.85, 0, 0, {**_EARLY, **_NO_HEAD}),
+    "nothing better": Plan("nothing-better", 3, 3.4, 0.85, 40, 40, {**_EARLY, **_NO_HEAD}),
     "no evidence": Plan("no-evidence", 0, 3, 0.5, 40, 40, {}),
     "within the budget": Plan("within-budget", 0, 3, 0.5, 40, 40, {"masks": replace(_CONFIG.masks, budget_flops=0.7)}),
 }

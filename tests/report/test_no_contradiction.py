@@ -16,6 +16,7 @@ from tests.report.planted_runs import PLANS, run_plan
 from tests.run_folders import change_metrics
 
 UNCONFIRMED = "does not confirm"
+UNPROVEN = "The validation split does not prove that the chosen network is better."
 NO_SUSPECT = "is suspect: in none does the test show"
 GAP = "The verdict reads no group labels. By the known attributes, accuracy is"
 
@@ -55,12 +56,13 @@ def check_run_page(run: Path, known: bool) -> Page:
     top = heading(page)
     # The sentence at the top has the verdict, and both figures of the file.
     assert ("better network. On" in top or UNCONFIRMED in top) == (verdict == "improved")
+    assert (UNPROVEN in top) == ("is a bet, not a proven improvement" in text) == (verdict == "unproven")
     assert ("found no better network" in top) == (verdict in ("nothing-better", "no-evidence"))
     assert ("within the budget" in top) == (verdict == "within-budget")
     assert (UNCONFIRMED in top) == (
         verdict == "improved" and after["worst_group_accuracy"] <= before["worst_group_accuracy"]
     )
-    shown = ("worst_group_accuracy", "average_accuracy") if verdict in ("improved", "within-budget") else ()
+    shown = ("worst_group_accuracy", "average_accuracy") if verdict in ("improved", "unproven", "within-budget") else ()
     for key in shown:
         old, new = before[key], after[key]
         word = "rose from" if new > old else "fell from" if new < old else "stayed at"
@@ -90,7 +92,7 @@ def check_run_page(run: Path, known: bool) -> Page:
             assert f"{percent(group['accuracy'])} [{low:.1f} to {high:.1f}]" in text
     by_accuracy = sorted(before["groups"], key=lambda group: group["accuracy"])
     is_apart = by_accuracy[0]["ci95"][1] < by_accuracy[-1]["ci95"][0]
-    assert (GAP in text) == (known and verdict != "improved" and is_apart)
+    assert (GAP in text) == (known and verdict not in ("improved", "unproven") and is_apart)
     assert ("No attributes are known" in text) == (not known)
     has_overlap = before["worst_group_ci95"][1] >= after["worst_group_ci95"][0]
     assert ("so the gain may be chance" in text) == (
@@ -171,6 +173,6 @@ def test_groups_that_speak_against_a_verdict_are_told(planted: tuple[Path, str, 
     change_metrics(run, results=results)
     write_report(run)
     page = check_run_page(run, known)
-    is_improved = PLANS[name].verdict == "improved"
-    assert (GAP in words(page)) == (known and not is_improved)
-    assert (UNCONFIRMED in heading(page)) == is_improved
+    verdict = PLANS[name].verdict
+    assert (GAP in words(page)) == (known and verdict not in ("improved", "unproven"))
+    assert (UNCONFIRMED in heading(page)) == (verdict == "improved")
