@@ -14,7 +14,7 @@ from experiments import table
 
 from prusc.stages.cells import Cells
 from prusc.stages.evaluation import wilson_interval
-from prusc.stages.selection.judge import permutation_p_values
+from prusc.stages.selection.judge import gain_p_values
 from prusc.stages.selection.scores import pair_sides
 
 # Samples of each class in each value of the pseudo-attribute: tiny, small and large sides that conflict, and some that
@@ -44,7 +44,7 @@ def smallest_p_values(
         shared, own = (torch.rand(n, len(labels), generator=generator) for n in (1, num_candidates + 1))
         is_own = torch.rand(own.shape, generator=generator) < 0.5
         right = torch.where(is_own, own, shared) < 0.7
-        p_values = permutation_p_values(right[0], right[1:], groups, num_permutations=num_permutations)
+        p_values = gain_p_values(right[0], right[1:], groups, num_permutations=num_permutations)
         found.append(p_values.min())
     return torch.stack(found)
 

@@ -1,12 +1,18 @@
 """What is wrong with a benchmark is found before it runs; what is finished is not asked about again."""
 
+import re
+import shutil
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tomli_w
+from PIL import Image
 
 from prusc.benchmark import checks, parse_matrix
-from prusc.benchmark.checks import check_cells
+from prusc.benchmark.checks import check_cells, check_same_data
 from prusc.benchmark.matrix import Cell
 from prusc.errors import ConfigError, RunFolderError
 from tests.benchmark.matrices import tiny_matrix
@@ -64,3 +70,34 @@ def test_folders_of_other_settings_are_refused(shared_bench: Path) -> None:
 def test_nothing_is_opened_for_a_finished_benchmark(shared_bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "open_session", lambda *_, **__: pytest.fail("opened"))
     check_cells(parse_matrix((shared_bench / "bench.toml").read_text(), "m").cells(), shared_bench)
+
+
+def test_data_that_changed_since_are_refused_where_cells_are_to_be_run(shared_bench: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(shared_bench, tmp_path / "bench"))
+    text = (shared_bench / "bench.toml").read_text()
+    folder = Path(tomllib.loads(text)["data"]["birds"]["data"])
+    other = Path(shutil.copytree(folder, tmp_path / "birds"))
+    # As if the benchmark had been run on the copy, so that the shared images stay as they are.
+    for config in out.rglob("config.toml"):
+        config.write_text(config.read_text().replace(str(folder), str(other)))
+    text = text.replace(str(folder), str(other))
+    cells, more = (parse_matrix(part, "m").cells() for part in (text, _add_seed(text)))
+    assert check_same_data(more, out) == []
+    table = other / "metadata.csv"
+    rows = table.read_text()
+    table.write_text(
+        re.sub(r"^(\d+,\S+?),([01]),", lambda row: f"{row[1]},{1 - int(row[2])},", rows, flags=re.MULTILINE)
+    )
+    with pytest.raises(RunFolderError, match=r"results on other data than birds has now .the labels.* changed"):
+        check_same_data(more, out)
+    assert check_same_data(cells, out) == [], "nothing is to be run, so nothing is read"
+    table.write_text(rows)
+    image = next(iter(sorted(other.rglob("*.png"))))
+    Image.fromarray(255 - np.asarray(Image.open(image))).save(image)
+    with pytest.raises(RunFolderError, match="the inputs of train changed"):
+        check_same_data(more, out)
+
+
+def _add_seed(text: str) -> str:
+    matrix = tomllib.loads(text)
+    return tomli_w.dumps({**matrix, "seeds": [*matrix["seeds"], 77]})

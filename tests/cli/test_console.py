@@ -81,7 +81,8 @@ def test_a_run_of_prusc_shows_clusters_networks_and_the_verdict(debiased: Debias
     assert f" {debiased.verdict}: " in printed
     assert printed.endswith(
         f"The chosen network keeps {100 * debiased.mask.density:.0f} % of the weights; the {debiased.judged_by} of the "
-        "validation split chose it. Group labels were used for evaluation only. Run folder: runs/[some]"
+        "validation split chose it. Group labels (the known attributes) were read by the evaluation only; no choice "
+        "depends on them. Run folder: runs/[some]"
     )
 
 
@@ -96,7 +97,7 @@ def test_the_result_of_prusc_behind_the_contract_is_shown_alike(debiased: Debias
 def test_an_audit_shows_every_cluster_and_what_the_clusters_agree_with(audited: AuditResult, capsys: Capture) -> None:
     print_audit(audited, OUT)
     printed = read(capsys)
-    assert "Clusters of the validation split, 60 samples, suspects first;" in printed
+    assert "Values of the pseudo-attribute on the validation split, 60 samples, suspects first;" in printed
     assert f"Accuracy on 60 validation samples: {100 * audited.evaluation.average_accuracy:.1f} " in printed
     for one in audited.evidence:
         assert f"Source {one.source}: {describe_evidence(one)}" in printed
@@ -112,7 +113,7 @@ def test_an_audit_shows_every_cluster_and_what_the_clusters_agree_with(audited: 
     for agreement in audited.agreements:
         share = f"(purity {100 * agreement.purity:.0f} %)"
         assert f"{agreement.name} {agreement.adjusted_mutual_information:.2f} {share}" in printed
-    assert printed.endswith("Images to look at first: runs/[some]/look_at.csv; all figures: runs/[some]/audit.json")
+    assert printed.endswith("Samples to look at first: runs/[some]/look_at.csv; all figures: runs/[some]/audit.json")
 
 
 def test_an_audit_names_classes_that_fail_more_than_the_others_if_there_are_any(

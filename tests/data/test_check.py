@@ -1,11 +1,12 @@
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from prusc.cli.main import run_command_line
-from prusc.data import load_data
+from prusc.data import _PACKAGED, PACKAGED_NAMES, load_data
 from prusc.data.check import check_data
 from prusc.errors import ConfigError, DataError
 from tests.data.folders import write_class_folders, write_image, write_table, write_waterbirds
@@ -92,7 +93,7 @@ def test_the_command_prints_text_or_json_and_returns_1_for_problems(
     assert text.endswith("nothing is wrong\n")
     (birds / "000.Species" / "bird_1.png").write_text("hello")
     assert run_command_line(["check", str(birds)]) == 1
-    assert "1 problems: 1 unreadable\n  unreadable: " in capsys.readouterr().out
+    assert "1 problem: 1 unreadable\n  unreadable: " in capsys.readouterr().out
     assert run_command_line(["check", str(birds), "--format", "json", "--data-options.attributes"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["is_good"] is False
@@ -104,7 +105,8 @@ def test_the_command_prints_text_or_json_and_returns_1_for_problems(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["BIRDS/nowhere"], "neither a packaged data set"),
+        (["BIRDS/nowhere"], "neither a packaged data set (fashion-stickers, colored-mnist"),
+        (["dominose"], "did you mean dominoes?"),
         (["BIRDS", "--layout", "tabel"], "unknown layout 'tabel'; did you mean table?; known are celeba, cub"),
         (["BIRDS", "--layout", "imagefolder"], "'BIRDS' does not take attributes"),
         (["BIRDS", "--data-options.target", "z"], "has no column 'z' (target)"),
@@ -122,9 +124,44 @@ def test_what_cannot_be_checked_is_an_error(
     assert expected.replace("BIRDS", str(birds)) in " ".join(printed.err.split())
 
 
-def test_a_packaged_data_set_is_no_folder() -> None:
-    with pytest.raises(ConfigError, match="nor a folder or table"):
-        check_data("fashion-stickers")
+@pytest.mark.parametrize("name", PACKAGED_NAMES)
+def test_a_packaged_data_set_needs_no_check(name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=f"'{name}' comes with prusc, so there is nothing to check; use it: --data {name}"
+    ):
+        check_data(name)
+
+
+def test_the_packaged_names_are_those_that_can_be_loaded() -> None:
+    assert set(PACKAGED_NAMES) == set(_PACKAGED)
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [
+        ("train test", "the split val is missing and would be made"),
+        ("train", "the splits val, test are missing and would be made"),
+        ("train val test", "images that can be used"),
+    ],
+)
+def test_missing_splits_and_few_validation_images_are_told_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], splits: str, expected: str
+) -> None:
+    for number, split in enumerate(splits.split()):
+        write_class_folders(tmp_path / split, 30, first=100 * number)
+    few = tmp_path / "train" / "owl"
+    few.mkdir()
+    for number in range(10):
+        write_image(few / f"{number}.png", 1000 + number)
+    if "val" in splits:
+        (tmp_path / "val" / "owl").mkdir()
+        write_image(tmp_path / "val" / "owl" / "0.png", 2000)
+    assert run_command_line(["check", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert expected + "\n" in text
+    num = 1 if "val" in splits else 2
+    assert re.search(rf"few validation images: .*owl \({num}\)", text)
+    assert ("cat (" in text.split("few validation images")[1]) == ("val" not in splits)
 
 
 def test_a_run_refuses_what_a_check_calls_wrong(tmp_path: Path) -> None:

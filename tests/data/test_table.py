@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from prusc.data.table import Data, Split
 from prusc.errors import DataError
+from tests.networks import striped_data
 
 
 def make_split(labels: list[int]) -> Split:
@@ -50,3 +53,25 @@ def test_every_sample_needs_every_entry() -> None:
 def test_bad_labels_and_splits_are_named(train: list[int], options: dict[str, tuple[str, ...]], message: str) -> None:
     with pytest.raises(DataError, match=message):
         make_data(train, **options)
+
+
+def test_a_table_counts_each_group_of_each_split() -> None:
+    data = striped_data(60)
+    table = data.to_frame()
+    assert table[["train", "val", "test"]].sum().tolist() == [len(split) for split in data.splits.values()]
+    for row in table.to_dict("records"):
+        for name, split in data.splits.items():
+            assert split.attributes is not None
+            expected = sum(
+                data.class_names[label] == row["class"]
+                and [values[code] for values, code in zip(data.attribute_values, codes, strict=True)]
+                == [row[attribute] for attribute in data.attribute_names]
+                for label, codes in zip(split.labels.tolist(), split.attributes.tolist(), strict=True)
+            )
+            assert row[name] == expected
+    assert len(table) == data.num_classes * len(data.attribute_values[0])
+    html = data._repr_html_()
+    assert "&#x27;stripes&#x27;" in html
+    assert html.count("<tr>") == len(table)
+    unknown = replace(data, val=replace(data.val, attributes=None)).to_frame()
+    assert list(unknown.columns) == ["class", "train", "val", "test"]

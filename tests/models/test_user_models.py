@@ -1,9 +1,11 @@
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from prusc.cli.main import run_command_line
 from prusc.config import is_function_name
@@ -86,3 +88,24 @@ def test_code_runs_on_the_users_own_word_only(folder: Path, capsys: pytest.Captu
     assert run_command_line(["run", "--config", "foreign.toml", "--model", "my_nets:build"]) == 2
     assert "nowhere.pt does not exist" in capsys.readouterr().err
     assert (folder / "imported").exists()
+
+
+def test_a_file_may_stand_for_its_module_even_if_a_loaded_module_has_its_name(folder: Path) -> None:
+    nets = folder / "my nets"
+    nets.mkdir()
+    (nets / "beside.py").write_text("SIZE = 7")
+    code = "from torch import nn\nfrom beside import SIZE\n\ndef build(num_classes):\n"
+    (nets / "json.py").write_text(f"{code}    return nn.Linear(SIZE, num_classes)\n")
+    build = partial(build_model, generator=generator(0))
+    network = build("my nets/json.py:build", 3)
+    assert (network.in_features, network.out_features) == (7, 3)
+    assert is_function_name(f"{nets}/json.py:build")
+    assert isinstance(build(f"{nets}/json.py:build", 2), nn.Linear)
+    with pytest.raises(ConfigError, match=r"file my nets/jsn.py does not exist; expected FILE.py:function"):
+        build("my nets/jsn.py:build", 3)
+    (nets / "broken.py").write_text("1 / 0")
+    with pytest.raises(ConfigError, match=r"broken.py' cannot be imported .ZeroDivisionError"):
+        build("my nets/broken.py:build", 3)
+    with pytest.raises(ConfigError, match="no function 'biuld'; did you mean build"):
+        build("my nets/json.py:biuld", 3)
+    sys.modules.pop("beside", None)

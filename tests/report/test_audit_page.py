@@ -46,13 +46,13 @@ def test_an_audit_has_a_report_of_its_own(audited: Path, capsys: Capture) -> Non
     [
         ("unclear", "Unclear: in 1 of 3"),
         ("undecided", "Undecided: too few validation samples conflict"),
-        ("not-found", "No sign of a shortcut in these data."),
+        ("not-found", "No suspect: in none of 3 clusters does the test show that the network fails the other classes."),
     ],
 )
 def test_an_audit_that_suspects_nothing_says_so(tmp_path: Path, verdict: str, shown: str) -> None:
     page = report_of(make_audit(tmp_path / "audit", verdict=verdict, attribute=None))
     assert shown in page.text
-    assert "No group labels were used." in page.text
+    assert "The data have no known attributes, so no group labels were used." in page.text
     assert ("weak structure" in page.text) == (verdict == "not-found")
 
 
@@ -109,3 +109,21 @@ def test_images_to_look_at_are_those_of_the_file_with_their_pictures(audited: Pa
     assert [bool(row.address) for row in rows] == [bool(pictured[row.sample_id] >= 0) for row in rows]
     (audited / "look_at.csv").unlink()
     assert list_first(read_run(audited)) == []
+
+
+@pytest.mark.parametrize("p_value", [0.2, 0.026, 0.024])
+def test_conflicting_samples_that_fail_together_are_told_where_no_value_is_suspect(
+    tmp_path: Path, p_value: float
+) -> None:
+    audit = make_audit(tmp_path / "audit", verdict="not-found")
+    told = json.loads((audit / "audit.json").read_text())
+    one = {"num_conflicting": 44, "gap": 0.135, "gap_ci95": [-0.054, 0.307], "statistic": 2.0}
+    evidence = [{"source": "linear", **one, "p_value": p_value}, {"source": "clusters", **one, "p_value": 0.5}]
+    (audit / "audit.json").write_text(json.dumps({**told, "source": "linear", "evidence": evidence}))
+    text = " ".join(report_of(audit).text.split())
+    assert "linear (in use): the network is 13.5 points (95 % CI -5.4 to 30.7) worse on the 44" in text
+    is_clear = p_value <= 0.025
+    assert ("Taken together, the samples that conflict with the pseudo-attribute fail more." in text) == is_clear
+    assert ("beyond chance, although no single value is suspect; prusc run counts it." in text) == is_clear
+    assert "Value 1" in text
+    assert "Cluster 1" not in text

@@ -67,7 +67,7 @@ def test_a_run_of_another_remedy_has_a_report_and_a_model_card(bench: Path) -> N
     assert "GroupDRO: on the test split" in page
     assert "This method has a single setting" in page
     assert 'id="mask"' not in page
-    assert "Group labels were used for training, evaluation only." in page
+    assert "were read by the remedy, on the training and the validation split, and the evaluation only." in page
     assert "small-cnn, after GroupDRO" in card
     assert "the only setting" in card
     assert (folder / "figures" / "groups.svg").is_file()

@@ -42,7 +42,10 @@ def test_every_network_and_group_is_in_a_table(shared_run: Path) -> None:
     for row in ("| ERM network |", "| chosen network |", "| cat, place in |", "| dog, place out |"):
         assert card.count(f"\n{row}") == 1
     assert "# made \\<b\\>up\\</b\\>: small-cnn, a subnetwork" in card
-    assert "- Group labels were used for evaluation only." in card
+    assert (
+        "- Group labels (the known attributes) were read by the evaluation and the names of suspects only; no choice"
+        in card
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_a_suspect_has_its_name_its_pictures_and_what_follows(shared_audit: Path
     assert tell_name(view) == "left: bluer; place is in: more often"
     assert tell_name(None) == ""
     assert all(address.startswith("data:image/webp") for address in (view.mean_here, view.mean_rest, view.heat))
-    assert amount(view.alone[0]) == "−0.60 of 100 units of b* (CIELAB), 95 % interval −0.70 to −0.50"
+    assert amount(view.alone[0]) == "−60.00 units of b* (CIELAB), 95 % interval −70.00 to −50.00"
     assert (
         amount(view.given[0])
         == "90\N{NO-BREAK SPACE}% here, 25\N{NO-BREAK SPACE}% elsewhere; difference −70 to −50 points"

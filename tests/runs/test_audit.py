@@ -83,7 +83,7 @@ def test_the_command_prints_suspects_and_refuses_bad_settings(
     assert run_command_line(command) == 0
     printed = capsys.readouterr().out
     assert "suspect" in printed
-    assert "Agreement of the clusters" in printed
+    assert "Agreement of the values" in printed
     assert str(out / "look_at.csv") in printed.replace("\n", "")
     assert f"Report: {out / 'report.html'}" in printed
     assert (out / "report.html").is_file()

@@ -1,6 +1,7 @@
 """The audit of features with a planted shortcut, its files, its head and its page."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from prusc.cli.main import run_command_line
 from prusc.config import AuditConfig, ClusteringConfig, RuntimeConfig
 from prusc.errors import PruscError
 from prusc.runs.features import FeaturesResult
+from tests.report.pages import Page
 
 CONFIG = prusc.RunConfig(
     audit=AuditConfig(num_permutations=99),
@@ -81,6 +83,17 @@ def test_the_page_shows_it_without_pictures(audited: tuple[FeaturesResult, Path]
     page = (out / "report.html").read_text()
     for text in ("A shortcut is suspected", "New heads", "apply_head.py", "not images"):
         assert text in page
+    shown = " ".join(Page(out / "report.html").text.split())
+    told = json.loads((out / "audit.json").read_text())
+    assert next(found["id"] for tag, found in Page(out / "report.html").elements if tag == "section") == "groups"
+    evaluations = {"val": told["evaluation"], **told["heads"]["evaluations"]}
+    assert evaluations.keys() == {"val", "given", "head"}
+    for evaluation in evaluations.values():
+        assert f"{100 * evaluation['average_accuracy']:.1f} %" in shown
+        for group in evaluation["groups"]:
+            low, high = (100 * limit for limit in group["ci95"])
+            assert f"{100 * group['accuracy']:.1f} % [{low:.1f} to {high:.1f}]" in shown
+    assert re.search(r"all samples 300 \S+ % \[", shown)
     about = json.loads((out / "samples" / "about.json").read_text())
     assert about["thumbnails"]["num_files"] == about["pictures"]["num_files"] == 0
     assert "There is no map" not in page
@@ -96,6 +109,8 @@ def test_the_command_repeats_it(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert run_command_line(["audit", *options, "--out", str(tmp_path / "one")]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "chosen head" in printed
+    assert "Accuracy on 80 validation samples:" in printed
+    assert "Groups by the given attributes" in printed
     config = ["--config", str(tmp_path / "one" / "config.toml"), "--out", str(tmp_path / "two")]
     assert run_command_line(["audit", *config]) == 0
     assert load_file(tmp_path / "one" / "head.safetensors").keys() == {"weight", "bias"}

@@ -15,7 +15,7 @@ from prusc.engine.runtime import stage_generator
 from prusc.errors import ConfigError, DataError, ModelError, RunFolderError
 from prusc.models.build import SmallCNN, build_model
 from prusc.runs import inputs
-from prusc.runs.inputs import build_run_model, build_untrained, load_run_data, read_run_weights
+from prusc.runs.inputs import build_run_model, build_untrained, load_run_data, prepare_model, read_run_weights
 from tests.networks import Listener, striped_data
 
 
@@ -234,3 +234,9 @@ def own_prefix(number):
     again = build_run_model(config, data, read_run_weights(config))
     images = torch.rand(4, 3, 8, 8)
     assert torch.equal(network.eval()(images), again.eval()(images))
+
+
+@pytest.mark.parametrize("model", ["resnet50", len, SmallCNN, {"weight": torch.zeros(2)}])
+def test_what_is_no_network_is_named_by_its_type(model: object) -> None:
+    with pytest.raises(ModelError, match=rf"the network is of type {type(model).__name__}; expected a torch.nn.Module"):
+        prepare_model(model, striped_data(), RunConfig())

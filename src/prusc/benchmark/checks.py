@@ -7,9 +7,12 @@ from pathlib import Path
 from prusc.benchmark.matrix import Cell
 from prusc.config import RunConfig, is_function_name
 from prusc.data import Data
-from prusc.errors import ConfigError, PruscError
+from prusc.engine.progress import SilentProgress
+from prusc.errors import ConfigError, PruscError, RunFolderError
 from prusc.methods import find_method
 from prusc.runs.folder import RunFolder
+from prusc.runs.inputs import load_run_data
+from prusc.runs.made_from import compare_made_from, knows_made_from
 from prusc.runs.session import open_session
 
 
@@ -41,6 +44,45 @@ def check_cells(cells: Sequence[Cell], out: Path, *, trust_models: bool = False)
     unfinished = [cell for cell in cells if not RunFolder(out / cell.path).is_finished]
     for own in _by_inputs(unfinished):
         _check_inputs(own)
+
+
+def check_same_data(cells: Sequence[Cell], out: Path) -> list[str]:
+    """Refuse to go on with a benchmark if its data changed, because a table would then mix results on different data.
+
+    Data are compared where cells are to be run; one run of each data set stands for the others.
+
+    Args:
+        cells: All cells of the benchmark.
+        out: Folder of the benchmark.
+
+    Returns:
+        Lines for the log about image files that were written anew.
+
+    Raises:
+        RunFolderError: If samples, labels, splits, classes, pixels, the normalisation or a named file changed.
+    """
+    going_on = {cell.data for cell in cells if not RunFolder(out / cell.path).is_finished}
+    compared: dict[str, tuple[Cell, RunFolder]] = {}
+    for cell in cells:
+        for path, config in ((cell.path, cell.config), (cell.original_path, cell.original.config)):
+            folder = RunFolder(out / path)
+            if cell.data in going_on and knows_made_from(folder) and cell.data not in compared:
+                compared[cell.data] = replace(cell, config=config), folder
+    notes = []
+    for name, (cell, folder) in compared.items():
+        data = load_run_data(cell.config, SilentProgress())
+        changes, rewritten = compare_made_from(folder, data, cell.config)
+        if changes:
+            raise RunFolderError(
+                f"benchmark {out} holds results on other data than {name} has now ({'; '.join(changes[:4])}); name "
+                f"another folder with --out, or delete {folder.path.parents[2]}"
+            )
+        if rewritten:
+            notes.append(
+                f"data {name}: image files of {', '.join(rewritten)} were written anew since {folder.path} was run; if "
+                "their images are others now, name another folder with --out"
+            )
+    return notes
 
 
 def _check_folder(path: Path, config: RunConfig) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import tomli_w
 
 from prusc.benchmark.backends import Workers
-from prusc.benchmark.checks import check_cells
+from prusc.benchmark.checks import check_cells, check_same_data
 from prusc.benchmark.matrix import Cell, Matrix, matrix_to_dict
 from prusc.benchmark.output import write_output, write_tables
 from prusc.benchmark.rows import read_row, read_rows
@@ -59,11 +59,13 @@ def run_bench(
         The rows and the failures.
 
     Raises:
-        PruscError: If the matrix is invalid; nothing has run then.
+        PruscError: If the matrix is invalid, or the data of finished cells changed; nothing has run then.
     """
     out, workers, progress = Path(out).absolute(), workers or Workers(), progress or SilentProgress()
     cells = matrix.cells()
     check_cells(cells, out, trust_models=trust_models)
+    for note in check_same_data(cells, out):
+        progress.log(note)
     write_file(out / MATRIX, tomli_w.dumps(matrix_to_dict(matrix)).encode())
     failed = _run_cells(cells, out, workers, progress)
     rows = read_rows(cells, out)

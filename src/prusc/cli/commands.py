@@ -30,7 +30,7 @@ class RunCommand:
 
 @dataclass(frozen=True)
 class AuditCommand(RunCommand):
-    """Find the shortcuts of a classifier: clusters that cut across the classes and fail, and images to look at.
+    """Find the shortcuts of a classifier: where it fails samples that conflict with one, and images to look at.
 
     These are the first stages of prusc run, which continues from them in the same run folder.
     """

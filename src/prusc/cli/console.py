@@ -14,27 +14,30 @@ from rich.table import Table
 from prusc.benchmark import BenchResult, summarise_rows
 from prusc.benchmark.summary import MEASURE_TITLES
 from prusc.methods import MethodResult
-from prusc.runs.artifacts import group_label_uses
+from prusc.report.group_gap import describe_group_gap
 from prusc.runs.audit import AUDIT_FILE, IMAGES_FILE, AuditResult
 from prusc.runs.export.task import ExportResult
 from prusc.runs.features import HEAD_FILE, SNIPPET_FILE, FeaturesResult
 from prusc.runs.folder import MODULARITY
+from prusc.runs.group_labels import describe_group_uses, list_group_uses
 from prusc.runs.modularity import ModularityResult
 from prusc.runs.result import FAMILY_TITLES, DebiasingResult
 from prusc.runs.samples.files import LABEL_ISSUES, NAMES
 from prusc.runs.samples.names import names_from_dict
 from prusc.stages.audit.clusters import AUDIT_TEXTS
 from prusc.stages.evaluation import GroupEvaluation, wilson_interval
-from prusc.stages.evidence import describe_evidence
+from prusc.stages.evidence import clear_evidence, describe_evidence
 from prusc.stages.modularity.accuracy import NO_MASK
 from prusc.stages.pseudo_attributes.clustering import describe_structure
-from prusc.stages.selection.verdict import VERDICT_TEXTS
+from prusc.stages.pseudo_attributes.words import name_values_of, source_in_use
+from prusc.stages.selection.verdict import VERDICT_TEXTS, describe_doubt
 
 
 def _print_clusters(result: DebiasingResult, console: Console) -> None:
     """Print each cluster with its main class and the samples of other classes."""
-    table = Table(title="Clusters of the validation split; accuracies in %: ERM network -> chosen network")
-    for name in ("cluster", "main class", "samples", "accuracy", "other samples", "accuracy"):
+    words = name_values_of(source_in_use(result.evidence))
+    table = Table(title=f"{words.title} on the validation split; accuracies in %: ERM network -> chosen network")
+    for name in (words.one, "main class", "samples", "accuracy", "other samples", "accuracy"):
         table.add_column(name, justify="left" if name == "main class" else "right")
     for cluster, (main, *others) in groupby(result.cells, key=lambda cell: cell.cluster):
         row = [str(cluster), result.class_names[main.label]]
@@ -125,13 +128,31 @@ def print_result(result: DebiasingResult, out: Path) -> None:
             highlight=False,
         )
     console.print(f"{result.verdict}: {VERDICT_TEXTS[result.verdict]}", markup=False, highlight=False)
+    if doubt := _doubt(result):
+        console.print(doubt, markup=False, highlight=False)
     console.print(
         f"The chosen network keeps {100 * result.mask.density:.0f} % of the weights; the {result.judged_by} of the "
-        f"validation split chose it. Group labels were used for {' and '.join(group_label_uses(result.config))} only. "
-        f"Run folder: {out}",
+        f"validation split chose it. {_describe_group_uses(result)} Run folder: {out}",
         markup=False,
         highlight=False,
     )
+
+
+def _describe_group_uses(result: DebiasingResult) -> str:
+    uses = list_group_uses(
+        result.config,
+        has_attributes=bool(result.evaluations["erm"]["test"].attributes),
+        names_suspects=any(cluster.is_suspect for cluster in result.clusters),
+    )
+    return describe_group_uses(uses)
+
+
+def _doubt(result: DebiasingResult) -> str:
+    """Return what the groups of the test split say against the verdict; empty if they say nothing against it."""
+    before, after = (result.evaluations[name]["test"] for name in ("erm", "subnetwork"))
+    if result.verdict not in ("improved", "unproven"):
+        return describe_group_gap(before)
+    return describe_doubt(result.verdict, before.worst_group_accuracy, after.worst_group_accuracy)
 
 
 def _networks_table(
@@ -169,10 +190,11 @@ def print_audit(result: AuditResult, out: Path) -> None:
     if evaluation.attributes:
         console.print(_tabulate_groups(evaluation))
     table = Table(
-        title=f"Clusters of the validation split, {result.num_samples} samples, suspects first; accuracies in %, 95 % "
-        "intervals in brackets"
+        title=f"{result.words.title} on the validation split, {result.num_samples} samples, suspects first; accuracies "
+        "in %, 95 % intervals in brackets"
     )
-    columns = ("cluster", "main class", "samples", "accuracy", "silhouette", "others", "their accuracy", "lost", "p")
+    figures = ("samples", "accuracy", "silhouette", "others", "their accuracy", "lost", "p")
+    columns = (result.words.one, "main class", *figures)
     for name in columns:
         table.add_column(name, justify="left" if name == "main class" else "right")
     for cluster in found.clusters:
@@ -195,12 +217,21 @@ def print_audit(result: AuditResult, out: Path) -> None:
     )
     lines = (
         *(f"Source {one.source}: {describe_evidence(one)}" for one in result.evidence),
-        f"Agreement of the clusters (adjusted mutual information; 1 if identical) with: {follows}",
-        f"{found.verdict}, {describe_structure(found.structure)}: {AUDIT_TEXTS[found.verdict]}",
-        f"Images to look at first: {out / IMAGES_FILE}; all figures: {out / AUDIT_FILE}",
+        f"Agreement of the {result.words.many} (adjusted mutual information; 1 if identical) with: {follows}",
+        f"{found.verdict}, {describe_structure(found.structure)}: {AUDIT_TEXTS[found.verdict]}{_together(result)}",
+        f"Samples to look at first: {out / IMAGES_FILE}; all figures: {out / AUDIT_FILE}",
     )
     for line in (*_tell_names(out), *lines):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _together(result: AuditResult) -> str:
+    """Return what all conflicting samples together say where no single value is suspect."""
+    has_suspect = any(cluster.is_suspect for cluster in result.audit.clusters)
+    clear = () if has_suspect else clear_evidence(result.evidence, result.significance)
+    sources = " and ".join(one.source for one in clear)
+    told = f"; yet taken together, the samples that conflict with {sources} fail more, beyond chance"
+    return told if clear else ""
 
 
 def _tabulate_groups(evaluation: GroupEvaluation) -> Table:
@@ -223,7 +254,7 @@ def _tell_names(out: Path) -> list[str]:
     lines = []
     for suspect in names.suspects:
         alone = [item.text for item in (*suspect.differences, *suspect.given) if item.follows is None][:4]
-        told = "; ".join(alone) or "nothing that prusc measures sets it apart"
+        told = "; ".join(alone) or "nothing that prusc measures"
         lines.append(f"What sets suspect {suspect.value} apart from the rest of its classes: {told}")
     issues = out / LABEL_ISSUES
     num_issues = len(pd.read_csv(issues)) if issues.is_file() else 0

@@ -179,7 +179,8 @@ def _run(arguments: Sequence[str]) -> int:
             f"unknown command {first!r}{nearest_names(first, _COMMANDS)}; commands: {', '.join(_COMMANDS)}"
         )
     print("usage: prusc COMMAND [OPTIONS]\n")
-    print("\n".join(f"  {name:<10} {text}" for name, (text, _) in _COMMANDS.items()))
+    width = max(len(name) for name in _COMMANDS)
+    print("\n".join(f"  {name:<{width}}  {text}" for name, (text, _) in _COMMANDS.items()))
     print(
         "\nprusc COMMAND --help lists the usual options of a command, --help-all all of them.\n"
         "--quiet and --verbose go with every command; prusc --version prints the version."
@@ -286,18 +287,17 @@ def _report(out: Path) -> str:
 
 def _run_export(arguments: list[str]) -> int:
     command = _parse(ExportCommand, "export", arguments)
-    from prusc.cli.console import print_export
-    from prusc.runs.export.task import export
-    from prusc.runs.folder import CONFIG
-
-    if (command.folder / CONFIG).is_file() and not command.trust_models:
-        model = read_config(command.folder / CONFIG).model
+    if (command.folder / "config.toml").is_file() and not command.trust_models:
+        model = read_config(command.folder / "config.toml").model
         if is_function_name(model):
             # A run folder may come from anywhere, and importing a module runs its code.
             raise ConfigError(
                 f"run folder {command.folder} names the model {model!r}, whose code prusc would run; if you trust it, "
                 "add --trust-models"
             )
+    from prusc.cli.console import print_export
+    from prusc.runs.export.task import export
+
     print_export(export(command.folder, format=command.format, compact=command.compact, out=command.out))
     return 0
 
@@ -390,10 +390,13 @@ def _run_completion(arguments: list[str]) -> int:
         "check": CheckCommand,
         "audit": AuditCommand,
         "run": RunCommand,
+        "modularity": ModularityCommand,
+        "export": ExportCommand,
         "report": ReportCommand,
         "compare": CompareCommand,
         "bench": BenchCommand,
         "presets": PresetsCommand,
+        "completion": CompletionCommand,
     }
     subcommands = [Annotated[kind, tyro.conf.subcommand(name)] for name, kind in parts.items()]
     every: Any = Union[tuple(subcommands)]  # noqa: UP007 -- made of a list
@@ -411,5 +414,5 @@ _COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "compare": ("compare runs side by side", _run_compare),
     "bench": ("compare methods on data sets, networks and seeds", _run_bench),
     "presets": ("list packaged settings, or print those of one", _run_presets),
-    "completion": ("print what completes options in bash or zsh", _run_completion),
+    "completion": ("print what completes commands and options in bash, zsh or tcsh", _run_completion),
 }

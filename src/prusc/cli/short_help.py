@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 _NETWORK = {
-    "--model NAME": "small-cnn, a name in timm, torchvision/NAME, local-dir:FOLDER, or module:function",
+    "--model NAME": "small-cnn, a name in timm, torchvision/NAME, local-dir:FOLDER, or FILE.py:function",
     "--trained FILE": "weights of your trained classifier; without them prusc trains one",
     "--weights FILE, --pretrained": "weights that training starts from",
 }
@@ -39,7 +39,7 @@ _TEXTS: Mapping[str, tuple[str, str, Mapping[str, Mapping[str, str]], str]] = {
     ),
     "audit": (
         "[OPTIONS]",
-        "Find the shortcuts of a classifier: clusters that cut across the classes and fail, and images to look at.",
+        "Find the shortcuts of a classifier: where it fails samples that conflict with one, and images to look at.",
         {
             "data": _DATA,
             "network": _NETWORK,

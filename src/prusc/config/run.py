@@ -53,7 +53,8 @@ class RunConfig:
         skip_bad: Leave out images that cannot be read or are in another split too, and list them in the run folder,
             instead of stopping.
         model: Architecture: ``small-cnn``, any name in timm, ``torchvision/NAME``, ``local-dir:FOLDER`` (saved by timm
-            or transformers), or ``module:function``. Your function takes the number of classes and returns the network.
+            or transformers), or ``module:function`` or ``FILE.py:function``. Your function takes the number of classes
+            and returns the network.
         weights: File of weights that training starts from, such as ImageNet's. Its head may have other classes.
         pretrained: Start training from the weights that timm or torchvision publish. They are downloaded if needed.
         trained: File with the weights of your trained classifier, or its folder. prusc then trains nothing by ERM,

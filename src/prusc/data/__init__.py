@@ -20,8 +20,9 @@ from prusc.data.images import DEFAULT_IMAGE_SIZE as DEFAULT_IMAGE_SIZE
 from prusc.data.images import DEFAULT_MEMORY_LIMIT_BYTES as DEFAULT_MEMORY_LIMIT_BYTES
 from prusc.data.images import Progress as Progress
 from prusc.data.layouts import LAYOUT_NAMES as LAYOUT_NAMES
+from prusc.data.layouts import PACKAGED_NAMES as PACKAGED_NAMES
 from prusc.data.layouts import check_options, find_layout, list_layout
-from prusc.data.listing import Problems, offer_columns
+from prusc.data.listing import Problems, name_splits, offer_columns
 from prusc.data.splits import DEFAULT_SHARE, SPLIT_WORDS, fill_splits
 from prusc.data.synthetic.colored_mnist import load_colored_mnist as load_colored_mnist
 from prusc.data.synthetic.colored_mnist import load_colored_mnist_irm as load_colored_mnist_irm
@@ -53,7 +54,6 @@ _PACKAGED = {
     "corrupted-cifar10": _Packaged(load_corrupted_cifar10, ("conflict_share", *_SYNTHETIC)),
     "dominoes": _Packaged(load_dominoes, ("num_classes", "conflict_share", "cifar_source", *_SYNTHETIC)),
 }
-PACKAGED_NAMES = tuple(_PACKAGED)
 
 
 def load_data(
@@ -104,14 +104,14 @@ def load_data(
             raise ConfigError(f"layout {layout!r} does not apply to {name!r}, which is not a folder; leave it out")
         seed = given.pop("data_seed", default_seed)
         return packaged.load(**given, seed=seed)
-    found = find_layout(name, layout, packaged=PACKAGED_NAMES)
+    found = find_layout(name, layout)
     check_options(name, given, found.options)
     problems = Problems()
     listing, made = list_layout(name, found, problems, given, default_seed=default_seed)
     if log is not None:
         named = "named" if layout is not None else "recognised"
         attributes = f"attributes {', '.join(listing.attribute_names)}" if listing.attribute_names else "no attributes"
-        splits = f"; made the splits {', '.join(made)}" if made else ""
+        splits = f"; made the {name_splits(made)}" if made else ""
         log(
             f"data: layout {found.name} ({named}), {len(listing)} images, classes {', '.join(listing.class_names[:10])}"
             f"{', ...' if len(listing.class_names) > 10 else ''}, {attributes}{splits}"

@@ -30,8 +30,8 @@ def as_inputs(inputs: Any) -> Tensor | Dataset[Any]:
     if not isinstance(inputs, Tensor):
         if not (hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__")):
             raise DataError(
-                f"inputs are a {type(inputs).__name__}; expected a tensor, an array, or a map-style data set with a "
-                "length and an item for each index"
+                f"inputs are of type {type(inputs).__name__}; expected a tensor, an array, or a map-style data set "
+                "with a length and an item for each index"
             )
         return inputs  # type: ignore[no-any-return]
     if inputs.ndim == 0:

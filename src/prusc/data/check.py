@@ -1,7 +1,7 @@
 """Check of a data set: reads all of it once and reports every problem."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -12,10 +12,15 @@ import numpy as np
 from prusc.data.assembly import find_bad_images
 from prusc.data.consistency import check_samples, find_bad_masks, find_shared
 from prusc.data.images import DEFAULT_IMAGE_SIZE, Progress
-from prusc.data.layouts import check_options, find_layout, list_layout
-from prusc.data.listing import Listing, Problem, Problems, offer_columns
+from prusc.data.layouts import PACKAGED_NAMES, check_options, find_layout, list_layout
+from prusc.data.listing import Listing, Problem, Problems, name_splits, offer_columns
 from prusc.data.near_duplicates import find_near_duplicates
 from prusc.data.table import SPLIT_NAMES
+from prusc.errors import ConfigError
+
+_VAL = SPLIT_NAMES.index("val")
+# The widest 95 % Wilson interval of this many samples spans 40 points.
+_FEW_IMAGES = 20
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,9 @@ def check_data(
         DataError: If the data are too damaged to count anything.
     """
     given: Mapping[str, Any] = {option: value for option, value in options.items() if value is not None}
-    found = find_layout(name, layout, packaged=())
+    if name in PACKAGED_NAMES:
+        raise ConfigError(f"data {name!r} comes with prusc, so there is nothing to check; use it: --data {name}")
+    found = find_layout(name, layout)
     check_options(name, given, found.options)
     problems = Problems(collect=True)
     listing, made = list_layout(name, found, problems, given, default_seed=default_seed)
@@ -138,14 +145,17 @@ def describe_report(report: DataReport) -> list[str]:
     Returns:
         One line per split, group and problem, after a summary.
     """
-    made = f"; the splits {', '.join(report.made_splits)} are missing and would be made" if report.made_splits else ""
+    made = ""
+    if report.made_splits:
+        verb = "is" if len(report.made_splits) == 1 else "are"
+        made = f"; the {name_splits(report.made_splits)} {verb} missing and would be made"
     lines = [f"data: layout {report.layout}, {report.root}, {report.num_samples} images that can be used{made}"]
     for split, by_class in report.num_by_class.items():
         counts = ", ".join(f"{number} {name}" for name, number in by_class.items())
         lines.append(f"{split}: {report.num_by_split[split]} images ({counts})")
         lines += [
             f"  {group.label}, {', '.join(f'{name}: {value}' for name, value in group.attributes.items())}, "
-            f"{group.num_samples} images"
+            f"{group.num_samples} image{'s' if group.num_samples != 1 else ''}"
             for group in report.groups
             if group.split == split
         ]
@@ -154,7 +164,8 @@ def describe_report(report: DataReport) -> list[str]:
     lines += report.remarks
     kinds = Counter(problem.kind for problem in report.problems)
     found = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
-    lines.append(f"{len(report.problems)} problems: {found}" if report.problems else "nothing is wrong")
+    plural = "" if len(report.problems) == 1 else "s"
+    lines.append(f"{len(report.problems)} problem{plural}: {found}" if report.problems else "nothing is wrong")
     return lines + [f"  {problem.kind}: {problem.message}" for problem in report.problems]
 
 
@@ -192,5 +203,21 @@ def _make_report(listing: Listing, usable: Listing | None, made: tuple[str, ...]
         made_splits=made,
         unused_columns=tuple(listing.origin.get("unused_columns", ())),
         problems=tuple(problems.found),
-        remarks=tuple(problems.remarks),
+        remarks=(*problems.remarks, *_remark_few(classes, listing.class_names)),
     )
+
+
+def _remark_few(classes: Mapping[tuple[int, ...], int], class_names: Sequence[str]) -> list[str]:
+    """Say which classes have so few validation images that hardly any failure on them can be seen."""
+    few = [
+        f"{name} ({number})"
+        for label, name in enumerate(class_names)
+        if 0 < (number := classes.get((_VAL, label), 0)) < _FEW_IMAGES
+    ]
+    if not few:
+        return []
+    shown = ", ".join(few[:12]) + (f" and {len(few) - 12} more" if len(few) > 12 else "")
+    return [
+        f"few validation images: {shown}. With fewer than {_FEW_IMAGES}, the 95 % interval of an accuracy can be wider "
+        "than 40 points, so only a huge failure can be seen there"
+    ]

@@ -34,12 +34,13 @@ def read_arrays(given: Any, split: str, *, channels: Channels | None, image_size
     """
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
         raise DataError(
-            f"{split} is a {type(given).__name__}; expected (inputs, labels) or (inputs, labels, attributes), with "
-            'attributes such as {"colour": values}'
+            f"{split} is of type {type(given).__name__}; expected (inputs, labels) or (inputs, labels, attributes), "
+            'with attributes such as {"colour": values}'
         )
     if len(given) == 3 and not isinstance(given[2], Mapping):
         raise DataError(
-            f'the attributes of {split} are a {type(given[2]).__name__}; expected them by name: {{"colour": values}}'
+            f"the attributes of {split} are of type {type(given[2]).__name__}; expected them by name: "
+            '{"colour": values}'
         )
     labels = read_values(given[1], f"the labels of {split}")
     attributes = {} if len(given) == 2 else dict(given[2])

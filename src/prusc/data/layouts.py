@@ -143,13 +143,23 @@ LAYOUTS = (
 LAYOUT_NAMES = tuple(layout.name for layout in LAYOUTS)
 
 
-def find_layout(name: str, layout: str | None, *, packaged: tuple[str, ...] = ()) -> Layout:
+PACKAGED_NAMES = (
+    "fashion-stickers",
+    "colored-mnist",
+    "colored-mnist-irm",
+    "spuco-mnist",
+    "corrupted-cifar10",
+    "dominoes",
+)
+"""Names of the data sets that come with prusc or that it makes itself."""
+
+
+def find_layout(name: str, layout: str | None) -> Layout:
     """Return the layout that the user names, or the first one that the path has.
 
     Args:
         name: A path, or ``hf:`` and a name on Hugging Face's hub.
         layout: Name that the user gives; ``None`` recognises the layout.
-        packaged: Names of the packaged data sets, for the error.
 
     Returns:
         The layout.
@@ -166,8 +176,8 @@ def find_layout(name: str, layout: str | None, *, packaged: tuple[str, ...] = ()
     descriptions = "; ".join(known.description for known in LAYOUTS)
     if not path.exists():
         raise ConfigError(
-            f"data {name!r} is neither a packaged data set ({', '.join(packaged)}) nor a folder or table"
-            f"{nearest_names(name, packaged)}; expected a folder that is one of: {descriptions}"
+            f"data {name!r} is neither a packaged data set ({', '.join(PACKAGED_NAMES)}) nor a folder or table"
+            f"{nearest_names(name, PACKAGED_NAMES)}; expected a folder that is one of: {descriptions}"
         )
     if layout is not None:
         return by_name[layout]

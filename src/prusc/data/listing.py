@@ -178,6 +178,11 @@ class Listing:
         )
 
 
+def name_splits(names: Sequence[str]) -> str:
+    """Return ``split val`` or ``splits val, test``."""
+    return f"split{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
+
 def offer_columns(names: Sequence[str]) -> str:
     """Return a line about columns that nothing uses."""
     return (

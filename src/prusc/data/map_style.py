@@ -147,7 +147,7 @@ def read_dataset(
     dataset = given.dataset if isinstance(given, DataLoader) else given
     if isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
         raise DataError(
-            f"{reader.split} is a {type(dataset).__name__}, which has no length or no items by index; expected a "
+            f"{reader.split} is of type {type(dataset).__name__}, which has no length or no items by index; expected a "
             "map-style data set: list(dataset) makes one that fits in memory"
         )
     if len(dataset) == 0:
@@ -294,4 +294,4 @@ def _count_bytes(inputs: Any) -> int:
 
 def _describe(item: Any) -> str:
     kind = type(item).__name__
-    return f"a {kind} of {len(item)}" if isinstance(item, tuple | list) else f"a {kind}"
+    return f"a {kind} of {len(item)}" if isinstance(item, tuple | list) else f"of type {kind}"

@@ -82,8 +82,8 @@ def read_values(values: Any, what: str) -> NDArray[Any]:
         return np.array(items, dtype=np.int64)
     bad = next(i for i, item in enumerate(items) if not isinstance(item, str))
     raise DataError(
-        f"{what}: value {items[bad]!r} at index {bad} is a {type(items[bad]).__name__}; expected whole numbers, or "
-        "names throughout"
+        f"{what}: value {items[bad]!r} at index {bad} is of type {type(items[bad]).__name__}; expected whole numbers, "
+        "or names throughout"
     )
 
 

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import Any, TypeAlias
 
+import pandas as pd
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from prusc.data.arrays import as_attributes, as_inputs, as_labels, as_sample_ids
+from prusc.data.counts import count_groups
 from prusc.data.given_arrays import Channels, read_arrays
 from prusc.data.images import DEFAULT_IMAGE_SIZE, DEFAULT_MEMORY_LIMIT_BYTES, Progress
 from prusc.data.map_style import Reader, read_dataset
@@ -468,6 +471,17 @@ class Data:
         sizes = ", ".join(f"{len(split)} {name}" for name, split in self.splits.items())
         attributes = f", attributes {', '.join(self.attribute_names)}" if self.attribute_names else ""
         return f"Data({self.name!r}: {sizes} samples of {self.num_classes} classes{attributes})"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(repr(self))}</p>{self.to_frame().to_html(index=False)}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per group with its number of samples in each split; see `prusc.data.counts.count_groups`."""
+        return count_groups(
+            {name: (split.labels, split.attributes) for name, split in self.splits.items()},
+            self.class_names,
+            dict(zip(self.attribute_names, self.attribute_values, strict=True)),
+        )
 
     @property
     def splits(self) -> dict[str, Split]:

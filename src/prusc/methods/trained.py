@@ -16,8 +16,9 @@ from prusc.methods.inputs import MethodInputs
 from prusc.methods.method import Method, MethodResult
 from prusc.methods.settings import describe_settings
 from prusc.models.weights import copy_state
-from prusc.runs.artifacts import describe_candidate, evaluation_to_dict, group_label_uses, run_to_dict
+from prusc.runs.artifacts import describe_candidate, evaluation_to_dict, run_to_dict
 from prusc.runs.folder import METRICS, RunFolder
+from prusc.runs.group_labels import list_group_uses
 from prusc.runs.session import Session
 from prusc.runs.start import Start, make_untrained, start_run
 from prusc.stages.cells import make_cells
@@ -285,7 +286,7 @@ def _to_dict(
         "trained_on": ["train", "val"] if method.trains_on_validation else ["train"],
         "selection": describe_selection(config.selection.rule),
         "judged_by": result.judged_by,
-        "group_labels_used_for": [*uses, *group_label_uses(config)],
+        "group_labels_used_for": [*uses, *list_group_uses(config, has_attributes=bool(session.data.attribute_names))],
         "chosen": {"erm": "dense", method.name: chosen.name},
         "density": chosen.density,
         "num_clusters": clustering.num_clusters,

@@ -1,9 +1,12 @@
-"""The user's own networks, named on the command line as ``module:function``."""
+"""The user's own networks, named on the command line as ``module:function`` or ``FILE.py:function``."""
 
 import importlib
+import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 from torch import nn
@@ -15,7 +18,7 @@ def import_function(name: str) -> Callable[[int], Any]:
     """Import a function by its name, which runs the code of its module.
 
     Args:
-        name: ``"module:function"``; the module is also searched in the current folder.
+        name: ``"module:function"``; the module is also searched in the current folder. Or ``"FILE.py:function"``.
 
     Returns:
         The function.
@@ -23,15 +26,18 @@ def import_function(name: str) -> Callable[[int], Any]:
     Raises:
         ConfigError: If the module cannot be imported or has no such function.
     """
-    module_name, _, function_name = name.partition(":")
+    module_name, _, function_name = name.rpartition(":")
+    file = Path(module_name).absolute() if is_file(module_name) else None
+    if file is not None and not file.is_file():
+        raise ConfigError(f"model {name!r}: file {module_name} does not exist; expected FILE.py:function")
     # Unlike python itself, a script that pip installed does not search the current folder.
-    sys.path.insert(0, str(Path.cwd()))
+    sys.path.insert(0, str(Path.cwd() if file is None else file.parent))
     try:
-        module = importlib.import_module(module_name)
+        module = importlib.import_module(module_name) if file is None else _import_file(file)
     except Exception as error:  # Importing runs the user's code.
         raise ConfigError(
             f"model {name!r}: module {module_name!r} cannot be imported ({type(error).__name__}: {error}); expected "
-            "module:function with an installed module or one in this folder"
+            "module:function with an installed module or one in this folder, or FILE.py:function"
         ) from error
     finally:
         sys.path.pop(0)
@@ -43,6 +49,45 @@ def import_function(name: str) -> Callable[[int], Any]:
             f"{nearest_names(function_name, functions)}"
         )
     return cast(Callable[[int], Any], function)
+
+
+def _import_file(file: Path) -> ModuleType:
+    # By its whole path, because a module that is already loaded may have the same short name.
+    name = str(file)
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(sys.modules[name])
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def write_build_code(name: str, num_classes: int, variable: str) -> str:
+    """Return Python code that builds a network by its name, without prusc if a function of the user does it.
+
+    Args:
+        name: Name of a network, as in `prusc.models.build.build_model`.
+        num_classes: Number of classes.
+        variable: Name of the network in the code.
+    """
+    module, _, function = name.partition(":")
+    # Code must come from plain names only, because a run folder may come from anywhere.
+    if function.isidentifier() and all(part.isidentifier() for part in module.split(".")) and not is_file(module):
+        return f"from {module} import {function}  # your own code\n\n{variable} = {function}({num_classes})"
+    return (
+        "import torch\nfrom prusc.models.build import build_model\n\n"
+        f"{variable} = build_model({json.dumps(name)}, {num_classes}, generator=torch.Generator())"
+    )
+
+
+def is_file(module: str) -> bool:
+    """Return whether a function is named by its file, as in ``FILE.py:function``."""
+    return module.endswith(".py")
 
 
 def build_by_function(name: str, num_classes: int) -> nn.Module:

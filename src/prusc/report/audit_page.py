@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from prusc.report.clusters import view_attention, view_clusters
 from prusc.report.gallery import make_gallery
+from prusc.report.group_gap import describe_group_gap
 from prusc.report.made import list_settings, repeat_command
 from prusc.report.names import list_probes, view_names, warn_of_probes
 from prusc.report.next_steps import list_next_steps
@@ -12,9 +13,12 @@ from prusc.report.pictures import Prediction, address_of
 from prusc.report.record import RunRecord
 from prusc.report.run_page import NUM_OPEN_CLUSTERS, num_missing_pictures
 from prusc.report.sample_map import MapKind, make_map
+from prusc.runs.artifacts import evaluation_from_dict, evidence_from_dict
 from prusc.runs.audit import first_images
 from prusc.stages.audit.clusters import AuditVerdict
-from prusc.stages.evaluation import wilson_interval
+from prusc.stages.evaluation import GroupAccuracy, wilson_interval
+from prusc.stages.evidence import clear_evidence, describe_evidence
+from prusc.stages.pseudo_attributes.attribute import Evidence
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,13 @@ def render_audit(run: RunRecord, *, map_kind: MapKind = "pca") -> str:
         accuracy=num_right / num_samples,
         accuracy_ci95=wilson_interval(num_right, num_samples),
         clusters=clusters,
+        words=run.words,
+        groups=list_groups(run),
+        evidence=[evidence_from_dict(one) for one in run.audit.get("evidence", ())],
+        head_evaluations={
+            name: evaluation_from_dict(found)
+            for name, found in run.audit.get("heads", {}).get("evaluations", {}).items()
+        },
         num_open_clusters=NUM_OPEN_CLUSTERS,
         num_missing_pictures=num_missing_pictures(clusters),
         names=names,
@@ -93,16 +104,25 @@ def headline(run: RunRecord) -> str:
     """Return the verdict in one sentence."""
     num, num_suspects = len(run.tested or ()), sum(cluster.is_suspect for cluster in run.tested or ())
     verdict: AuditVerdict = run.audit["verdict"]
+    many = run.words.many
     if verdict == "suspected":
-        return f"A shortcut is suspected: in {num_suspects} of {num} clusters, the network fails the other classes."
+        return f"A shortcut is suspected: in {num_suspects} of {num} {many}, the network fails the other classes."
     if verdict == "unclear":
         return (
-            f"Unclear: in {num_suspects} of {num} clusters, the network fails the other classes, but the clusters are "
-            "not well separated."
+            f"Unclear: in {num_suspects} of {num} {many}, the network fails the other classes, but they are not "
+            "well separated."
         )
     if verdict == "undecided":
         return "Undecided: too few validation samples conflict with the pseudo-attribute to see a shortcut."
-    return "No sign of a shortcut in these data."
+    alone = f"in none of {num} {many} does the test show that the network fails the other classes"
+    together = " Taken together, the samples that conflict with the pseudo-attribute fail more." if _clear(run) else ""
+    return f"No suspect: {alone}.{together}"
+
+
+def _clear(run: RunRecord) -> tuple[Evidence, ...]:
+    """Return the evidence of all conflicting samples together that is significant."""
+    evidence = [evidence_from_dict(one) for one in run.audit.get("evidence", ())]
+    return clear_evidence(evidence, run.config.audit.significance)
 
 
 def best_silhouette(run: RunRecord) -> float | None:
@@ -110,6 +130,14 @@ def best_silhouette(run: RunRecord) -> float | None:
     trials = run.audit.get("silhouettes", ())
     found = [trial["silhouette"] for trial in trials if trial["num_clusters"] > len(run.class_names)]
     return max((value for value in found if value is not None), default=None)
+
+
+def list_groups(run: RunRecord) -> list[GroupAccuracy]:
+    """Return the groups of known attributes, the worst first, empty ones last; empty without known attributes."""
+    if not run.audit["data"].get("attributes") or "evaluation" not in run.audit:
+        return []
+    groups = evaluation_from_dict(run.audit["evaluation"]).groups
+    return sorted(groups, key=lambda group: (group.accuracy is None, group.accuracy))
 
 
 def list_first(run: RunRecord) -> list[ListedImage]:
@@ -140,17 +168,35 @@ def list_first(run: RunRecord) -> list[ListedImage]:
 
 def notes(run: RunRecord) -> list[str]:
     """Return the limits of the verdict, a paragraph each."""
-    found = []
+    found, one = [], run.words.one
+    if weak := run.audit.get("weak_classes"):
+        found.append(
+            f"The network fails {'this class' if len(weak) == 1 else 'these classes'} more than the others: "
+            f"{', '.join(weak)}. That alone says nothing of a shortcut."
+        )
     if any(cluster.is_suspect for cluster in run.tested or ()):
         found.append(
-            "A suspect cluster is a place to look, not a proof: images that are hard for any network may also share a "
-            "cluster."
+            f"A suspect {one} is a place to look, not a proof: samples that are hard for any network may also share a "
+            f"{one}."
             if run.audit["structure"] in ("untrained", "predicted")
-            else "A suspect cluster is a place to look, not a proof. Any network mostly fails samples that lie among "
+            else f"A suspect {one} is a place to look, not a proof. Any network mostly fails samples that lie among "
             "another class, and a network without a shortcut can also have well-separated clusters."
         )
+    elif "evaluation" in run.audit and (gap := describe_group_gap(evaluation_from_dict(run.audit["evaluation"]))):
+        found.append(gap)
+    if run.audit["verdict"] in ("undecided", "not-found"):
+        if run.audit.get("smallest_loss") is not None:
+            found.append(
+                f"The test would have found a loss of {100 * run.audit['smallest_loss']:.0f} points with a probability "
+                "of 80 %. A smaller one would most likely have passed unseen."
+            )
+        found += [
+            f"Source {one.source}: {describe_evidence(one)}. That is beyond chance, although no single {run.words.one} "
+            "is suspect; prusc run counts it."
+            for one in _clear(run)
+        ]
     found += warn_of_probes(run)
-    found.append("The audit cannot find a shortcut that no validation image contradicts.")
+    found.append("The audit cannot find a shortcut that no validation sample contradicts.")
     if run.audit["structure"] == "weak":
         found.append("The clusters are poorly separated (weak structure), so they say little about shortcuts.")
     return found

@@ -122,7 +122,7 @@ def _draw_history(run: RunRecord) -> "Figure":
 
 def _draw_map(found: dict[str, Any]) -> "Figure":
     """Draw the map of each network, coloured by cluster."""
-    colouring = next(item for item in found["colourings"] if item["name"] == "cluster")
+    colouring = found["colourings"][1]
     columns = len(found["points"])
     figure, axes = _new_figure(1.2 + 3.15 * columns, 3.8, columns=columns)
     codes = np.array(colouring["before"])
@@ -134,5 +134,5 @@ def _draw_map(found: dict[str, Any]) -> "Figure":
             panel.scatter(x, y, s=3, color=colour, linewidths=0, label=title, rasterized=True)
         panel.set(title=FAMILY_TITLES[FAMILY_OF[name]], xlabel=found["axes"][name][0], ylabel=found["axes"][name][1])
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, title="cluster", loc="outside right upper", frameon=False, markerscale=3)
+    figure.legend(handles, labels, title=colouring["name"], loc="outside right upper", frameon=False, markerscale=3)
     return figure

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterable, Sequence
 
+from prusc.models.user_models import write_build_code
 from prusc.report.record import RunRecord
 from prusc.report.text import TRAINED_ON_VALIDATION, group_name, interval, percent
 from prusc.runs.folder import CONFIG
 from prusc.runs.result import FAMILY_TITLES
 from prusc.stages.evaluation import GroupEvaluation
+from prusc.stages.selection.verdict import describe_doubt
 
 _MAX_GROUPS = 40
 
@@ -32,7 +34,7 @@ def make_model_card(run: RunRecord) -> str:
         "",
         f"An image classifier of {len(run.class_names)} classes ({_listed(run.class_names)}), made by prusc "
         f"{_text(str(metrics.get('prusc', '')))}. Verdict: **{_text(str(metrics['verdict']))}**: "
-        f"{_text(str(metrics['verdict_text']))}.",
+        f"{_text(str(metrics['verdict_text']))}. {_doubt(run)}".rstrip(),
         "",
         "## Results",
         "",
@@ -59,7 +61,7 @@ def make_model_card(run: RunRecord) -> str:
         "",
         f"- Weights kept: {percent(metrics['density'])} of the weights that the mask covers.",
         f"- Chosen: `{_code(str(metrics['chosen']['subnetwork']))}`, {_judged(run)}.",
-        f"- Group labels were used for {_uses(run)} only.",
+        f"- {run.group_uses}",
         f"- Seed: {metrics['seed']}. All settings are in `{CONFIG}` in the run folder.",
         "",
         "## How to use it",
@@ -71,7 +73,7 @@ def make_model_card(run: RunRecord) -> str:
         "## Limits",
         "",
         f"- The worst group ({_text(group_name(worst))}) has {worst.num_samples} test samples.",
-        "- Only the groups above were measured. A shortcut may remain that neither they nor the clusters show.",
+        "- Only the groups above were measured. A shortcut may remain that neither they nor the pseudo-attribute show.",
         "- The verdict rests on the validation split. Results on other data may differ.",
         *([f"- {TRAINED_ON_VALIDATION}"] if metrics.get("trains_on_validation") else []),
         "- prusc does not know the licences of the data and of the original weights.",
@@ -107,13 +109,14 @@ def _front_matter(run: RunRecord, after: GroupEvaluation) -> list[str]:
     ]
 
 
+def _doubt(run: RunRecord) -> str:
+    before, after = (run.evaluations[name]["test"].worst_group_accuracy for name in ("erm", "subnetwork"))
+    return describe_doubt(str(run.metrics["verdict"]), before, after)
+
+
 def _judged(run: RunRecord) -> str:
     judge = str(run.metrics.get("judged_by", "cells"))
     return "the only setting" if judge == "nothing" else f"by the {_text(judge)} of the validation split"
-
-
-def _uses(run: RunRecord) -> str:
-    return _text(" and ".join(run.metrics.get("group_labels_used_for", ["evaluation"])))
 
 
 def _kind(run: RunRecord) -> str:
@@ -139,11 +142,7 @@ def _usage(run: RunRecord) -> list[str]:
     if "model" in run.metrics.get("given_in_python", ()):
         build = "model = ...  # build your own network here"
     else:
-        name, classes = json.dumps(run.metrics["model"]), len(run.class_names)
-        build = (
-            "import torch\nfrom prusc.models.build import build_model\n\n"
-            f"model = build_model({name}, {classes}, generator=torch.Generator())"
-        )
+        build = write_build_code(run.metrics["model"], len(run.class_names), "model")
     load = 'model.load_state_dict(load_file("model.safetensors"))\nmodel.eval()'
     return ["```python", "from safetensors.torch import load_file", *f"{build}\n{load}".splitlines(), "```"]
 

@@ -115,16 +115,22 @@ def tell_name(view: NameView | None) -> str:
     return "" if view is None else "; ".join(item.text for item in (*view.alone[:3], *view.given[:2]))
 
 
+_HUNDREDTHS = "of 100 units "
+"""Colours are kept as shares of 100 units, and shown in units."""
+
+
 def amount(difference: Difference) -> str:
     """Return the size of a difference with its interval, in the unit of the feature."""
-    low, high = difference.ci95
+    (low, high), size, unit = difference.ci95, difference.difference, difference.unit
+    if unit.startswith(_HUNDREDTHS):
+        low, high, size, unit = 100 * low, 100 * high, 100 * size, f"units {unit.removeprefix(_HUNDREDTHS)}"
     if difference.unit == "of the samples":
         text = (
             f"{100 * difference.inside:.0f}\N{NO-BREAK SPACE}% here, {100 * difference.outside:.0f}\N{NO-BREAK SPACE}% "
             f"elsewhere; difference {100 * low:+.0f} to {100 * high:+.0f} points"
         )
     else:
-        text = f"{_short(difference.difference)} {difference.unit}, 95 % interval {_short(low)} to {_short(high)}"
+        text = f"{_short(size)} {unit}, 95 % interval {_short(low)} to {_short(high)}"
     return text.replace("-", "−")
 
 

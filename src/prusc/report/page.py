@@ -15,6 +15,8 @@ from plotly.offline import get_plotlyjs
 
 from prusc.config.version import find_version
 from prusc.report import names, text
+from prusc.stages.evaluation import average_ci95
+from prusc.stages.evidence import describe_evidence
 from prusc.stages.pseudo_attributes.clustering import describe_structure
 
 
@@ -97,7 +99,9 @@ def _environment() -> Environment:
         text.points,
         text.duration,
         text.group_name,
+        describe_evidence,
         describe_structure,
+        average_ci95,
         names.amount,
         names.describe_part,
         names.tell_name,

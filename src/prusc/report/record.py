@@ -9,8 +9,10 @@ import pandas as pd
 
 from prusc.config import RunConfig
 from prusc.report.sample_record import SampleRecord
+from prusc.runs.group_labels import describe_group_uses
 from prusc.stages.audit.clusters import ClusterAudit
 from prusc.stages.evaluation import GroupEvaluation
+from prusc.stages.pseudo_attributes.words import ValueWords, name_values_of
 from prusc.stages.selection.scores import CellAccuracy
 
 
@@ -26,6 +28,7 @@ class RunRecord:
         cells: Accuracy of both networks on the cells of the validation split that judged.
         tested: Result of the test of each cluster, suspects first; ``None`` if the clusters were not tested.
         look_at: Images to look at first, from an audit.
+        source: Source of the pseudo-attribute; ``None`` if an older prusc made the folder, or it is not inferred yet.
         config: All settings.
         candidates: One row per candidate network.
         history: One row per logged step of mask learning.
@@ -43,6 +46,7 @@ class RunRecord:
     cells: tuple[CellAccuracy, ...]
     tested: tuple[ClusterAudit, ...] | None
     look_at: pd.DataFrame | None
+    source: str | None
     config: RunConfig
     candidates: pd.DataFrame | None
     history: pd.DataFrame | None
@@ -71,6 +75,21 @@ class RunRecord:
     def outcome(self) -> Mapping[str, Any]:
         """Content of ``metrics.json``, or of ``audit.json`` without a finished run."""
         return self.metrics or self.audit
+
+    @property
+    def words(self) -> ValueWords:
+        """What the values of the pseudo-attribute are called."""
+        return name_values_of(self.source)
+
+    @property
+    def group_uses(self) -> str:
+        """What read group labels, in a sentence."""
+        has_attributes = bool(self.outcome["data"].get("attributes"))
+        uses = list(self.outcome.get("group_labels_used_for", ["evaluation"])) if has_attributes else []
+        # An older prusc did not count the names, although they compare known attributes too.
+        if uses and "names" not in uses and self.samples is not None and self.samples.names is not None:
+            uses += ["names"] if self.samples.names.suspects else []
+        return describe_group_uses(uses)
 
     @property
     def class_names(self) -> list[str]:

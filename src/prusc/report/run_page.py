@@ -16,6 +16,7 @@ from prusc.report.charts import (
 )
 from prusc.report.clusters import ClusterView, view_attention, view_clusters
 from prusc.report.gallery import make_gallery
+from prusc.report.group_gap import describe_group_gap
 from prusc.report.made import list_settings, repeat_command
 from prusc.report.names import list_probes, view_names, warn_of_probes
 from prusc.report.next_steps import list_next_steps
@@ -23,8 +24,11 @@ from prusc.report.page import render_page
 from prusc.report.record import RunRecord
 from prusc.report.sample_map import MapKind, make_map
 from prusc.report.text import TRAINED_ON_VALIDATION, group_key, group_name, groups_by_key, percent
+from prusc.runs.artifacts import evidence_from_dict
 from prusc.runs.result import FAMILY_TITLES
 from prusc.stages.evaluation import GroupAccuracy, GroupEvaluation
+from prusc.stages.evidence import clear_evidence, describe_evidence
+from prusc.stages.selection.verdict import describe_doubt
 
 # Below this size, an interval spans some 25 points and hides most differences between two networks.
 _FEW_SAMPLES = 50
@@ -91,6 +95,7 @@ def render_run(run: RunRecord, *, map_kind: MapKind = "pca") -> str:
         num_hidden_groups=max(0, len(worst_groups(test["erm"])) - MAX_CHART_GROUPS) if test else 0,
         num_hidden_layers=max(0, len(run.metrics.get("density_per_layer", ())) - MAX_CHART_LAYERS),
         clusters=clusters,
+        words=run.words,
         num_open_clusters=NUM_OPEN_CLUSTERS,
         num_missing_pictures=num_missing_pictures(clusters),
         names=view_names(run),
@@ -115,14 +120,9 @@ def headline(run: RunRecord) -> str:
     if not run.is_finished:
         return "This run is not finished, so there is no verdict yet."
     before, after = (run.evaluations[name]["test"] for name in ("erm", "subnetwork"))
-    leads = {
-        "improved": "prusc found a better network. On",
-        "unproven": "The validation split does not prove that the chosen network is better. On",
-    }
-    if run.remedy or run.metrics["verdict"] in leads:
-        lead = f"{run.remedy}: on" if run.remedy else leads[run.metrics["verdict"]]
+    if run.remedy or run.metrics["verdict"] in ("improved", "unproven"):
         return (
-            f"{lead} the test split, worst-group accuracy "
+            f"{_lead(run, before, after)} the test split, worst-group accuracy "
             f"{_change(before.worst_group_accuracy, after.worst_group_accuracy)} and average accuracy "
             f"{_change(before.average_accuracy, after.average_accuracy)}."
         )
@@ -133,11 +133,29 @@ def headline(run: RunRecord) -> str:
             f"average accuracy {_change(before.average_accuracy, after.average_accuracy)}."
         )
     why = {
-        "nothing-better": "the ERM network fails on a part of the data, but no candidate is better beyond chance",
-        "no-evidence": "nothing in these data shows that the ERM network relies on a shortcut",
+        "nothing-better": (
+            "the ERM network fails on a part of the validation split, but no candidate is better beyond chance"
+        ),
+        "no-evidence": (
+            "without group labels, nothing in the validation split shows that the ERM network relies on a shortcut"
+        ),
     }.get(run.metrics["verdict"], str(run.metrics["verdict_text"]))
     worst = percent(before.worst_group_accuracy)
     return f"prusc found no better network: {why}. The result is the ERM network, with worst-group accuracy {worst}."
+
+
+def _lead(run: RunRecord, before: GroupEvaluation, after: GroupEvaluation) -> str:
+    if run.remedy:
+        return f"{run.remedy}: on"
+    if run.metrics["verdict"] == "unproven":
+        return "The validation split does not prove that the chosen network is better. On"
+    if not describe_doubt("improved", before.worst_group_accuracy, after.worst_group_accuracy):
+        return "prusc found a better network. On"
+    # The verdict rests on the validation split, and the test split may say otherwise.
+    return (
+        "prusc chose a network that is better on held-out predictions for the validation split, which the test split "
+        "does not confirm. On"
+    )
 
 
 def _change(before: float, after: float) -> str:
@@ -171,51 +189,73 @@ def num_missing_pictures(clusters: list[ClusterView]) -> tuple[int, int]:
 
 
 def _doubts(run: RunRecord) -> list[str]:
-    """Return what speaks against the gain of the chosen network."""
+    """Return what speaks against the gain of the chosen network, or against keeping the ERM network."""
+    erm, test = (run.evaluations[name]["test"] for name in ("erm", "subnetwork"))
     if run.metrics["verdict"] == "unproven":
         return [
             "The chosen network is a bet, not a proven improvement. More validation images that conflict with the "
             "pseudo-attribute could prove it."
         ]
     if run.metrics["verdict"] == "improved":
-        before, after = (run.evaluations[name]["test"].worst_group_ci95 for name in ("erm", "subnetwork"))
-        if before[1] >= after[0]:
+        overlap = erm.worst_group_ci95[1] >= test.worst_group_ci95[0]
+        if overlap and test.worst_group_accuracy > erm.worst_group_accuracy:
             return ["The worst-group intervals of the two networks overlap, so the gain may be chance."]
-    return []
+        return []
+    gap = "" if run.remedy else describe_group_gap(erm)
+    return [gap] if gap else []
 
 
 def notes(run: RunRecord, clusters: list[ClusterView]) -> list[str]:
     """Return the limits of the results, a paragraph each."""
     found = []
     if run.is_finished:
-        test = run.evaluations["subnetwork"]["test"]
-        worst = [run.evaluations[name]["test"].worst_group for name in ("erm", "subnetwork")]
-        small = sorted({(group.num_samples, group_name(group)) for group in worst if group.num_samples < _FEW_SAMPLES})
-        for num_samples, name in small:
-            found.append(f"The worst group ({name}) has only {num_samples} test samples, so its accuracy is imprecise.")
-        if not run.metrics["data"].get("attributes"):
-            found.append(
-                "No attributes are known for these data, so the groups are the classes. Class accuracies cannot show a "
-                "shortcut within a class; the clusters may show it."
-            )
-        num_empty = sum(group.num_samples == 0 for group in test.groups)
-        if num_empty:
-            found.append(
-                f"{num_empty} of {len(test.groups)} groups have no test samples, so their accuracy is unknown."
-            )
-        found += _doubts(run)
-        structure = run.metrics.get("cluster_structure")
-        if structure == "weak":
+        found += _note_groups(run)
+        if run.metrics.get("cluster_structure") == "weak":
             found.append("The clusters are poorly separated (weak structure), so they say little about shortcuts.")
         if run.metrics.get("trains_on_validation"):
             found.append(TRAINED_ON_VALIDATION)
         found += warn_of_probes(run)
-    if run.remedy:
-        return found
-    if clusters and run.is_finished and run.tested is None:
-        found.append(
-            "No cluster is marked as suspect, because an older prusc made this run and did not test the clusters."
-        )
-    elif clusters and run.is_finished and not any(cluster.is_suspect for cluster in clusters):
-        found.append("No cluster is suspect: the ERM network fails the samples of other classes in none of them.")
+    if clusters and run.is_finished and not run.remedy:
+        found += _note_suspects(run, clusters)
     return found
+
+
+def _note_groups(run: RunRecord) -> list[str]:
+    """Return what limits the figures of the groups of the test split, and what they say beside the verdict."""
+    found = []
+    erm, test = (run.evaluations[name]["test"] for name in ("erm", "subnetwork"))
+    worst = [(group.num_samples, group_name(group)) for group in (erm.worst_group, test.worst_group)]
+    for num_samples, name in sorted({pair for pair in worst if pair[0] < _FEW_SAMPLES}):
+        found.append(f"The worst group ({name}) has only {num_samples} test samples, so its accuracy is imprecise.")
+    if not run.metrics["data"].get("attributes"):
+        found.append(
+            "No attributes are known for these data, so the groups are the classes. Class accuracies cannot show a "
+            f"shortcut within a class; the {run.words.many} below may show it."
+        )
+    num_empty = sum(group.num_samples == 0 for group in test.groups)
+    if num_empty:
+        found.append(f"{num_empty} of {len(test.groups)} groups have no test samples, so their accuracy is unknown.")
+    return found + _doubts(run)
+
+
+def _note_suspects(run: RunRecord, clusters: list[ClusterView]) -> list[str]:
+    one = run.words.one
+    if run.tested is None:
+        return [f"No {one} is marked as suspect, because an older prusc made this run and did not test the clusters."]
+    if any(cluster.is_suspect for cluster in clusters):
+        return []
+    none = f"No {one} is suspect: in none does the test show that the ERM network fails the samples of other classes."
+    return [none, _what_fails(run)] if run.metrics["verdict"] == "nothing-better" else [none]
+
+
+def _what_fails(run: RunRecord) -> str:
+    """Return what the verdict ``nothing-better`` rests on if no value is suspect."""
+    evidence = [evidence_from_dict(one) for one in run.metrics.get("evidence", ())]
+    clear = clear_evidence(evidence, run.config.selection.significance)
+    if not clear:
+        return (
+            f"The verdict rests on the {run.metrics.get('judged_by', 'cells')} of the validation split, whose "
+            "accuracies differ by more than chance."
+        )
+    told = "; ".join(f"source {one.source}: {describe_evidence(one)}" for one in clear)
+    return f"The verdict rests on the evidence of all conflicting samples together: {told}."

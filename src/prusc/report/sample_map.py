@@ -45,7 +45,12 @@ def make_map(run: RunRecord, kind: MapKind) -> dict[str, Any] | None:
     right = {name: (found == label).astype(int) for name, found in predictions.items()}
     colourings = [
         _colouring("class", names, label, label),
-        _colouring("cluster", [str(number) for number in range(int(cluster.max()) + 1)], cluster, cluster),
+        _colouring(
+            "cluster" if run.words.one == "cluster" else "pseudo-attribute",
+            [str(number) for number in range(int(cluster.max()) + 1)],
+            cluster,
+            cluster,
+        ),
         _colouring("right or wrong", ["wrong", "right"], right["before"], right["after"]),
         _colouring("prediction", names, predictions["before"], predictions["after"]),
     ]

@@ -16,6 +16,7 @@ from prusc.data.table import Data
 from prusc.errors import RunFolderError
 from prusc.masks import BinaryMask
 from prusc.runs.folder import FORMAT, METRICS, SKIPPED, RunFolder
+from prusc.runs.group_labels import list_group_uses
 from prusc.runs.result import DebiasingResult
 from prusc.stages.candidates import Candidate
 from prusc.stages.debiasing_set import DebiasingSet
@@ -249,11 +250,6 @@ def run_to_dict(config: RunConfig, data: Data, circumstances: Mapping[str, Any])
     }
 
 
-def group_label_uses(config: RunConfig) -> list[str]:
-    """Return what group labels are used for, besides the uses that a remedy declares."""
-    return (["selection"] if config.selection.rule == "validation-groups" else []) + ["evaluation"]
-
-
 def data_to_dict(data: Data) -> dict[str, Any]:
     """Return a description of the data as plain values."""
     return {"name": data.name, "classes": data.class_names, "attributes": data.attribute_names, **data.origin}
@@ -311,7 +307,11 @@ def write_result(folder: RunFolder, result: DebiasingResult, data: Data, *, circ
             "selection": describe_selection(config.selection.rule, held_out_heads=config.head_folds > 0),
             "trains_on_validation": config.trains_on_validation,
             "judged_by": result.judged_by,
-            "group_labels_used_for": group_label_uses(config),
+            "group_labels_used_for": list_group_uses(
+                config,
+                has_attributes=bool(data.attribute_names),
+                names_suspects=any(c.is_suspect for c in result.clusters),
+            ),
             "verdict": result.verdict,
             "verdict_text": VERDICT_TEXTS[result.verdict],
             "p_value": result.p_value,

@@ -32,6 +32,7 @@ from prusc.stages.cells import make_cells
 from prusc.stages.evaluation import GroupEvaluation, evaluate_groups
 from prusc.stages.pseudo_attributes.attribute import Evidence, PseudoAttribute
 from prusc.stages.pseudo_attributes.clustering import Clustering
+from prusc.stages.pseudo_attributes.words import ValueWords, name_values_of, source_in_use
 
 AUDIT_FILE, IMAGES_FILE = "audit.json", "look_at.csv"
 
@@ -56,6 +57,7 @@ class AuditResult:
             ``similarity`` (to the centre of the cluster: how typical the sample is).
         class_names: One name per class.
         num_samples: Number of validation samples.
+        significance: Level of the tests.
     """
 
     audit: Audit
@@ -67,16 +69,23 @@ class AuditResult:
     images: pd.DataFrame
     class_names: tuple[str, ...]
     num_samples: int
+    significance: float
+
+    @property
+    def words(self) -> ValueWords:
+        """What the values of the pseudo-attribute are called."""
+        return name_values_of(source_in_use(self.evidence))
 
     def __repr__(self) -> str:
-        suspects = sum(cluster.is_suspect for cluster in self.audit.clusters)
-        return (
-            f"AuditResult({self.audit.verdict}: {suspects} of {len(self.audit.clusters)} clusters are suspects, "
-            f"{self.num_samples} validation samples)"
-        )
+        return f"AuditResult({self.audit.verdict}: {self.count_suspects()}, {self.num_samples} validation samples)"
 
     def _repr_html_(self) -> str:
         return describe_with_table(self, self.to_frame())
+
+    def count_suspects(self) -> str:
+        """Return how many values are suspects, in words."""
+        clusters = self.audit.clusters
+        return f"{sum(cluster.is_suspect for cluster in clusters)} of {len(clusters)} {self.words.many} are suspects"
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per cluster, suspects first; see `ClusterAudit` for the columns."""
@@ -122,8 +131,7 @@ def audit(
         result, predictions = _look(session, start)
         if session.stages.has_folder:
             write_samples(session.stages.folder, make_exhibit(result, predictions, start, session))
-    num_suspects = sum(cluster.is_suspect for cluster in result.audit.clusters)
-    session.log(f"audit: {result.audit.verdict}, {num_suspects} of {len(result.audit.clusters)} clusters are suspects")
+    session.log(f"audit: {result.audit.verdict}, {result.count_suspects()}")
     session.stages.write(result, partial(_write, session=session))
     session.runtime.barrier()
     return result
@@ -173,6 +181,7 @@ def summarise_audit(
         images=_list_images(found, predictions, data),
         class_names=data.class_names,
         num_samples=len(val),
+        significance=session.config.audit.significance,
     )
 
 
@@ -241,14 +250,14 @@ def audit_to_dict(result: AuditResult, session: Session) -> dict[str, Any]:
         "num_samples": result.num_samples,
         "evaluation": evaluation_to_dict(result.evaluation),
         "weak_classes": list(result.weak_classes),
-        "source": result.evidence[0].source if result.evidence else "given",
+        "source": source_in_use(result.evidence),
         "evidence": [asdict(one) for one in result.evidence],
         "smallest_loss": found.smallest_loss,
         "verdict": found.verdict,
         "verdict_text": AUDIT_TEXTS[found.verdict],
         "structure": found.structure,
         "silhouettes": [asdict(trial) for trial in result.clustering.trials],
-        "group_labels_used_for": ["agreements", "evaluation"] if len(result.agreements) > 1 else [],
+        "group_labels_used_for": _list_group_uses(result),
         "agreements": [asdict(agreement) for agreement in result.agreements],
         "clusters": [
             {
@@ -262,3 +271,10 @@ def audit_to_dict(result: AuditResult, session: Session) -> dict[str, Any]:
         "settings": asdict(config.audit),
         "seconds": session.stages.seconds,
     }
+
+
+def _list_group_uses(result: AuditResult) -> list[str]:
+    if not result.evaluation.attributes:
+        return []
+    has_suspect = any(cluster.is_suspect for cluster in result.audit.clusters)
+    return ["agreements", "evaluation", *(["names"] if has_suspect else [])]

@@ -120,8 +120,7 @@ def audit_features(
         audited = summarise_audit(session, attribute, _values(data, "val"), predictions)
     with stages.timed("heads"):
         result = _try_heads(session, found, attribute, audited)
-    num_suspects = sum(cluster.is_suspect for cluster in result.audit.clusters)
-    session.log(f"audit: {result.audit.verdict}, {num_suspects} of {len(result.audit.clusters)} clusters are suspects")
+    session.log(f"audit: {result.audit.verdict}, {result.count_suspects()}")
     if stages.has_folder:
         start = Start(_FeatureNetwork(data), "head", nn.Identity(), attribute)
         exhibit = make_exhibit(result, predictions, start, session)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -64,7 +65,7 @@ def build_run_model(
 
 
 def prepare_model(
-    model: nn.Module,
+    model: Any,
     data: Data,
     config: RunConfig,
     *,
@@ -72,6 +73,11 @@ def prepare_model(
     log: Callable[[str], None] | None = None,
 ) -> nn.Module:
     """Copy a network so that all stages can work with it; see `prusc.models.prepare.prepare_network`."""
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"the network is of type {type(model).__name__}; expected a torch.nn.Module with its weights loaded, or "
+            "None and the name of a network in the config"
+        )
     transform = InputTransform(data.mean, data.std, crop_size=config.data_options.crop_size)
     inputs = transform(take_inputs(data.train.inputs, torch.arange(min(2, len(data.train)))))
     network, changes = prepare_network(

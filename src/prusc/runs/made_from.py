@@ -39,9 +39,7 @@ def check_made_from(folder: RunFolder, data: Data, config: RunConfig) -> list[st
             the first stage.
     """
     now = describe_inputs(data, config)
-    # A folder of an older prusc has no such file; it is believed.
-    before = folder.read_json(_FILE) if folder.has(_FILE) else now
-    changes = _list_changes(before, now)
+    changes, rewritten = _compare(folder, now)
     if changes and folder.has(ERM_WEIGHTS):
         raise RunFolderError(
             f"run folder {folder.path} holds a run on other data ({'; '.join(changes[:4])}); name another folder with "
@@ -51,9 +49,34 @@ def check_made_from(folder: RunFolder, data: Data, config: RunConfig) -> list[st
     return [
         f"image files of {name} were written anew since this run was begun; if their images are others now, begin anew "
         "with --force"
-        for name, split in now["splits"].items()
-        if before["splits"][name]["files"] != split["files"]
+        for name in rewritten
     ]
+
+
+def compare_made_from(folder: RunFolder, data: Data, config: RunConfig) -> tuple[list[str], list[str]]:
+    """Compare what a run was made from with what is there now, and change nothing.
+
+    Args:
+        folder: A run folder, finished or not.
+        data: The data, loaded by the settings of the run.
+        config: Its settings.
+
+    Returns:
+        What changed; and the splits whose image files were written anew. Both are empty for a run of an older prusc.
+    """
+    return _compare(folder, describe_inputs(data, config))
+
+
+def knows_made_from(folder: RunFolder) -> bool:
+    """Return whether a run folder tells what the run was made from."""
+    return folder.has(_FILE)
+
+
+def _compare(folder: RunFolder, now: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    # A folder of an older prusc has no such file; it is believed.
+    before = folder.read_json(_FILE) if folder.has(_FILE) else now
+    rewritten = [name for name, split in now["splits"].items() if before["splits"][name]["files"] != split["files"]]
+    return _list_changes(before, now), rewritten
 
 
 def describe_inputs(data: Data, config: RunConfig) -> dict[str, Any]:

@@ -16,6 +16,8 @@ MadeT = TypeVar("MadeT")
 
 # Shorter stages say little about the speed of a machine.
 _MIN_SECONDS = 1.0
+# As documents write it; other names are their own titles.
+_TITLES = {"debiasing_set": "de-biasing set"}
 
 
 class Stages:
@@ -132,7 +134,7 @@ class Stages:
         seconds = sum(value for key, value in self.seconds.items() if key.partition("@")[0] in stages[:position])
         left = sum(self._work[stage] for stage in stages[position:])
         time_left = f", about {describe_time(seconds * left / done)} left" if done and seconds > _MIN_SECONDS else ""
-        self.log(f"stage {position + 1} of {len(stages)}: {name.replace('_', ' ')}{time_left}")
+        self.log(f"stage {position + 1} of {len(stages)}: {_TITLES.get(name, name).replace('_', ' ')}{time_left}")
 
     def log(self, text: str) -> None:
         """Report a line, and append it to ``log.txt``."""

@@ -107,6 +107,11 @@ class GroupEvaluation:
         return pd.DataFrame(rows)
 
 
+def average_ci95(evaluation: GroupEvaluation) -> tuple[float, float]:
+    """Return the 95 % Wilson interval of the average accuracy."""
+    return wilson_interval(round(evaluation.average_accuracy * evaluation.num_samples), evaluation.num_samples)
+
+
 def wilson_interval(num_right: float, num_samples: float, *, confidence: float = 0.95) -> tuple[float, float]:
     """Return the Wilson score interval of a proportion.
 

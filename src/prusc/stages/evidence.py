@@ -1,6 +1,6 @@
 """Label-free evidence that the network relies on a pseudo-attribute: its mistakes on held-out samples that conflict."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import erfc, sqrt
 
 import torch
@@ -33,6 +33,11 @@ def measure_evidence(source: str, predictions: Int[Tensor, " samples"], cells: C
 def choose_source(evidence: Mapping[str, Evidence]) -> str:
     """Return the source with the largest statistic; of equal ones the first."""
     return max(evidence, key=lambda name: evidence[name].statistic)
+
+
+def clear_evidence(evidence: Sequence[Evidence], significance: float) -> tuple[Evidence, ...]:
+    """Return the evidence that is significant at a level which all sources share."""
+    return tuple(one for one in evidence if one.p_value <= significance / len(evidence))
 
 
 def describe_evidence(found: Evidence) -> str:

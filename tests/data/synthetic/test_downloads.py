@@ -4,7 +4,6 @@ from urllib.error import URLError
 
 import pytest
 
-from prusc.data.synthetic import downloads
 from prusc.data.synthetic.downloads import download_cifar10, download_mnist
 from prusc.errors import DataError
 
@@ -17,13 +16,13 @@ def fail(*args: object, **kwargs: object) -> None:
     ("download", "replaced", "what"),
     [
         (download_mnist, "MNIST", "MNIST"),
-        (download_cifar10, "download_and_extract_archive", "CIFAR-10"),
+        (download_cifar10, "utils.download_and_extract_archive", "CIFAR-10"),
     ],
 )
 def test_a_failed_download_is_one_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download: Callable[[Path], None], replaced: str, what: str
 ) -> None:
-    monkeypatch.setattr(downloads, replaced, fail)
+    monkeypatch.setattr(f"torchvision.datasets.{replaced}", fail)
     with pytest.raises(
         DataError, match=f"{what} cannot be downloaded into .*no route to host.*; expected a connection"
     ):
@@ -32,8 +31,8 @@ def test_a_failed_download_is_one_clear_error(
 
 def test_what_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[tuple[object, ...], dict[str, object]]] = []
-    for name in ("MNIST", "download_and_extract_archive"):
-        monkeypatch.setattr(downloads, name, lambda *args, **kwargs: calls.append((args, kwargs)))
+    for name in ("MNIST", "utils.download_and_extract_archive"):
+        monkeypatch.setattr(f"torchvision.datasets.{name}", lambda *args, **kwargs: calls.append((args, kwargs)))
     download_mnist(tmp_path)
     download_cifar10(tmp_path)
     assert calls == [

@@ -9,9 +9,9 @@ from prusc.config import AuditConfig
 from prusc.stages.audit.clusters import (
     Audit,
     audit_clusters,
+    cluster_p_values,
     find_weak_classes,
     measure_agreement,
-    permutation_p_values,
     smallest_visible_loss,
 )
 from prusc.stages.cells import Cells
@@ -119,7 +119,7 @@ def test_p_values_equal_those_of_a_slow_twin() -> None:
     main_labels = torch.tensor([0, 1, 0])
     is_other = main_labels[cluster_ids] != labels
     right = torch.rand(120, generator=source) < torch.where(is_other & (cluster_ids == 0), 0.55, 0.8)
-    found = permutation_p_values(right, labels, cluster_ids, is_other, 3, 4000, generator())
+    found = cluster_p_values(right, labels, cluster_ids, is_other, 3, 4000, generator())
     for cluster in range(3):
         expected = permutation_p_value(right, labels, cluster_ids, is_other, cluster, 3, 400, generator(9))
         assert found[cluster].item() == pytest.approx(expected, abs=0.04)
@@ -132,7 +132,7 @@ def test_p_values_are_uniform_where_nothing_is_wrong() -> None:
     smallest = []
     for seed in range(100):
         right = torch.rand(200, generator=generator(seed)) < 0.7
-        p_values = permutation_p_values(right, labels, cluster_ids, is_other, 5, 99, generator(seed))
+        p_values = cluster_p_values(right, labels, cluster_ids, is_other, 5, 99, generator(seed))
         smallest.append(p_values.min().item())
     # Of 100 data sets 5 are expected below 0.05; with more than 12 the test would be wrong (binomial, 0.15 %).
     assert sum(p <= 0.05 for p in smallest) <= 12

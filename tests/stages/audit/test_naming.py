@@ -1,6 +1,7 @@
 """The name of a planted shortcut, and no name where there is none."""
 
 import random
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -128,3 +129,11 @@ def test_what_does_not_vary_or_has_no_counterpart_is_not_named() -> None:
     assert found == {0: (), 1: (), 7: ()}
     sizes = measure_differences(features, labels, values == 1)
     assert (sizes.effect.tolist(), sizes.auc.tolist()) == ([0.0, 0.0], [0.5, 0.5])
+
+
+def test_without_a_feature_nothing_is_named_and_nothing_is_warned_of() -> None:
+    labels, values = torch.arange(20) % 2, torch.arange(20) // 10
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = name_values(torch.empty(20, 0), (), labels, values, [1], num_permutations=9, generator=generator())
+    assert found == {1: ()}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from prusc.config import SelectionConfig
 from prusc.stages.cells import Cells
-from prusc.stages.selection.judge import make_judge, permutation_p_values
+from prusc.stages.selection.judge import gain_p_values, make_judge
 from prusc.stages.selection.scores import PseudoGroups, pair_sides
 from tests.networks import generator
 from tests.stages.selection.candidates import Answers, answer, cells_of, judge_of
@@ -54,7 +54,7 @@ def test_the_p_value_is_that_of_all_permutations(seed: int) -> None:
     groups = pair_sides(Cells(labels, torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0])))
     before = torch.rand(11, generator=source) < 0.5
     tried = torch.rand(3, 11, generator=source) < torch.tensor([[0.9], [0.5], [0.7]])
-    found = permutation_p_values(before, tried, groups, num_permutations=4000)
+    found = gain_p_values(before, tried, groups, num_permutations=4000)
     for p_value, exact in zip(found.tolist(), slow_p_values(before.tolist(), tried.tolist(), groups), strict=True):
         assert p_value == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 4000) ** 0.5 + 1e-3)
 
@@ -114,9 +114,7 @@ def test_many_networks_that_only_differ_are_rarely_better() -> None:
         own = torch.rand(13, len(cells), generator=source)
         right = torch.where(torch.rand(13, len(cells), generator=source) < 0.5, own, shared) < 0.7
         wrong += bool(
-            (
-                permutation_p_values(right[0], right[1:], groups, num_permutations=99) <= SelectionConfig().significance
-            ).any()
+            (gain_p_values(right[0], right[1:], groups, num_permutations=99) <= SelectionConfig().significance).any()
         )
     # 5 % of 300 is 15, with a standard deviation of 3.8.
     assert wrong <= 15 + 2 * 3.8

@@ -1,9 +1,9 @@
-"""Download of the published files with torchvision, only on the user's request."""
+"""Download of the published files with torchvision, only on the user's request.
+
+torchvision is imported here alone, and only then: its import takes as long as that of PyTorch.
+"""
 
 from pathlib import Path
-
-from torchvision.datasets import MNIST
-from torchvision.datasets.utils import download_and_extract_archive
 
 from prusc.errors import DataError
 
@@ -18,6 +18,8 @@ def download_mnist(folder: Path) -> None:
     Raises:
         DataError: If the download fails.
     """
+    from torchvision.datasets import MNIST
+
     try:
         MNIST(folder, download=True)
     except (RuntimeError, OSError) as error:
@@ -32,6 +34,8 @@ def download_cifar10(folder: Path) -> None:
     Raises:
         DataError: If the download fails.
     """
+    from torchvision.datasets.utils import download_and_extract_archive
+
     try:
         download_and_extract_archive(_CIFAR_URL, str(folder), md5=_CIFAR_MD5)
     except (RuntimeError, OSError) as error:

@@ -61,6 +61,7 @@ def _read_folder(files: OptionalFiles) -> RunRecord:
         cells=cells,
         tested=read_tested(outcome),
         look_at=files.read(IMAGES_FILE, _read_look_at, "the images to look at first") if audit else None,
+        source=_read_source(files, outcome),
         config=read_run_config(files.path, outcome),
         candidates=files.read("candidates.csv", pd.read_csv, "the candidate networks" if metrics else ""),
         history=(None if audit or is_other else files.read("history.csv", pd.read_csv, "the course of mask learning")),
@@ -83,6 +84,16 @@ def read_run_config(path: Path, metrics: Mapping[str, Any]) -> RunConfig:
     except ConfigError as error:
         wrote = metrics.get("prusc")
         raise ConfigError(f"{error}{f'; prusc {wrote} wrote it' if wrote else ''}") from error
+
+
+def _read_source(files: OptionalFiles, outcome: Mapping[str, Any]) -> str | None:
+    """Return the source of the pseudo-attribute, which an unfinished run has on disk only."""
+    if "source" in outcome:
+        return str(outcome["source"])
+    if "evidence" in outcome:
+        return str(outcome["evidence"][0]["source"]) if outcome["evidence"] else "given"
+    stored = files.read("stages/clustering.json", read_json, "") if not outcome else None
+    return None if stored is None else str(stored.get("source", "clusters"))
 
 
 def _read_look_at(path: Path) -> pd.DataFrame:

@@ -67,7 +67,7 @@
     const detail = document.getElementById("map-detail");
     const canvas = detail.querySelector("canvas");
     const symbols = ["circle", "square", "diamond", "cross", "x", "triangle-up", "star", "hexagon"];
-    const clusters = map.colourings.find(colouring => colouring.name === "cluster");
+    const clusters = map.colourings[1];
     let network = "before", colouring = clusters, cluster = -1;
 
     // Plotly reads names as a kind of HTML.

@@ -2,7 +2,8 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -97,13 +98,23 @@ class TorchScript(Format):
 
     def write(self, model: nn.Module, sample: Tensor, path: Path) -> None:
         """Trace the network."""
-        traced = torch.jit.trace(model, sample)
-        torch.jit.save(traced, path)
+        with _without_advice():
+            torch.jit.save(torch.jit.trace(model, sample), path)
 
     def run(self, path: Path, model: nn.Module, sample: Tensor) -> Tensor:  # noqa: ARG002 -- the file has the graph
         """Load and call the traced network."""
-        logits: Tensor = torch.jit.load(path, map_location="cpu")(sample)
+        with _without_advice():
+            logits: Tensor = torch.jit.load(path, map_location="cpu")(sample)
         return logits
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Leave out PyTorch's advice to use another format, because the user asked for this one."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=DeprecationWarning)
+        yield
 
 
 class Onnx(Format):

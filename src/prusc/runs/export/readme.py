@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from prusc.models.user_models import write_build_code
 from prusc.runs.export.formats import FORMATS, INPUT
+from prusc.stages.selection.verdict import describe_doubt
 
 _PREPARE = '''
 import json
@@ -143,7 +145,10 @@ def make_readme(
 def _describe_run(metrics: Mapping[str, Any]) -> str:
     if metrics.get("method", "prusc") != "prusc":
         return f"It is the network after {metrics['method_title']} ({metrics['paper']})."
-    return f"Verdict of the run: {metrics['verdict']}: {metrics['verdict_text']}."
+    results = metrics["results"]
+    worst = [results[name]["test"]["worst_group_accuracy"] for name in ("erm", "subnetwork")]
+    doubt = describe_doubt(metrics["verdict"], *worst)
+    return f"Verdict of the run: {metrics['verdict']}: {metrics['verdict_text']}.{f' {doubt}' if doubt else ''}"
 
 
 def _load_code(
@@ -152,14 +157,12 @@ def _load_code(
     if format_name != "safetensors":
         return _LOAD[format_name]
     file_name, num_classes = FORMATS["safetensors"].file_name, len(preprocessing["classes"])
-    build = f'\nnetwork = build_model("{metrics["model"]}", {num_classes}, generator=torch.Generator())'
+    build = write_build_code(metrics["model"], num_classes, "network").removeprefix("import torch\n")
     if "model" in metrics.get("given_in_python", ()):
-        build, imported = "\nnetwork = ...  # your own network", ""
-    else:
-        imported = "from prusc.models.build import build_model\n"
+        build = "\nnetwork = ...  # your own network"
     if is_compact:
-        imported = f"import prusc\n{imported}"
+        build = f"import prusc\n{build}"
     load = f'prusc.load_compact(network, load_file("{file_name}"))'
     if not is_compact:
         load = f'network.load_state_dict(load_file("{file_name}"))'
-    return _LOAD_WEIGHTS.format(build=imported + build, load=load)
+    return _LOAD_WEIGHTS.format(build=build, load=load)

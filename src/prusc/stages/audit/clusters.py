@@ -23,7 +23,7 @@ AuditVerdict = Literal["suspected", "unclear", "undecided", "not-found"]
 AUDIT_TEXTS: dict[AuditVerdict, str] = {
     "suspected": (
         "the network fails on samples that conflict with some value of the pseudo-attribute; a shortcut explains this, "
-        "and so may images that are hard for any network; look at the images of the first suspects"
+        "and so may samples that are hard for any network; look at those of the first suspects"
     ),
     "unclear": (
         "the network fails on the minority classes of some clusters, but the clusters are not well separated: these "
@@ -31,7 +31,7 @@ AUDIT_TEXTS: dict[AuditVerdict, str] = {
     ),
     "undecided": (
         "no value of the pseudo-attribute is suspect, but so few samples conflict with it that only a huge loss could "
-        "have been seen; more validation images are needed, most of all such that contradict what you suspect"
+        "have been seen; more validation samples are needed, most of all such that contradict what you suspect"
     ),
     "not-found": (
         "the network fails on the conflicting samples of no value of the pseudo-attribute; a shortcut that these data "
@@ -227,9 +227,7 @@ def judge_clusters(
     counts.index_put_((cluster_ids, labels), torch.ones_like(labels), accumulate=True)
     main_labels = (counts if mirrors_network else counts / counts.sum(dim=0).clamp(min=1)).argmax(dim=1)
     is_other = main_labels[cluster_ids] != labels
-    p_values = permutation_p_values(
-        right, labels, cluster_ids, is_other, num_clusters, config.num_permutations, generator
-    )
+    p_values = cluster_p_values(right, labels, cluster_ids, is_other, num_clusters, config.num_permutations, generator)
     found = []
     for cluster in cluster_ids.unique().tolist():
         inside = cluster_ids == cluster
@@ -256,7 +254,7 @@ def judge_clusters(
     return tuple(sorted(found, key=lambda cluster: (not cluster.is_suspect, -cluster.rank)))
 
 
-def permutation_p_values(
+def cluster_p_values(
     right: Bool[Tensor, " samples"],
     labels: Int[Tensor, " samples"],
     cluster_ids: Int[Tensor, " samples"],

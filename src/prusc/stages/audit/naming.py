@@ -149,6 +149,8 @@ def measure_differences(
     zero = torch.zeros(features.shape[1], dtype=torch.float64)
     mean, difference, auc, squares, variance, freedom = torch.zeros(6, features.shape[1], dtype=torch.float64)
     total, auc_total, num_free = 0.0, 0.0, 0
+    if not features.shape[1]:
+        return DifferenceSizes(zero, zero, zero, zero, zero, zero)  # PyTorch warns of the variance of no columns.
     for own, members in _classes_on_both_sides(features, labels, inside):
         here, rest = own[members], own[~members]
         num_here, num_rest = len(here), len(rest)

@@ -247,5 +247,5 @@ def check_skill(model: nn.Module, name: str, data: FunctionData) -> None:
         raise ModelError(
             f"the network is no better than chance on function {name!r}: its mean recall over {len(classes)} classes "
             f"is {100 * float(recalls.mean()):.1f} % of {len(labels)} outputs, and chance gives {100 * chance:.1f} %; "
-            "train it further, or allow this with require_skill=False"
+            "train it further, or allow this: --modularity.masks.no-require-skill, in Python require_skill=False"
         )

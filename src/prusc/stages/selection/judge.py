@@ -112,7 +112,7 @@ class Judge:
         References:
             Westfall and Young 1993, "Resampling-Based Multiple Testing": the correction for many networks.
         """
-        return permutation_p_values(
+        return gain_p_values(
             self.right(before),
             torch.stack([self.right(candidate) for candidate in tried]),
             self.groups,
@@ -169,7 +169,7 @@ class Judge:
         return bool(torch.special.gammaincc(half, statistic / 2) <= self.config.significance)
 
 
-def permutation_p_values(
+def gain_p_values(
     before: Bool[Tensor, " samples"],
     tried: Bool[Tensor, "networks samples"],
     groups: PseudoGroups,

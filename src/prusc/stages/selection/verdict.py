@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from prusc.stages.evidence import clear_evidence
 from prusc.stages.pseudo_attributes.attribute import Evidence
 
 Verdict = Literal["improved", "unproven", "nothing-better", "no-evidence", "within-budget"]
@@ -32,6 +33,22 @@ VERDICT_TEXTS: dict[Verdict, str] = {
 }
 
 
+def describe_doubt(verdict: str, before: float, after: float) -> str:
+    """Say that the test split does not confirm a verdict, which rests on the validation split.
+
+    Args:
+        verdict: Of the run.
+        before: Worst-group accuracy of the ERM network on the test split.
+        after: That of the chosen network.
+
+    Returns:
+        A sentence; empty if the test split says nothing against the verdict.
+    """
+    if verdict != "improved" or after > before:
+        return ""
+    return "The test split does not confirm it: the worst group did not improve there."
+
+
 def name_verdict(
     *,
     is_better: bool,
@@ -59,5 +76,5 @@ def name_verdict(
         return "within-budget"
     if is_replaced:
         return "unproven"
-    follows = any(one.p_value <= significance / len(evidence) for one in evidence)
+    follows = clear_evidence(evidence, significance)
     return "nothing-better" if follows or has_suspect or groups_differ else "no-evidence"
