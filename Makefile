@@ -64,7 +64,9 @@ $(AXE): | $(STAMP)
 	    echo "axe-core could not be fetched: the tests that need it are skipped" >&2; \
 	fi
 
-# One thread a worker, so that the workers do not fight for the cores.
+# One thread a worker, so that the workers do not fight for the cores. Bytecode is kept: the processes that the tests
+# start, and the next run, need not compile prusc and the tests again.
+test test-slow: export PYTHONDONTWRITEBYTECODE =
 test: lint $(AXE) ## lint, then every test but the slow ones
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 

@@ -3,6 +3,7 @@
 pytest imports this file before the shape checker hooks into imports of prusc, so prusc is imported inside fixtures.
 """
 
+import importlib
 import os
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,24 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+
+# What prusc imports, the slowest ones.
+LIBRARIES = (
+    "beartype", "lightning_fabric", "pandas", "plotly.graph_objects", "scipy.optimize", "scipy.stats", "sklearn.cluster",
+    "sklearn.linear_model", "sklearn.manifold", "sklearn.metrics", "sklearn.model_selection", "timm", "torch",
+    "torchvision", "tyro",
+)  # fmt: skip
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Import the libraries before prusc: while it hooks into an import of prusc, the shape checker finds no bytecode.
+
+    Modules that a module of prusc imports are looked for in files of the shape checker's own, so all of PyTorch would be
+    compiled again in each worker. The process that hands out the tests imports none of them.
+    """
+    if hasattr(session.config, "workerinput") or not session.config.getoption("numprocesses", None):
+        for name in LIBRARIES:
+            importlib.import_module(name)
 
 
 def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
