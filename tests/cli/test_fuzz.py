@@ -24,6 +24,8 @@ masks = { steps = 1, snapshots = 1, batch_size = 8 }
 finetune = { steps = 1, batch_size = 8, head_l2 = [0.1], learning_rates = [] }
 runtime = { device = "cpu", num_workers = 0 }
 controls = false
+audit = { num_permutations = 99 }
+selection = { num_permutations = 99 }
 """
 NASTY = (
     "", " ", "0", "-1", "7", "1e9", "nan", "NULL", "..", "../metadata.csv", "/etc/passwd", "C:\\x.png", "\\\\host\\x",
