@@ -31,7 +31,7 @@ OTHERS = [method for method in METHODS.values() if isinstance(method, TrainedMet
 
 @pytest.fixture(scope="module")
 def data() -> Data:
-    return load_fashion_stickers(num_train_per_class=30, num_val_per_class=20, num_test_per_class=10)
+    return load_fashion_stickers(num_train_per_class=30, num_val_per_class=20, num_test_per_class=12)
 
 
 # Fewer fits and steps than by default; their kinds are the same.

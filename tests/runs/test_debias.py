@@ -177,7 +177,9 @@ def check_same(resumed: DebiasingResult, whole: DebiasingResult) -> None:
         assert torch.equal(value, resumed.model.state_dict()[key])
 
 
-def test_a_run_killed_while_an_early_network_trains_and_after_its_masks_is_resumed(trained: Path, tmp_path: Path) -> None:
+def test_a_run_killed_while_an_early_network_trains_and_after_its_masks_is_resumed(
+    trained: Path, tmp_path: Path
+) -> None:
     torch.set_num_threads(1)
     config = replace(SMALL, trained=trained)
     whole = debias(data=small_data(), config=config)
