@@ -1,8 +1,9 @@
 """The report in a real browser, with the network off: what a reader sees, does and is told."""
 
+import functools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -90,7 +91,12 @@ class Opened:
     def check_quiet(self) -> None:
         assert self.complaints == []
         assert [url for url in self.requests if not url.startswith(("file:", "data:", "blob:"))] == []
-        self.page.context.close()
+
+
+@pytest.fixture(scope="module")
+def open_page(browser: Browser, pages: dict[str, Path]) -> Callable[[str], Opened]:
+    """Open a page once for all tests that use parts of it which no other test changes."""
+    return functools.cache(lambda name: Opened(browser, pages[name]))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -111,6 +117,7 @@ def test_it_opens_quietly_nothing_overflows_and_everybody_can_use_it(
         opened.page.set_viewport_size({"width": 1400, "height": 900})
         check_accessible(opened.page)
     opened.check_quiet()
+    opened.page.context.close()
     if not can_check:
         assert not os.environ.get("CI"), "CI has to have axe-core: make test fetches it with npm"
         pytest.skip("without axe-core, only half is checked: make test fetches it where npm is installed")
@@ -128,8 +135,8 @@ def check_accessible(page: Page) -> None:
     assert serious == []
 
 
-def test_hostile_names_show_as_text_in_charts_too(browser: Browser, pages: dict[str, Path]) -> None:
-    opened = Opened(browser, pages["hostile"])
+def test_hostile_names_show_as_text_in_charts_too(open_page: Callable[[str], Opened]) -> None:
+    opened = open_page("hostile")
     assert HOSTILE[0][:20] in opened.page.locator("#chart-groups").text_content()  # type: ignore[operator]
     assert HOSTILE[0] in opened.page.locator("#groups table").inner_text()
     opened.check_quiet()
@@ -156,8 +163,8 @@ def point_at(page: Page, index: int) -> None:
     )
 
 
-def test_pointing_at_a_sample_shows_it(browser: Browser, pages: dict[str, Path]) -> None:
-    opened = Opened(browser, pages["run"])
+def test_pointing_at_a_sample_shows_it(open_page: Callable[[str], Opened], pages: dict[str, Path]) -> None:
+    opened = open_page("run")
     page = opened.page
     assert page.locator("#map-detail canvas").is_hidden()
     point_at(page, 0)
@@ -182,8 +189,8 @@ def test_pointing_at_a_sample_shows_it(browser: Browser, pages: dict[str, Path])
     opened.check_quiet()
 
 
-def test_pointing_at_a_sample_of_an_audit_shows_one_prediction(browser: Browser, pages: dict[str, Path]) -> None:
-    opened = Opened(browser, pages["audit"])
+def test_pointing_at_a_sample_of_an_audit_shows_one_prediction(open_page: Callable[[str], Opened]) -> None:
+    opened = open_page("audit")
     point_at(opened.page, 0)
     assert opened.page.locator("#map-detail canvas").is_visible()
     terms = opened.page.locator("#map-detail dt").all_inner_texts()
@@ -191,8 +198,8 @@ def test_pointing_at_a_sample_of_an_audit_shows_one_prediction(browser: Browser,
     opened.check_quiet()
 
 
-def test_the_map_is_recoloured_filtered_and_switched(browser: Browser, pages: dict[str, Path]) -> None:
-    opened = Opened(browser, pages["run"])
+def test_the_map_is_recoloured_filtered_and_switched(open_page: Callable[[str], Opened]) -> None:
+    opened = open_page("run")
     page = opened.page
     state = """() => {
         const chart = document.getElementById("chart-map");
@@ -256,8 +263,10 @@ def test_errors_are_filtered_ordered_and_shown_in_parts(browser: Browser, pages:
 
 
 @pytest.mark.parametrize("name", ["run", "hostile", "audit"])
-def test_selected_errors_are_tagged_and_saved(browser: Browser, pages: dict[str, Path], name: str) -> None:
-    opened = Opened(browser, pages[name])
+def test_selected_errors_are_tagged_and_saved(
+    open_page: Callable[[str], Opened], pages: dict[str, Path], name: str
+) -> None:
+    opened = open_page(name)
     page, table = opened.page, pd.read_csv(pages[name].parent / "samples" / "samples.csv", keep_default_na=False)
     cards = page.locator("#gallery > li")
     titles = [cards.nth(index).get_attribute("title") for index in (0, 2)]
@@ -285,8 +294,8 @@ def test_selected_errors_are_tagged_and_saved(browser: Browser, pages: dict[str,
     opened.check_quiet()
 
 
-def test_tables_are_sorted_by_mouse_and_by_keyboard(browser: Browser, pages: dict[str, Path]) -> None:
-    opened = Opened(browser, pages["run"])
+def test_tables_are_sorted_by_mouse_and_by_keyboard(open_page: Callable[[str], Opened]) -> None:
+    opened = open_page("run")
     table = opened.page.locator("#groups table")
     button = table.locator("th button", has_text="chosen network")
 
@@ -303,8 +312,8 @@ def test_tables_are_sorted_by_mouse_and_by_keyboard(browser: Browser, pages: dic
     opened.check_quiet()
 
 
-def test_a_benchmark_is_sorted_and_shows_the_groups_of_a_method(browser: Browser, pages: dict[str, Path]) -> None:
-    opened = Opened(browser, pages["benchmark"])
+def test_a_benchmark_is_sorted_and_shows_the_groups_of_a_method(open_page: Callable[[str], Opened]) -> None:
+    opened = open_page("benchmark")
     table = opened.page.locator("table").first
     table.locator("th button", has_text="method").click()
     names = [row.locator("th, td").first.inner_text() for row in table.locator("tbody tr").all()]
