@@ -4,10 +4,12 @@ Nothing is checked less: a function that is never called has nothing to check. T
 imported would take each worker seconds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from beartype import BeartypeConf, beartype
+from jaxtyping import config
 
 # An int may stand for a float, as for mypy.
 _CHECK = beartype(conf=BeartypeConf(is_pep484_tower=True))
@@ -24,3 +26,13 @@ def check_calls(function: Callable[..., Any]) -> Callable[..., Any]:
         return checked(*args, **kwargs)
 
     return check
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Check nothing, where the same functions are called for thousands of real files and other tests check them."""
+    config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        config.update("jaxtyping_disable", False)

@@ -15,6 +15,7 @@ from prusc.data.listing import Listing
 from prusc.data.regions import add_masks
 from prusc.data.stickers import COLOURS, StickeredImage, add_stickers
 from prusc.errors import ConfigError
+from tests.shape_checker import unchecked
 
 
 def make_listing(root: Path, num_samples: int = 300) -> Listing:
@@ -127,7 +128,8 @@ def test_a_share_for_each_class_is_needed(root: Path, name: str) -> None:
 @pytest.mark.skipif("PRUSC_DATA" not in os.environ, reason="PRUSC_DATA does not name the folder of the real data")
 def test_on_real_lesions() -> None:
     folder = Path(os.environ["PRUSC_DATA"]) / "isic"
-    data = load_data(str(folder), stickers=StickerConfig((0.5, 0.03)), memory_limit_bytes=0, image_size=96)
+    with unchecked():
+        data = load_data(str(folder), stickers=StickerConfig((0.5, 0.03)), memory_limit_bytes=0, image_size=96)
     assert data.origin["attributes"] == ["sticker"]
     train = data.train
     assert train.attributes is not None

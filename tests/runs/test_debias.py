@@ -43,8 +43,8 @@ from tests.run_folders import TINY
 SMALL = RunConfig(
     erm=ERMConfig(epochs=1),
     clustering=ClusteringConfig(candidates=(2, 4, 6)),
-    masks=MaskConfig(steps=6, snapshots=2, batch_size=64),
-    finetune=FinetuneConfig(steps=3, batch_size=64, head_l2=(0.1,)),
+    masks=MaskConfig(steps=6, snapshots=2, batch_size=32),
+    finetune=FinetuneConfig(steps=3, batch_size=32, head_l2=(0.1,), head_folds=2),
     runtime=RuntimeConfig(device="cpu"),
 )
 
