@@ -64,12 +64,23 @@ $(AXE): | $(STAMP)
 	    echo "axe-core could not be fetched: the tests that need it are skipped" >&2; \
 	fi
 
-# One thread a worker, so that the workers do not fight for the cores.
-test: lint $(AXE) ## lint, then every test but the slow ones
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+# One thread a worker, so that the workers do not fight for the cores. Bytecode is kept: the processes that the tests
+# start, and the next run, need not compile prusc and the tests again.
+test test-slow: export PYTHONDONTWRITEBYTECODE =
+test test-slow: export OMP_NUM_THREADS = 1
+
+# mypy takes one core only, half a minute of it without a cache: lint runs beside the tests, and is shown after them.
+test: $(STAMP) $(AXE) ## lint, and every test but the slow ones
+	@lint=$$(mktemp) && trap 'rm -f "$$lint"' EXIT; \
+	$(MAKE) --no-print-directory lint >"$$lint" 2>&1 & \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS); tests=$$?; \
+	wait $$!; linted=$$?; cat "$$lint"; \
+	[ $$linted = 0 ] || echo "lint failed, see above" >&2; \
+	[ $$tests = 0 ] || echo "tests failed, see above" >&2; \
+	[ $$tests = 0 ] && [ $$linted = 0 ]
 
 test-slow: $(STAMP) ## the slow tests only
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow $(ARGS)
 
 docs: $(STAMP) ## the documentation, in build/docs; a warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

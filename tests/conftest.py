@@ -3,26 +3,32 @@
 pytest imports this file before the shape checker hooks into imports of prusc, so prusc is imported inside fixtures.
 """
 
-import os
+import importlib
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+
+import tests.shape_checker  # noqa: F401  # jaxtyping expects it to be imported
+from tests.made_once import make_once
+
+# What prusc imports, the slowest ones.
+LIBRARIES = (
+    "beartype", "lightning_fabric", "pandas", "plotly.graph_objects", "scipy.optimize", "scipy.stats",
+    "sklearn.cluster", "sklearn.linear_model", "sklearn.manifold", "sklearn.metrics", "sklearn.model_selection",
+    "timm", "torch", "torchvision", "tyro",
+)  # fmt: skip
 
 
-def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """Make a folder once for all workers of pytest-xdist, which share the parent of their temporary folders."""
-    own = factory.getbasetemp()
-    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
-    root.mkdir(exist_ok=True)
-    folder, mark = root / name, root / f"{name}.made"
-    with FileLock(root / f"{name}.lock"):
-        if not mark.exists():
-            make(folder)
-            mark.touch()
-    return folder
+def pytest_collection(session: pytest.Session) -> None:
+    """Import the libraries before prusc: while it hooks into an import of prusc, the shape checker finds no bytecode.
+
+    It then looks for the bytecode of each module in files of its own, so each worker would compile all of PyTorch
+    again. The process that hands out the tests imports none of them.
+    """
+    if hasattr(session.config, "workerinput") or not session.config.getoption("numprocesses", None):
+        for name in LIBRARIES:
+            importlib.import_module(name)
 
 
 @pytest.fixture(scope="session")

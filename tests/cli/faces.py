@@ -18,10 +18,12 @@ ATTRIBUTES, PARTITIONS = "list_attr_celeba.txt", "list_eval_partition.txt"
 TINY = """
 data_options = { image_size = 12 }
 erm = { epochs = 1, batch_size = 8 }
-clustering = { num_clusters = 2 }
+clustering = { num_clusters = 2, candidates = [2] }
 masks = { steps = 2, snapshots = 1, batch_size = 8 }
-finetune = { steps = 2, batch_size = 8, head_l2 = [0.1] }
+finetune = { steps = 2, batch_size = 8, head_l2 = [0.1], head_folds = 2 }
 runtime = { device = "cpu", num_workers = 0 }
+audit = { num_permutations = 99 }
+selection = { num_permutations = 99 }
 """
 
 

@@ -19,11 +19,13 @@ Rng = np.random.Generator
 TINY = """
 data_options = { image_size = 12 }
 erm = { epochs = 1, batch_size = 8 }
-clustering = { num_clusters = 2 }
+clustering = { num_clusters = 2, candidates = [2] }
 masks = { steps = 1, snapshots = 1, batch_size = 8 }
-finetune = { steps = 1, batch_size = 8, head_l2 = [0.1], learning_rates = [] }
+finetune = { steps = 1, batch_size = 8, head_l2 = [0.1], head_folds = 2, learning_rates = [] }
 runtime = { device = "cpu", num_workers = 0 }
 controls = false
+audit = { num_permutations = 99 }
+selection = { num_permutations = 99 }
 """
 NASTY = (
     "", " ", "0", "-1", "7", "1e9", "nan", "NULL", "..", "../metadata.csv", "/etc/passwd", "C:\\x.png", "\\\\host\\x",

@@ -18,10 +18,10 @@ from prusc.methods import METHODS, Method, MethodResult, TrainedMethod, apply_me
 from prusc.methods.settings import describe_settings
 
 SMALL = RunConfig(
-    erm=ERMConfig(epochs=1, batch_size=64),
-    clustering=ClusteringConfig(num_clusters=4),
-    masks=MaskConfig(steps=4, batch_size=64),
-    finetune=FinetuneConfig(steps=3, batch_size=64, head_l2=(0.1,)),
+    erm=ERMConfig(epochs=1, batch_size=32),
+    clustering=ClusteringConfig(num_clusters=4, candidates=(2, 4)),
+    masks=MaskConfig(steps=4, batch_size=32),
+    finetune=FinetuneConfig(steps=3, batch_size=32, head_l2=(0.1,)),
     runtime=RuntimeConfig(device="cpu"),
     max_settings=1,
 )
@@ -31,7 +31,7 @@ OTHERS = [method for method in METHODS.values() if isinstance(method, TrainedMet
 
 @pytest.fixture(scope="module")
 def data() -> Data:
-    return load_fashion_stickers(num_train_per_class=60, num_val_per_class=40, num_test_per_class=20)
+    return load_fashion_stickers(num_train_per_class=30, num_val_per_class=20, num_test_per_class=12)
 
 
 # Fewer fits and steps than by default; their kinds are the same.

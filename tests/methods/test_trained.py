@@ -18,7 +18,7 @@ from tests.methods.test_all import SMALL
 
 @pytest.fixture(scope="module")
 def data() -> Data:
-    return load_fashion_stickers(num_train_per_class=60, num_val_per_class=40, num_test_per_class=20)
+    return load_fashion_stickers(num_train_per_class=30, num_val_per_class=40, num_test_per_class=12)
 
 
 @dataclass(frozen=True)

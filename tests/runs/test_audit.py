@@ -19,8 +19,8 @@ from tests.runs.test_debias import SMALL
 CONFIG = replace(SMALL, audit=AuditConfig(num_permutations=99))
 
 
-def small_data(num_train_per_class: int = 1000) -> Data:
-    return load_fashion_stickers(num_train_per_class=num_train_per_class, num_val_per_class=200, num_test_per_class=20)
+def small_data(num_train_per_class: int = 500) -> Data:
+    return load_fashion_stickers(num_train_per_class=num_train_per_class, num_val_per_class=100, num_test_per_class=20)
 
 
 def test_an_audit_says_what_it_saw_and_the_run_goes_on_with_it(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_an_audit_says_what_it_saw_and_the_run_goes_on_with_it(tmp_path: Path) -
 
 
 def test_group_attributes_decide_nothing() -> None:
-    data = small_data(num_train_per_class=300)
+    data = small_data(num_train_per_class=100)
     val = data.val
     assert val.attributes is not None
     shuffled = replace(val, attributes=val.attributes[torch.randperm(len(val), generator=torch.Generator())])

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from prusc import RunConfig, debias
+from prusc import DebiasingResult, RunConfig, debias
 from prusc.config import (
     ClusteringConfig,
     DebiasingSetConfig,
@@ -42,14 +42,23 @@ from tests.run_folders import TINY
 
 SMALL = RunConfig(
     erm=ERMConfig(epochs=1),
-    masks=MaskConfig(steps=6, snapshots=2, batch_size=64),
-    finetune=FinetuneConfig(steps=3, batch_size=64, head_l2=(0.1,)),
+    clustering=ClusteringConfig(candidates=(2, 4, 6)),
+    masks=MaskConfig(steps=6, snapshots=2, batch_size=32),
+    finetune=FinetuneConfig(steps=3, batch_size=32, head_l2=(0.1,), head_folds=2),
     runtime=RuntimeConfig(device="cpu"),
 )
 
 
 def small_data() -> Data:
-    return load_fashion_stickers(num_train_per_class=150, num_val_per_class=100, num_test_per_class=40)
+    return load_fashion_stickers(num_train_per_class=60, num_val_per_class=50, num_test_per_class=20)
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """The weights of a network that comes from elsewhere."""
+    path = tmp_path / "trained.safetensors"
+    save_file(SmallCNN(4).state_dict(), path)
+    return path
 
 
 def test_shuffled_group_attributes_change_nothing_but_the_evaluation(tmp_path: Path) -> None:
@@ -149,14 +158,8 @@ def kill_when(ready: Callable[[], bool], *arguments: str) -> None:
 
 
 # tests/runs/test_resume.py ends a run after every stage; these are real processes.
-@pytest.mark.parametrize(
-    "stage_file",
-    [
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("config.toml", "erm.safetensors")),
-        pytest.param("stages/clustering.safetensors", marks=pytest.mark.slow),
-        "stages/masks.safetensors",
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("stage_file", ["config.toml", "erm.safetensors", "stages/clustering.safetensors"])
 def test_a_killed_run_is_resumed_with_the_same_result(tmp_path: Path, stage_file: str) -> None:
     torch.set_num_threads(1)
     whole = debias(data=small_data(), config=SMALL)
@@ -164,35 +167,36 @@ def test_a_killed_run_is_resumed_with_the_same_result(tmp_path: Path, stage_file
     kill_when((out / stage_file).exists, str(out))
     assert not (out / "metrics.json").exists(), "the run was over before it could be killed"
     resumed = debias(data=small_data(), config=SMALL, out=out)
+    check_same(resumed, whole)
+
+
+def check_same(resumed: DebiasingResult, whole: DebiasingResult) -> None:
     assert resumed.chosen == whole.chosen
+    assert torch.equal(resumed.clustering.cluster_ids, whole.clustering.cluster_ids)
     for key, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[key])
 
 
-def test_a_run_killed_while_an_early_network_trains_is_resumed_and_two_processes_train_one(tmp_path: Path) -> None:
+def test_a_run_killed_while_an_early_network_trains_and_after_its_masks_is_resumed(
+    trained: Path, tmp_path: Path
+) -> None:
     torch.set_num_threads(1)
-    trained = tmp_path / "trained.safetensors"
-    save_file(SmallCNN(4).state_dict(), trained)
     config = replace(SMALL, trained=trained)
     whole = debias(data=small_data(), config=config)
     out, log = tmp_path / "run", tmp_path / "run" / "log.txt"
     kill_when(lambda: log.exists() and "early network" in log.read_text(), str(out), str(trained))
     assert "early network" in log.read_text()
     assert not (out / "checkpoints").exists(), "the early network was trained before the run could be killed"
+    kill_when((out / "stages/masks.safetensors").exists, str(out), str(trained))
+    assert not (out / "metrics.json").exists(), "the run was over before it could be killed"
     resumed = debias(data=small_data(), config=config, out=out)
-    assert resumed.chosen == whole.chosen
-    assert torch.equal(resumed.clustering.cluster_ids, whole.clustering.cluster_ids)
-    command = [*_TORCHRUN, sys.executable, "-c", _SCRIPT, str(tmp_path / "two"), str(trained)]
-    finished = subprocess.run(command, **_WHERE, timeout=120, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
-    early = [load_file(folder / "checkpoints" / "epoch-001.safetensors") for folder in (out, tmp_path / "two")]
-    for key, value in early[0].items():
-        torch.testing.assert_close(early[1][key], value, rtol=0, atol=1e-3)
+    check_same(resumed, whole)
 
 
-def test_two_processes_resume_a_killed_run(tmp_path: Path) -> None:
+def test_two_processes_resume_a_killed_run_and_train_one_early_network(trained: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
     out, log = tmp_path / "run", tmp_path / "log"
-    command = [*_TORCHRUN, sys.executable, "-c", _SCRIPT, str(out)]
+    command = [*_TORCHRUN, sys.executable, "-c", _SCRIPT, str(out), str(trained)]
     with log.open("w") as file:
         process = subprocess.Popen(command, **_WHERE, stdout=file, stderr=file, start_new_session=True)
         while not (out / "erm.safetensors").exists() and process.poll() is None:
@@ -201,10 +205,15 @@ def test_two_processes_resume_a_killed_run(tmp_path: Path) -> None:
         process.wait()
         # The workers are in sessions of their own: the run is over once nobody writes any more.
         kill_workers(out)
-    assert not (out / "metrics.json").exists(), log.read_text()
+    assert (out / "erm.safetensors").exists(), log.read_text()
+    assert not (out / "checkpoints").exists(), "the early network was trained before the run could be killed"
     finished = subprocess.run(command, **_WHERE, timeout=120, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     assert (out / "metrics.json").exists()
+    debias(data=small_data(), config=replace(SMALL, trained=trained), out=tmp_path / "one")
+    early = [load_file(folder / "checkpoints" / "epoch-001.safetensors") for folder in (tmp_path / "one", out)]
+    for key, value in early[0].items():
+        torch.testing.assert_close(early[1][key], value, rtol=0, atol=1e-3)
 
 
 def kill_workers(out: Path) -> None:
@@ -244,13 +253,13 @@ def test_a_network_given_in_python_too_unless_its_own_representations_are_asked_
     assert "your architecture after 1 epoch of training" in (tmp_path / "run" / "log.txt").read_text()
     config = replace(
         SMALL,
-        clustering=ClusteringConfig(checkpoint=None),
+        clustering=replace(SMALL.clustering, checkpoint=None),
         debiasing_set=DebiasingSetConfig(split="val"),
     )
     result = debias(trained, small_data(), config, out=tmp_path / "own")
-    halves = torch.randperm(400, generator=stage_generator(config.seed, "halves of validation"))
-    check_drawn(tmp_path / "own", "val", halves[:200].sort().values)
-    assert sum(cell.num_samples for cell in result.cells) == 200
+    halves = torch.randperm(200, generator=stage_generator(config.seed, "halves of validation"))
+    check_drawn(tmp_path / "own", "val", halves[:100].sort().values)
+    assert sum(cell.num_samples for cell in result.cells) == 100
     assert "from the representations of the ERM network" in (tmp_path / "own" / "log.txt").read_text()
     assert not (tmp_path / "own" / "checkpoints").exists()
 
@@ -284,7 +293,7 @@ def test_clusters_of_the_untrained_network_judge_and_a_run_that_has_them_is_resu
     assert "2 values clusters, from the representations of the untrained network" in log
     assert "judging by cells: " in log
     assert "heads: fitted on" not in log
-    check_drawn(out, "train", torch.arange(600))
+    check_drawn(out, "train", torch.arange(240))
     # Without a folder nothing is read back.
     again = debias(data=small_data(), config=config)
     assert [(c.name, c.score) for c in again.candidates] == [(c.name, c.score) for c in whole.candidates]
@@ -304,7 +313,7 @@ def test_heads_of_validation_samples_are_judged_without_them(tmp_path: Path) -> 
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["trains_on_validation"]
     assert "heads are fitted on validation samples" in metrics["selection"]
-    assert "heads: fitted on 400 validation samples" in (out / "log.txt").read_text()
+    assert "heads: fitted on 200 validation samples" in (out / "log.txt").read_text()
     # The head that is kept knows the validation samples; what is said of it does not come from them.
     found = {c.name: c for c in result.candidates}["dense/head(l2=0.0001)"]
     assert result.chosen["last_layer"] == found.name
@@ -330,5 +339,5 @@ def test_the_classes_judge_if_the_rule_says_so(tmp_path: Path) -> None:
     config, out = replace(SMALL, selection=SelectionConfig("class-accuracy"), controls=False), tmp_path / "run"
     result = debias(data=small_data(), config=config, out=out)
     assert result.judged_by == "classes"
-    assert "judging by classes: 4 pseudo-groups of 400 validation samples" in (out / "log.txt").read_text()
+    assert "judging by classes: 4 pseudo-groups of 200 validation samples" in (out / "log.txt").read_text()
     assert "the pseudo-groups are the classes" in json.loads((out / "metrics.json").read_text())["selection"]

@@ -112,7 +112,7 @@ def _build_transformers(path: Path, num_classes: int) -> nn.Module:
         config.num_labels = num_classes
     of_images = type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
     kind = AutoModelForImageClassification if of_images else AutoModelForSequenceClassification
-    model: nn.Module = kind.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+    model: nn.Module = kind.from_config(config, trust_remote_code=False)
     return model
 
 

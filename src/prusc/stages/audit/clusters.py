@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import fisher_exact
 from sklearn.metrics import adjusted_mutual_info_score, silhouette_samples
 from torch import Tensor
+from torch.nn import functional as F
 
 from prusc.config import AuditConfig
 from prusc.losses.unit_rows import unit_rows
@@ -17,6 +18,9 @@ from prusc.stages.cells import Cells
 from prusc.stages.evaluation import accuracy_loss, wilson_interval
 from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
 from prusc.stages.pseudo_attributes.clustering import Structure
+
+# Samples times permutations in memory at a time.
+_DRAWS_AT_ONCE = 1_000_000
 
 AuditVerdict = Literal["suspected", "unclear", "undecided", "not-found"]
 
@@ -285,26 +289,36 @@ def cluster_p_values(
         Westfall and Young 1993, "Resampling-Based Multiple Testing": the correction for many clusters.
     """
     mean, variance = torch.zeros(2, num_clusters, dtype=torch.float64)
-    others = {}
+    observed_sums, classes = torch.zeros(num_clusters, dtype=torch.float64), []
     for label in labels.unique().tolist():
         members = labels == label
-        share, size = right[members].double().mean(), int(members.sum())
-        others[label] = cluster_ids[members & is_other], members
-        num = torch.bincount(others[label][0], minlength=num_clusters).double()
+        own, chosen = right[members].double(), is_other[members]
+        in_cluster = F.one_hot(cluster_ids[members][chosen], num_clusters).double()
+        share, size, num = own.mean(), len(own), in_cluster.sum(dim=0)
         # Draws without replacement have the hypergeometric distribution.
         mean += num * share
         variance += num * share * (1 - share) * (size - num) / max(size - 1, 1)
+        observed_sums += own[chosen] @ in_cluster
+        classes.append((own, in_cluster))
 
-    def statistics(values: Bool[Tensor, " samples"], *, shuffle: bool) -> Tensor:
-        sums = torch.zeros(num_clusters, dtype=torch.float64)
-        for ids, members in others.values():
-            own = values[members]
-            chosen = torch.randperm(len(own), generator=generator)[: len(ids)] if shuffle else is_other[members]
-            sums.index_add_(0, ids, own[chosen].double())
+    def standardise(sums: Tensor) -> Tensor:
         return torch.where(variance > 0, (sums - mean) / variance.clamp(min=1e-12).sqrt(), 0.0)
 
-    observed = statistics(right, shuffle=False)
-    lowest = torch.stack([statistics(right, shuffle=True).min() for _ in range(num_permutations)])
+    def shuffle(num: int) -> Tensor:
+        """Sums of so many permutations: permutation x cluster."""
+        orders = [torch.empty(num, len(in_cluster), dtype=torch.long) for _, in_cluster in classes]
+        for permutation in range(num):
+            for (own, _), order in zip(classes, orders, strict=True):
+                order[permutation] = torch.randperm(len(own), generator=generator)[: order.shape[1]]
+        sums = torch.zeros(num, num_clusters, dtype=torch.float64)
+        for (own, in_cluster), order in zip(classes, orders, strict=True):
+            sums += own[order] @ in_cluster
+        return sums
+
+    observed = standardise(observed_sums)
+    at_once = max(1, _DRAWS_AT_ONCE // len(labels))
+    blocks = [min(at_once, num_permutations - start) for start in range(0, num_permutations, at_once)]
+    lowest = torch.cat([standardise(shuffle(num)).amin(dim=1) for num in blocks])
     exceeded = (lowest[:, None] <= observed[None, :] + 1e-9).sum(dim=0)
     p_values = (1 + exceeded.double()) / (1 + num_permutations)
     return torch.where(variance > 0, p_values, 1.0)
