@@ -69,8 +69,8 @@ def _normalise(module: Any, inputs: Tensor) -> Tensor:
             unbiased = variance * count / (count - 1).clamp(min=1)
             module.running_var.lerp_(unbiased.to(module.running_var.dtype), momentum)
     mean, variance = mean.to(values.dtype), variance.to(values.dtype)
-    weight = module.weight if module.affine else torch.ones_like(mean)
-    bias = module.bias if module.affine else torch.zeros_like(mean)
+    weight = module.weight.to(mean.dtype) if module.affine else torch.ones_like(mean)
+    bias = module.bias.to(mean.dtype) if module.affine else torch.zeros_like(mean)
     normalised: Tensor = _Normalised.apply(values, weight, bias, mean, variance, count.to(values.dtype), module.eps)
     return normalised.to(inputs.dtype)
 
