@@ -1,16 +1,18 @@
 """Speed of loading images, against the speed of training MobileNetV2 on them.
 
 The images are those of ISIC, files of 200 x 150 pixels for networks of 96 px. They are in the folder that the
-environment variable PRUSC_DATA names, or in `--data`. Five variants run in turn, round by round:
+environment variable PRUSC_DATA names, or in `--data`. Six variants run in turn, round by round:
 
 * training: forward, backward and AdamW on batches that are ready in memory;
+* from files: `prusc.engine.training.train_weights` on files, which threads decode while the network trains;
 * decoding: `prusc.data.images.load_images`, the threads that fill the memory before a run;
 * one by one: `prusc.data.batches.take_inputs` on files, as training takes data beyond the memory limit;
 * loader: `prusc.data.batches.iterate_batches` on files, with loader processes, as extraction takes such data;
 * memory: `prusc.data.batches.take_inputs` and the transform, in random order, as for decoded data that are kept.
 
-Variants do not overlap. So a ratio tells how much faster than training the images arrive if loading has the cores to
-itself. A loader that shares the cores with the training slows it.
+The ratio of the second one tells whether the network is kept fed. The ratio of CPU seconds beside it is what would be
+left if the cores had nothing to spare; other load on the machine hardly changes it. The other variants do not overlap
+with training. Their ratios tell how much faster than training the images arrive if loading has the cores to itself.
 
     PRUSC_DATA=... python benchmarks/loading.py
 """
@@ -18,6 +20,7 @@ itself. A loader that shares the cores with the training slows it.
 import argparse
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +32,11 @@ from prusc.config import RuntimeConfig, StickerConfig
 from prusc.data import load_data
 from prusc.data.batches import iterate_batches, take_inputs
 from prusc.data.images import ImageFiles, load_images
+from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
+from prusc.engine.feed import Feed
+from prusc.engine.runtime import Runtime
+from prusc.engine.training import Schedule, train_weights
 from prusc.models.build import build_model
 from prusc.models.calls import call_model
 
@@ -52,6 +59,34 @@ def training_variant(
             optimizer.step()
 
     return run
+
+
+def from_files_variant(
+    model_name: str, files: ImageFiles, batch_size: int, transform: InputTransform, num_workers: int
+) -> Callable[[], None]:
+    """Return one pass of training over files."""
+    model = build_model(model_name, 2, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(len(files)) % 2
+    split = Split(files, labels, None, tuple(map(str, range(len(files)))))
+    feed = Feed(split, transform, Runtime(RuntimeConfig(device="cpu", num_workers=num_workers)))
+
+    def run() -> None:
+        batches = torch.arange(len(files)).split(batch_size)
+        schedule = Schedule(batches, len(batches), 1e-3, 1e-2)
+        train_weights(model, feed, schedule, generator=torch.Generator().manual_seed(0), name="training")
+
+    return run
+
+
+def count_cpu(run: Callable[[], None], seconds: list[float]) -> Callable[[], None]:
+    """Return the variant, which appends its CPU seconds, those of all threads."""
+
+    def counted() -> None:
+        begin = time.process_time()
+        run()
+        seconds.append(time.process_time() - begin)
+
+    return counted
 
 
 def main() -> None:
@@ -99,8 +134,12 @@ def main() -> None:
             assert isinstance(inputs, torch.Tensor)
             transform(inputs)
 
+    train = training_variant(arguments.model, images, arguments.batch_size, transform)
+    fed = from_files_variant(arguments.model, files, arguments.batch_size, transform, arguments.num_workers)
+    cpu: dict[str, list[float]] = {"training": [], "from_files": []}
     variants = {
-        "training": training_variant(arguments.model, images, arguments.batch_size, transform),
+        "training": count_cpu(train, cpu["training"]),
+        "from_files": count_cpu(fed, cpu["from_files"]),
         "decoding": decoding,
         "one_by_one": one_by_one,
         "loader": loader,
@@ -113,6 +152,8 @@ def main() -> None:
     for name in seconds:
         print(f"  {name:<10} {describe(seconds, name)}   {count / min(seconds[name]):8.0f} images/s at best")
     ratios = {name: median_ratio(seconds, "training", name) for name in variants if name != "training"}
+    # The first round is the warm-up.
+    ratios["from_files_cpu"] = median_ratio({name: own[1:] for name, own in cpu.items()}, "training", "from_files")
     print(json.dumps({f"{name}_rate_to_training_rate": round(ratio, 2) for name, ratio in ratios.items()}))
 
 

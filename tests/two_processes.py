@@ -5,8 +5,10 @@ import os
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -17,12 +19,12 @@ from prusc.data.transforms import InputTransform
 from prusc.engine.batch_norm import synchronized_batch_norm
 from prusc.engine.runtime import Runtime
 from prusc.engine.training import Schedule, epoch_batches, train_weights
-from prusc.errors import TrainingError
+from prusc.errors import DataError, TrainingError
 from prusc.masks import BinaryMask
 from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import DebiasingSet, build_debiasing_set
 from prusc.stages.mask_learning import LearnedMasks, learn_masks
-from prusc.stages.representations import extract_representations
+from prusc.stages.representations import extract_representations, predict
 from tests.networks import (
     NUM_CLASSES,
     TRANSFORM,
@@ -78,8 +80,20 @@ def collectives(runtime: Runtime) -> dict[str, Tensor]:
     found["collectives/gathered"] = gathered.detach().sort().values
     assert mine.grad is not None
     found["collectives/slope of each part"] = runtime.gather(mine.grad / runtime.num_processes).sort().values
+    # Each of five pieces of work is done by one of the processes.
+    done: list[int] = []
+    works = [partial(lambda index: done.append(index) or torch.tensor([index, index**2]), index) for index in range(5)]
+    found["collectives/shared"] = torch.stack(runtime.share(works))
+    assert done == list(range(5))[runtime.rank :: runtime.num_processes]
+    # The error of one process comes out of all.
+    with pytest.raises(DataError, match="of the second"):
+        runtime.share([works[0], partial(fail, "of the second")])
     found["collectives/average"] = runtime.average(values[runtime.rank :: runtime.num_processes].mean())
     return found
+
+
+def fail(text: str) -> Tensor:
+    raise DataError(text)
 
 
 def batch_norm(runtime: Runtime) -> dict[str, Tensor]:
@@ -163,7 +177,15 @@ def train(
 
 def representations(runtime: Runtime) -> dict[str, Tensor]:
     found = extract_representations(small_cnn(), feed_of(striped_split(NUM_SAMPLES), runtime=runtime), head_name="head")
-    return {"representations/values": found.values, "representations/logits": found.logits}
+    split = striped_split(NUM_SAMPLES)
+    alone = predict(small_cnn(), feed_of(split.subset([4]), runtime=runtime))
+    logits = predict(small_cnn(), feed_of(split, runtime=runtime))
+    return {
+        "representations/values": found.values,
+        "representations/logits": found.logits,
+        "representations/predicted": logits,
+        "representations/of one sample": alone,
+    }
 
 
 def lost_training(runtime: Runtime) -> dict[str, Tensor]:

@@ -1,7 +1,11 @@
+import threading
+import time
+from collections.abc import Iterator
+
 import pytest
 import torch
 
-from prusc.engine.prefetch import move_ahead
+from prusc.engine.prefetch import move_ahead, run_ahead
 from tests.networks import random_images
 
 DEVICES = [
@@ -46,3 +50,50 @@ def test_at_most_one_batch_is_taken_early_and_an_error_comes_through(device: str
     assert taken <= 2
     with pytest.raises(ValueError, match="no more"):
         list(batches)
+
+
+def count_up(made: list[int], num: int, *, fail: bool = False) -> Iterator[int]:
+    for step in range(num):
+        made.append(step)
+        yield step
+    if fail:
+        raise ValueError("no more")
+
+
+CPU = torch.device("cpu")
+
+
+def test_items_are_made_ahead_in_a_thread_and_keep_their_order() -> None:
+    made: list[int] = []
+    threads = threading.active_count()
+    with run_ahead(count_up(made, 20), CPU, num_ahead=3) as items:
+        assert next(items) == 0
+        deadline = time.monotonic() + 30
+        while len(made) < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        # One is used, three wait, and one waits for a place.
+        assert made == [0, 1, 2, 3, 4]
+        assert list(items) == list(range(1, 20))
+    assert threading.active_count() == threads
+
+
+def test_an_error_comes_after_the_items_before_it() -> None:
+    taken = []
+
+    def take_all() -> None:
+        with run_ahead(count_up([], 3, fail=True), CPU) as items:
+            while True:
+                taken.append(next(items))
+
+    with pytest.raises(ValueError, match="no more"):
+        take_all()
+    assert taken == [0, 1, 2]
+
+
+def test_leaving_early_ends_the_thread() -> None:
+    made: list[int] = []
+    threads = threading.active_count()
+    with run_ahead(count_up(made, 1000), CPU) as items:
+        next(items)
+    assert threading.active_count() == threads
+    assert len(made) < 10

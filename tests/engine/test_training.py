@@ -1,15 +1,21 @@
 import copy
 import math
+from dataclasses import replace
+from pathlib import Path
+from threading import current_thread
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prusc.config import RuntimeConfig
+from prusc.data.images import ImageFiles
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
+from prusc.engine.feed import Feed
 from prusc.engine.runtime import Runtime
 from prusc.engine.training import Schedule, check_finite, epoch_batches, num_epoch_batches, one_cycle, train_weights
 from prusc.errors import TrainingError
@@ -240,3 +246,32 @@ def test_precision_and_layout_change_the_digits_only(settings: dict[str, Any], d
     train(model, runtime=runtime, after_step=lambda step, loss: losses[True].append(loss))
     assert losses[True] == pytest.approx(losses[False], rel=digits, abs=digits)
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+
+
+def test_images_from_files_are_loaded_ahead_and_train_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split, transform = striped_split(24), replace(TRANSFORM, flip=True, min_crop_scale=0.5)
+    assert isinstance(split.inputs, Tensor)
+    for index, image in enumerate(split.inputs):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"{index:02d}.png")
+    files = ImageFiles(tuple(sorted(tmp_path.iterdir())), split.inputs.shape[2])
+    assert torch.equal(torch.stack(list(files)), split.inputs)
+    threads, take = set(), Feed.take
+
+    def note(self: Feed, *arguments: Any, **options: Any) -> Any:
+        threads.add(current_thread().name)
+        return take(self, *arguments, **options)
+
+    monkeypatch.setattr(Feed, "take", note)
+    states = []
+    for inputs in (split.inputs, files):
+        model, source = small_cnn(), generator(3)
+        # Batches and augmentation draw from one generator, as in fine-tuning.
+        batches = (torch.randint(24, (8,), generator=source) for _ in range(5))
+        feed = feed_of(replace(split, inputs=inputs), transform)
+        train_weights(model, feed, Schedule(batches, 5, 1e-2, 0.0), generator=source, name="training")
+        states.append(model.state_dict())
+    assert threads == {"MainThread", "prusc-ahead"}
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name

@@ -237,3 +237,17 @@ def test_on_a_cpu_several_layers_are_drawn_one_after_the_other() -> None:
     expected = [sample_masked_weight(*pair, generator=source) for pair in zip(logits, weights, strict=True)]
     for found, own in zip(sample_masked_weights(logits, weights, generator=generator(3)), expected, strict=True):
         assert torch.equal(found, own)
+
+
+def test_off_the_cpu_all_layers_are_one_node_of_the_graph_unless_one_has_gaps() -> None:
+    # The meta device has shapes and no numbers, and stands for a GPU.
+    logits, weights = ([tensor.to("meta").requires_grad_() for tensor in own] for own in several_layers())
+    masked = sample_masked_weights(logits, weights)
+    assert [own.shape for own in masked] == [own.shape for own in weights]
+    assert len({own.grad_fn for own in masked}) == 1
+    sum(own.sum() for own in masked).backward()
+    assert all(own.grad is not None and own.grad.shape == own.shape for own in logits)
+    assert all(own.grad is None for own in weights)
+    gap = torch.empty(7, 2, device="meta")[:, 0].requires_grad_()
+    masked = sample_masked_weights([*logits[:3], gap], weights)
+    assert len({own.grad_fn for own in masked}) == 4

@@ -27,7 +27,8 @@ class RuntimeConfig:
         device: Device to compute on. ``auto`` takes a GPU where there is one, else the CPU.
         precision: Precision of the forward and backward passes. Weights stay in 32 bits.
         channels_last: Store images and the weights of convolutions with the channels last.
-        num_workers: Number of processes that decode images which are not kept in memory.
+        num_workers: Number of threads in training, and of processes elsewhere, that load inputs which are not kept in
+            memory.
         eval_batch_size: Samples per batch where no gradient is needed.
     """
 

@@ -11,6 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from prusc.data.images import ImageFiles, load_images
 from prusc.errors import ConfigError, DataError, PruscError
 
 Inputs: TypeAlias = Tensor | Mapping[str, Tensor]
@@ -50,12 +51,13 @@ def iterate_batches(
     return _iterate_dataset(inputs, indices, batch_size, num_workers)
 
 
-def take_inputs(inputs: Tensor | Dataset[Any], indices: Int[Tensor, " chosen"]) -> Inputs:
+def take_inputs(inputs: Tensor | Dataset[Any], indices: Int[Tensor, " chosen"], *, num_threads: int = 1) -> Inputs:
     """Return the inputs of ``indices`` as one batch, in that order.
 
     Args:
         inputs: Inputs of a `prusc.data.table.Split`.
         indices: Indices of the samples; may repeat.
+        num_threads: Number of threads that decode image files.
 
     Returns:
         A new batch.
@@ -68,6 +70,8 @@ def take_inputs(inputs: Tensor | Dataset[Any], indices: Int[Tensor, " chosen"]) 
         return inputs.index_select(0, indices.to(inputs.device))
     if len(indices) == 0:
         raise DataError("no samples were asked for; a batch from a data set needs at least one index")
+    if isinstance(inputs, ImageFiles):
+        return load_images([inputs.paths[i] for i in indices.tolist()], inputs.size, num_threads=num_threads)
     return _collate([inputs[index] for index in indices.tolist()])
 
 

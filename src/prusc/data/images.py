@@ -126,13 +126,15 @@ def map_in_threads(
     if num_threads < 1:
         raise ConfigError(f"num_threads is {num_threads}; expected at least 1")
     results: list[WorkT] = []
+    # A batch has few images, and each thread is to have some.
+    size = max(min(_CHUNK_SIZE, -(-count // num_threads)), 1)
 
     def do_chunk(start: int) -> list[WorkT]:
-        return [work(index) for index in range(start, min(start + _CHUNK_SIZE, count))]
+        return [work(index) for index in range(start, min(start + size, count))]
 
     executor = ThreadPoolExecutor(num_threads, thread_name_prefix="prusc-decode")
     try:
-        for chunk in executor.map(do_chunk, range(0, count, _CHUNK_SIZE)):
+        for chunk in executor.map(do_chunk, range(0, count, size)):
             results += chunk
             if progress is not None:
                 progress(len(results), count)

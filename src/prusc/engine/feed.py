@@ -1,6 +1,7 @@
 """A feed turns a split into batches that are transformed and on the device."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,9 +11,10 @@ from torch import Tensor, nn
 
 from prusc.config import RuntimeConfig
 from prusc.data.batches import iterate_batches, take_inputs
+from prusc.data.images import ImageFiles
 from prusc.data.table import Split
 from prusc.data.transforms import InputTransform
-from prusc.engine.prefetch import move_ahead
+from prusc.engine.prefetch import ItemT, move_ahead, run_ahead
 from prusc.engine.runtime import Runtime
 from prusc.errors import DataError
 from prusc.models.calls import to_device
@@ -42,7 +44,7 @@ class Feed:
             indices: Positions in the split; repetitions are allowed.
             generator: Source of the augmentation; no augmentation if ``None``.
         """
-        inputs = take_inputs(self.split.inputs, indices)
+        inputs = take_inputs(self.split.inputs, indices, num_threads=max(self.runtime.config.num_workers, 1))
         inputs = to_device(inputs, self.runtime.device, channels_last=self.runtime.config.channels_last)
         return self._transform(inputs, generator)
 
@@ -68,6 +70,21 @@ class Feed:
         )
         for inputs in move_ahead(batches, self.runtime.device, channels_last=config.channels_last):
             yield self._transform(inputs, generator)
+
+    def ahead(self, items: Iterable[ItemT]) -> AbstractContextManager[Iterator[ItemT]]:
+        """Return a context that makes items with batches of this feed ahead of their use, where that saves time.
+
+        These are images from files, which threads decode, and any inputs in memory that go to a GPU. Other data sets
+        may not bear another thread.
+
+        Args:
+            items: An iterator that takes the batches.
+        """
+        device, inputs = self.runtime.device, self.split.inputs
+        is_decoded = isinstance(inputs, ImageFiles) and self.runtime.config.num_workers > 0
+        if is_decoded or (isinstance(inputs, Tensor) and device.type == "cuda"):
+            return run_ahead(items, device)
+        return nullcontext(iter(items))
 
     def of(self, split: Split) -> "Feed":
         """Return the feed of another split, with the same transform and runtime."""

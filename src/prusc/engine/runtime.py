@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributed import all_gather_into_tensor
 
 from prusc.config import RuntimeConfig
-from prusc.errors import ConfigError
+from prusc.errors import ConfigError, PruscError
 
 T = TypeVar("T")
 
@@ -134,11 +134,40 @@ class Runtime:
         mean: Any = self.fabric.all_reduce(value.detach().clone(), reduce_op="mean")
         return mean  # type: ignore[no-any-return]
 
-    def broadcast(self, value: T) -> T:
-        """Return the main process's value in every process."""
+    def broadcast(self, value: T, source: int = 0) -> T:
+        """Return the value of one process, the main one if none is named, in every process."""
         if self.num_processes == 1:
             return value
-        return self.fabric.broadcast(value)
+        return self.fabric.broadcast(value, src=source)
+
+    def share(self, works: Sequence[Callable[[], T]]) -> list[T]:
+        """Do pieces of work that need no other process, each in one of the processes.
+
+        Args:
+            works: The same in every process, and each with the same result whichever process does it.
+
+        Returns:
+            The results in order, in every process.
+
+        Raises:
+            PruscError: The error of the first piece that has one, in every process.
+        """
+        if self.num_processes == 1:
+            return [work() for work in works]
+        own: dict[int, T | PruscError] = {}
+        for index in range(self.rank, len(works), self.num_processes):
+            try:
+                own[index] = works[index]()
+            except PruscError as error:
+                # Raised here, it would leave the others waiting.
+                own[index] = error
+        results: list[T] = []
+        for index in range(len(works)):
+            result = self.broadcast(own.get(index), index % self.num_processes)
+            if isinstance(result, PruscError):
+                raise result
+            results.append(result)  # type: ignore[arg-type]
+        return results
 
     def barrier(self) -> None:
         """Wait until every process has reached this point."""

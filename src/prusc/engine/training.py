@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,8 @@ class Schedule:
     """The batches and the learning rate of one training.
 
     Attributes:
-        batches: Index batches, the same in every process; each process trains on its share.
+        batches: Index batches, the same in every process; each process trains on its share. They are drawn some steps
+            ahead, so they must not depend on the training.
         num_steps: Number of batches.
         learning_rate: Peak of the one-cycle schedule, reached after 10 % of the steps.
         weight_decay: Of AdamW.
@@ -87,10 +89,13 @@ def train_weights(
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step, num_steps))
     if mask is not None:
         keep_zeros(model, mask, optimizer)
-    with module_modes(model, True), synchronized_batch_norm(model, runtime), global_randomness(generator):
-        for step, batch in enumerate(schedule.batches):
-            part = runtime.shard(batch)
-            inputs = feed.take(part, generator=runtime.augmentation_generator(generator, step))
+    with (
+        module_modes(model, True),
+        synchronized_batch_norm(model, runtime),
+        global_randomness(generator),
+        feed.ahead(_load(feed, schedule.batches, generator)) as loaded,
+    ):
+        for step, (batch, part, inputs) in enumerate(loaded):
             with runtime.autocast():
                 if loss_function is None:
                     loss = F.cross_entropy(call_model(model, inputs).float(), feed.take_labels(part))
@@ -108,6 +113,13 @@ def train_weights(
             rate.step()
             if after_step is not None:
                 after_step(step + 1, value)
+
+
+def _load(feed: Feed, batches: Iterable[Tensor], generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Any]]:
+    """Yield each batch, the part of it that this process trains on, and the inputs of that part."""
+    for step, batch in enumerate(batches):
+        part = feed.runtime.shard(batch)
+        yield batch, part, feed.take(part, generator=feed.runtime.augmentation_generator(generator, step))
 
 
 def one_cycle(step: int, num_steps: int) -> float:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -219,8 +220,8 @@ def try_heads(name: str, mask: BinaryMask, context: CandidateContext) -> list[Ca
     whole_head = BinaryMask(
         {key: torch.ones_like(kept) if key == head_weight else kept for key, kept in mask.tensors.items()}
     )
-    for l2 in l2s:
-        head, val_logits = fit(l2)
+    fits = context.feed.runtime.share([partial(fit, l2) for l2 in l2s])
+    for l2, (head, val_logits) in zip(l2s, fits, strict=True):
         found.append(
             Candidate(
                 name=f"{name}/head(l2={l2:g})",

@@ -1,10 +1,12 @@
 """Stage 5: learn masks, with the weights frozen."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prusc.config import ERMConfig, MaskConfig
 from prusc.config.stages import FilledMaskConfig
@@ -158,14 +160,14 @@ def learn_masks(
         synchronized_batch_norm(model, runtime),
         RepresentationTap(model, head_name) as tap,
         global_randomness(generator),
+        feed.ahead(_draw(feed, debiasing_set, config, generator)) as drawn,
     ):
-        for step in range(1, config.steps + 1):
-            indices = runtime.shard(debiasing_set.draw(config.batch_size, generator))
+        for step, (indices, inputs) in enumerate(drawn, start=1):
             terms = mask_step(
                 masked,
                 optimizer,
                 tap,
-                feed.take(indices, generator=runtime.augmentation_generator(generator, step)),
+                inputs,
                 feed.take_labels(indices),
                 debiasing_set.cells.attribute_ids[indices].to(runtime.device),
                 config=config,
@@ -176,6 +178,15 @@ def learn_masks(
             record.add(step, terms)
             report.advance("mask learning", step, config.steps)
     return LearnedMasks(record.masks, tuple(record.history))
+
+
+def _draw(
+    feed: Feed, debiasing_set: DebiasingSet, config: FilledMaskConfig, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Any]]:
+    """Yield this process's part of each batch, and its inputs."""
+    for step in range(1, config.steps + 1):
+        indices = feed.runtime.shard(debiasing_set.draw(config.batch_size, generator))
+        yield indices, feed.take(indices, generator=feed.runtime.augmentation_generator(generator, step))
 
 
 def _make_masked(

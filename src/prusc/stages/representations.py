@@ -49,17 +49,22 @@ def predict(model: nn.Module, data: Split | Feed) -> Float[Tensor, "samples clas
 
     Args:
         model: On the feed's device.
-        data: The split; each process runs over all of it.
+        data: The split. With several processes each one runs over a part, and all get the whole result.
     """
     feed = as_feed(data, model)
+    runtime = feed.runtime
+    is_shared = len(feed) >= runtime.num_processes
+    part = runtime.contiguous_part(len(feed)) if is_shared else range(len(feed))
     # The outermost autocast casts each weight once, not once for each batch.
-    with torch.inference_mode(), module_modes(model, False), feed.runtime.autocast():
-        logits = [batch for (batch,) in _copy_behind(_run(model, feed))]
-    return torch.cat(logits).clone()
+    with torch.inference_mode(), module_modes(model, False), runtime.autocast():
+        batches = [batch for (batch,) in _copy_behind(_run(model, feed, part))]
+    # A tensor from inference mode cannot take part in a later backward pass; its clone can.
+    logits = torch.cat(batches).clone()
+    return runtime.gather_uneven(logits.to(runtime.device), len(feed)).cpu() if is_shared else logits
 
 
-def _run(model: nn.Module, feed: Feed) -> Iterator[tuple[Tensor]]:
-    for inputs in feed.iterate():
+def _run(model: nn.Module, feed: Feed, part: range) -> Iterator[tuple[Tensor]]:
+    for inputs in feed.iterate(part):
         yield (call_model(model, inputs).float(),)
 
 
