@@ -36,7 +36,7 @@ def test_what_the_terminal_cannot_show_is_written_out(
 
 
 def test_ctrl_c_ends_the_run_and_the_same_command_goes_on(faces: Path, out: Path, capsys: Capture) -> None:
-    arguments = on_faces(faces, out, "--masks.steps 200")
+    arguments = on_faces(faces, out, "--masks.steps 100")
     # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import prusc.__main__ as p; p.main()"
