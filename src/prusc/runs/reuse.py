@@ -10,6 +10,7 @@ _TOUCHED_BY: tuple[tuple[str, tuple[str, ...]], ...] = (
     # What these decide is computed at the end of every run, and stored nowhere before.
     ("audit.*", ()),
     ("selection.*", ()),
+    ("may_keep_erm", ()),
     ("runtime.num_workers", ()),
     ("runtime.eval_batch_size", ()),
     # An early network of fewer epochs has another schedule, so its epochs are not those of a longer training.
