@@ -1,11 +1,13 @@
 """What one process and two processes have to agree on; ``python -m tests.two_processes FOLDER`` is one of the two."""
 
+import copy
 import hashlib
 import os
 import socket
 import subprocess
 import sys
 from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -185,6 +187,14 @@ def representations(runtime: Runtime) -> dict[str, Tensor]:
         "representations/logits": found.logits,
         "representations/predicted": logits,
         "representations/of one sample": alone,
+    on_disk = copy.copy(runtime)
+    on_disk.config = replace(runtime.config, representation_gib=0.0)
+    feed = feed_of(striped_split(NUM_SAMPLES), runtime=on_disk)
+    stored = extract_representations(small_cnn(), feed, head_name="head")
+    return {
+        "representations/values": found.held,
+        "representations/logits": found.logits,
+        "representations/on disk": stored.held,
     }
 
 
