@@ -118,7 +118,7 @@ def test_16_bits_round_and_refuse_what_they_cannot_hold() -> None:
     with pytest.raises(DataError, match="holds the number 1e\\+06, and 16 bits reach 65504"):
         stored(torch.tensor([[1.0, 1e6]]), bits=16)
     # What is no number already is for others to refuse.
-    assert stored(torch.tensor([[float("inf"), 1.0]]), bits=16)[0, 0].isinf()  # type: ignore[index]
+    assert stored(torch.tensor([[float("inf"), 1.0]]), bits=16)[0][0].isinf()
 
 
 def test_a_full_disk_is_an_error_and_nothing_dies() -> None:

@@ -24,7 +24,7 @@ def samples(num_classes: int, num: int = 600) -> tuple[Tensor, Tensor, Tensor]:
     values[:, :num_classes] += 1.5 * F.one_hot(labels, num_classes)
     values[:, 5] = 7.0
     weights = torch.rand(3, num, generator=source, dtype=torch.float64)
-    weights[1, :100] = 0
+    weights[1, : num // 6] = 0
     if num_classes > 2:
         weights[2, labels == num_classes - 1] = 0
     return values, labels, weights
