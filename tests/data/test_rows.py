@@ -42,7 +42,7 @@ VALUES = torch.randn(40, 5, generator=generator())
 @pytest.mark.usefixtures("small_blocks")
 def test_every_way_to_read_gives_the_rows() -> None:
     rows = stored(VALUES)
-    assert (len(rows), rows.shape) == (40, (40, 5))
+    assert (len(rows), rows.shape, rows.nbytes) == (40, (40, 5), 800)
     some, flags = torch.tensor([7, 7, 39, 0, -1]), torch.arange(40) % 3 == 0
     for asked in (slice(None), slice(3, 33), slice(5, 30, 4), slice(38, 99), some, flags, 12):
         assert torch.equal(rows[asked], VALUES[asked])

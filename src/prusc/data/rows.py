@@ -52,6 +52,11 @@ class StoredRows(Dataset[Tensor]):
         """Number of rows, and of numbers per row."""
         return len(self), self.table.shape[1]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the numbers on disk."""
+        return len(self) * self.table.dtype.itemsize * self.table.shape[1]
+
     def __getitem__(self, rows: int | slice | Tensor) -> Tensor:
         """Read a row [dim] or several [rows, dim]: positions, a slice, or a flag for each row."""
         if isinstance(rows, int):
