@@ -226,13 +226,14 @@ def _divide(whole: Part, split: Any) -> dict[str, Part | None]:
     """Return the part of each split."""
     if split is None:
         return {"train": whole, "val": None, "test": None}
-    distinct, words = np.unique(np.asarray(split).astype(str), return_inverse=True)
-    if len(words) != len(whole):
-        raise DataError(f"split has {len(words)} entries for {len(whole)} samples; expected one per sample")
-    unknown = next((word for word in map(str.lower, distinct) if word not in SPLIT_WORDS), None)
+    distinct, places = np.unique(np.asarray(split), return_inverse=True)
+    words = [str(word).lower() for word in distinct.astype(str)]
+    if len(places) != len(whole):
+        raise DataError(f"split has {len(places)} entries for {len(whole)} samples; expected one per sample")
+    unknown = next((word for word in words if word not in SPLIT_WORDS), None)
     if unknown is not None:
         raise DataError(f"split {unknown!r} is unknown; expected one of {', '.join(SPLIT_WORDS)}")
-    numbers = np.array([SPLIT_WORDS[word.lower()] for word in distinct])[words]
+    numbers = np.array([SPLIT_WORDS[word] for word in words], dtype=np.int8)[places]
     found = {name: np.flatnonzero(numbers == number) for number, name in enumerate(SPLIT_NAMES)}
     if not len(found["train"]):
         raise DataError("split names no training samples; expected some")

@@ -24,6 +24,8 @@ BLOCK_VALUES = 2**22
 HELD_VALUES = 2**26
 
 Bits: TypeAlias = Literal[16, 32]
+# Linux brings 64 KiB around each row into memory.
+_ROWS_AT_ONCE = 1024
 _TYPES: dict[int, np.dtype[Any]] = {16: np.dtype(np.float16), 32: np.dtype(np.float32)}
 
 
@@ -55,7 +57,7 @@ class StoredRows(Dataset[Tensor]):
     @property
     def nbytes(self) -> int:
         """Bytes of the numbers on disk."""
-        return len(self) * self.table.dtype.itemsize * self.table.shape[1]
+        return len(self) * self.shape[1] * int(self.table.dtype.itemsize)
 
     def __getitem__(self, rows: int | slice | Tensor) -> Tensor:
         """Read a row [dim] or several [rows, dim]: positions, a slice, or a flag for each row."""
@@ -66,8 +68,8 @@ class StoredRows(Dataset[Tensor]):
             return self._release(torch.from_numpy(np.array(self.table[start:stop:step])).float())
         positions = self._find(rows).numpy()
         found = torch.empty(len(positions), self.shape[1])
-        # Each row brings its whole page, or more, into memory until it is released.
-        size = block_length(self)
+        # Each row brings its neighbours in the file into memory too, until they are released.
+        size = min(block_length(self), _ROWS_AT_ONCE)
         for start in range(0, len(positions), size):
             part = np.take(self.table, positions[start : start + size], axis=0)
             found[start : start + size] = torch.from_numpy(part)
@@ -199,8 +201,16 @@ def iterate_blocks(rows: Rows) -> Iterator[tuple[slice, Float[Tensor, "block dim
 
 def map_blocks(function: Callable[[Tensor], Tensor], rows: Rows) -> Tensor:
     """Return the results of a function of rows for all blocks, one after the other."""
-    found = [function(block) for _, block in iterate_blocks(rows)]
-    return found[0] if len(found) == 1 else torch.cat(found) if found else function(rows[:0])
+    if len(rows) <= block_length(rows):
+        return function(rows[:])
+    found: Tensor | None = None
+    for here, block in iterate_blocks(rows):
+        result = function(block)
+        # One tensor for all: many small ones between large blocks would keep the memory of these from being used again.
+        found = result.new_empty(len(rows), *result.shape[1:]) if found is None else found
+        found[here] = result
+    assert found is not None, "more rows than a block"
+    return found
 
 
 def measure_columns(rows: Rows) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
