@@ -1,6 +1,5 @@
 """Cross-fitting of heads: each held-out sample is predicted by a head that was fitted without it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,11 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from prusc.config import DebiasingSetConfig
-from prusc.data.rows import StoredRows, iterate_blocks
+from prusc.data.rows import StoredRows
 from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import build_debiasing_set
 from prusc.stages.folds import draw_folds
-from prusc.stages.heads import Head, fit_heads
+from prusc.stages.heads import Head, fit_heads, predict_held_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,24 +58,6 @@ class Folds:
         """
         heads = fit_heads(representations, self.labels, self.weights, num_classes=num_classes, l2=l2, has_bias=has_bias)
         return heads[-1], predict_held_out(representations, self.fold_ids, heads)
-
-
-def predict_held_out(
-    representations: Float[Tensor, "samples dim"] | StoredRows, fold_ids: Int[Tensor, " samples"], heads: Sequence[Head]
-) -> Float[Tensor, "samples classes"]:
-    """Return for each sample the logits of the head of its fold.
-
-    Args:
-        representations: Of the samples.
-        fold_ids: Fold of each sample.
-        heads: One per fold, which was fitted without the fold; more are ignored.
-    """
-    logits = torch.empty(len(fold_ids), len(heads[0].bias))
-    for here, block in iterate_blocks(representations):
-        own, found = fold_ids[here], logits[here]
-        for fold in own.unique().tolist():
-            found[own == fold] = heads[fold].logits(block[own == fold])
-    return logits
 
 
 def make_folds(cells: Cells, config: DebiasingSetConfig, *, num_folds: int, generator: torch.Generator) -> Folds:

@@ -1,6 +1,7 @@
 """Stage 7: refit a head by logistic regression on representations."""
 
 import warnings
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
-from prusc.data.rows import HELD_VALUES, StoredRows, map_blocks
+from prusc.data.rows import HELD_VALUES, StoredRows, iterate_blocks, map_blocks
 from prusc.errors import DataError, ModelError
 from prusc.models.head import get_head
 from prusc.stages.block_fits import fit_logistic_by_blocks
@@ -199,3 +200,21 @@ def fit_head(
     weight[classes] = torch.from_numpy(np.asarray(coefficients, dtype=np.float64)) * scale
     bias[classes] = torch.from_numpy(np.asarray(intercepts, dtype=np.float64)) - weight[classes] @ mean
     return Head(weight.float(), bias.float() if has_bias else torch.zeros(num_classes))
+
+
+def predict_held_out(
+    representations: Float[Tensor, "samples dim"] | StoredRows, fold_ids: Int[Tensor, " samples"], heads: Sequence[Head]
+) -> Float[Tensor, "samples classes"]:
+    """Return for each sample the logits of the head of its fold.
+
+    Args:
+        representations: Of the samples.
+        fold_ids: Fold of each sample.
+        heads: One per fold, which was fitted without the fold; more are ignored.
+    """
+    logits = torch.empty(len(fold_ids), len(heads[0].bias))
+    for here, block in iterate_blocks(representations):
+        own, found = fold_ids[here], logits[here]
+        for fold in own.unique().tolist():
+            found[own == fold] = heads[fold].logits(block[own == fold])
+    return logits

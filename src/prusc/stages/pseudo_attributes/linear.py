@@ -7,9 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from prusc.data.rows import StoredRows
-from prusc.stages.cross_fitting import predict_held_out
 from prusc.stages.folds import draw_folds
-from prusc.stages.heads import fit_heads
+from prusc.stages.heads import fit_heads, predict_held_out
 
 
 def predict_linearly(
