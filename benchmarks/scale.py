@@ -37,7 +37,7 @@ PAGE, PLOT = ROOT / "docs" / "results" / "scale.md", ROOT / "docs" / "images" / 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 STAGES = ("clusters", "linear", "audit")
 DIM, NUM_CLASSES, ALIGNED = 512, 4, 0.85
-COLUMNS = ("stage", "samples", "seconds", "cpu_seconds", "peak_gib", "page_mb")
+COLUMNS = ("stage", "samples", "seconds", "cpu_seconds", "peak_gib", "page_mb", "note")
 
 
 def make_features(folder: Path, num_samples: int) -> Path:
@@ -180,13 +180,18 @@ def write_results() -> None:
     axes[1].legend()
     figure.savefig(PLOT, metadata={"Date": None})
     sizes = sorted({size for _, size in rows})
-    head = "| samples | " + " | ".join(f"{stage}: CPU s | GiB" for stage in STAGES) + " | page, MB |"
+    head = "| samples | " + " | ".join(f"{stage}: CPU s | {stage}: GiB" for stage in STAGES) + " | page, MB |"
     body = []
     for size in sizes:
         cells = []
         for stage in STAGES:
             row = rows.get((stage, size))
-            cells += [f"{float(row['cpu_seconds']):,.1f}", f"{float(row['peak_gib']):.2f}"] if row else ["not run", ""]
+            mark = "†" if row and row["note"] else ""
+            cells += (
+                [f"{float(row['cpu_seconds']):,.1f}{mark}", f"{float(row['peak_gib']):.2f}{mark}"]
+                if row
+                else ["not run", ""]
+            )
         page = rows.get(("audit", size), {}).get("page_mb", "")
         body.append(f"| {size:,} | " + " | ".join(cells) + f" | {page} |")
     text = [
@@ -200,6 +205,8 @@ def write_results() -> None:
         head,
         "|" + "---|" * (2 * len(STAGES) + 2),
         *body,
+        "",
+        *(f"† {note}" for note in sorted({row["note"] for row in rows.values()} - {""})),
         "",
         "![CPU seconds and peak memory against the number of samples](../images/scale.svg)",
         "",
