@@ -33,7 +33,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "docs" / "data" / "scale.csv"
-PAGE, PLOT = ROOT / "docs" / "results" / "scale.md", ROOT / "docs" / "images" / "scale.svg"
+PAGE, PLOT = ROOT / "docs" / "results" / "scale.md", ROOT / "docs" / "images" / "scale.png"
+HOW_LARGE = ROOT / "docs" / "how-to" / "how-large.md"
+BEGIN, END = "<!-- benchmarks/scale.py writes this table -->\n", "<!-- end -->\n"
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 STAGES = ("clusters", "linear", "audit")
 DIM, NUM_CLASSES, ALIGNED = 512, 4, 0.85
@@ -153,8 +155,7 @@ def write_results() -> None:
     """Write the page and the plot from the table."""
     import matplotlib as mpl
 
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "prusc"
+    mpl.use("agg")
     import matplotlib.pyplot as plt
 
     rows = read_table()
@@ -178,7 +179,7 @@ def write_results() -> None:
     axes[1].axhline(4, color="#767676", linestyle="--", label="4 GiB")
     axes[1].set(ylim=(0, 4.4))
     axes[1].legend()
-    figure.savefig(PLOT, metadata={"Date": None})
+    figure.savefig(PLOT, dpi=110)
     sizes = sorted({size for _, size in rows})
     head = "| samples | " + " | ".join(f"{stage}: CPU s | {stage}: GiB" for stage in STAGES) + " | page, MB |"
     body = []
@@ -194,6 +195,8 @@ def write_results() -> None:
             )
         page = rows.get(("audit", size), {}).get("page_mb", "")
         body.append(f"| {size:,} | " + " | ".join(cells) + f" | {page} |")
+    notes = sorted({row["note"] for row in rows.values()} - {""})
+    table = [head, "|" + "---|" * (2 * len(STAGES) + 2), *body, *(f"\n† {note}" for note in notes)]
     text = [
         "# Time and memory by size",
         "",
@@ -202,13 +205,9 @@ def write_results() -> None:
         "thread, one run each, on a machine with 2 CPU cores that other work shared. So the times are CPU seconds of",
         "the process, not wall time.",
         "",
-        head,
-        "|" + "---|" * (2 * len(STAGES) + 2),
-        *body,
+        *table,
         "",
-        *(f"† {note}" for note in sorted({row["note"] for row in rows.values()} - {""})),
-        "",
-        "![CPU seconds and peak memory against the number of samples](../images/scale.svg)",
+        "![CPU seconds and peak memory against the number of samples](../images/scale.png)",
         "",
         "Slope of the line through the logarithms of time and size (aim: at most 1.1):",
         "",
@@ -218,6 +217,8 @@ def write_results() -> None:
         "",
     ]
     PAGE.write_text("\n".join(text))
+    before, _, rest = HOW_LARGE.read_text().partition(BEGIN)
+    HOW_LARGE.write_text(f"{before}{BEGIN}\n{chr(10).join(table)}\n\n{END}{rest.partition(END)[2]}")
     print(f"wrote {PAGE.relative_to(ROOT)} and {PLOT.relative_to(ROOT)}")
 
 
