@@ -6,8 +6,8 @@ import os
 import socket
 import subprocess
 import sys
-from functools import partial
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -182,18 +182,14 @@ def representations(runtime: Runtime) -> dict[str, Tensor]:
     split = striped_split(NUM_SAMPLES)
     alone = predict(small_cnn(), feed_of(split.subset([4]), runtime=runtime))
     logits = predict(small_cnn(), feed_of(split, runtime=runtime))
-    return {
-        "representations/values": found.values,
-        "representations/logits": found.logits,
-        "representations/predicted": logits,
-        "representations/of one sample": alone,
     on_disk = copy.copy(runtime)
     on_disk.config = replace(runtime.config, representation_gib=0.0)
-    feed = feed_of(striped_split(NUM_SAMPLES), runtime=on_disk)
-    stored = extract_representations(small_cnn(), feed, head_name="head")
+    stored = extract_representations(small_cnn(), feed_of(split, runtime=on_disk), head_name="head")
     return {
         "representations/values": found.held,
         "representations/logits": found.logits,
+        "representations/predicted": logits,
+        "representations/of one sample": alone,
         "representations/on disk": stored.held,
     }
 
