@@ -200,7 +200,7 @@ def write_results() -> None:
     text = [
         "# Time and memory by size",
         "",
-        "`python benchmarks/scale.py` writes this page from docs/data/scale.csv. It says there what each column is.",
+        "`python benchmarks/scale.py` writes this page from docs/data/scale.csv; the script says what each column is.",
         f"Features of {DIM} numbers in 16 bits, {NUM_CLASSES} classes, a planted shortcut; on disk at every size; one",
         "thread, one run each, on a machine with 2 CPU cores that other work shared. So the times are CPU seconds of",
         "the process, not wall time.",
