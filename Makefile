@@ -99,6 +99,7 @@ benchmarks: $(STAMP) ## speed and memory, as ratios within one run
 	@$(BIN)/python benchmarks/mask_step.py
 	@$(BIN)/python benchmarks/function_masks.py
 	@$(BIN)/python benchmarks/extraction.py
+	@$(BIN)/python benchmarks/clustering.py
 	@$(if $(PRUSC_DATA),$(BIN)/python benchmarks/loading.py,echo "loading.py: skipped, PRUSC_DATA does not name ISIC's parent")
 	@$(BIN)/python benchmarks/report.py
 	@$(BIN)/python benchmarks/bench_overhead.py

@@ -1,10 +1,12 @@
 """What one process and two processes have to agree on; ``python -m tests.two_processes FOLDER`` is one of the two."""
 
+import copy
 import hashlib
 import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -180,11 +182,15 @@ def representations(runtime: Runtime) -> dict[str, Tensor]:
     split = striped_split(NUM_SAMPLES)
     alone = predict(small_cnn(), feed_of(split.subset([4]), runtime=runtime))
     logits = predict(small_cnn(), feed_of(split, runtime=runtime))
+    on_disk = copy.copy(runtime)
+    on_disk.config = replace(runtime.config, representation_gib=0.0)
+    stored = extract_representations(small_cnn(), feed_of(split, runtime=on_disk), head_name="head")
     return {
-        "representations/values": found.values,
+        "representations/values": found.held,
         "representations/logits": found.logits,
         "representations/predicted": logits,
         "representations/of one sample": alone,
+        "representations/on disk": stored.held,
     }
 
 

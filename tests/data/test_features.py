@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from prusc.data.features import Features, read_features
+from prusc.data.rows import StoredRows
 from prusc.errors import PruscError
 
 RNG = np.random.default_rng(0)
@@ -94,3 +95,48 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_text("a,b")
         with pytest.raises(PruscError, match=message):
             read_features(tmp_path / name)
+
+
+def write_folder(folder: Path, **changes: Any) -> Path:
+    for name, column in columns(**changes).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{name}.npy", column)
+    return folder
+
+
+def test_a_folder_of_arrays_is_as_a_file_and_stays_on_disk_above_the_limit(tmp_path: Path) -> None:
+    more = {"attribute/place": LABELS[::-1].copy(), "class_names": np.array(["cat", "dog"])}
+    np.savez(tmp_path / "f.npz", **columns(**more))
+    folder = write_folder(tmp_path / "f", **more)
+    expected = read_features(tmp_path / "f.npz")
+    for path in (folder, folder / "representations.npy"):
+        for limit in (2.0, 0.0):
+            found = read_features(path, memory_limit_gib=limit)
+            assert found.data.class_names == ("cat", "dog")
+            for name, split in found.data.splits.items():
+                assert isinstance(split.inputs, StoredRows) is (limit == 0)
+                assert torch.equal(split.inputs[:], expected.data.splits[name].inputs)  # type: ignore[index, arg-type]
+                assert torch.equal(split.labels, expected.data.splits[name].labels)
+                assert list(split.sample_ids) == list(expected.data.splits[name].sample_ids)
+                assert torch.equal(split.attributes, expected.data.splits[name].attributes)  # type: ignore[arg-type]
+                assert torch.equal(found.logits[name], expected.logits[name])
+
+
+def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PruscError, match=r"holds no \.npy file"):
+        read_features(tmp_path / "empty")
+    folder = write_folder(tmp_path / "f", labels=np.array([object()] * 40))
+    with pytest.raises(PruscError, match=r"labels.npy cannot be read .*without Python objects"):
+        read_features(folder)
+    bad = np.where(np.arange(40)[:, None] == 7, np.nan, VALUES)
+    with pytest.raises(PruscError, match="representations of 1 samples are not finite, the first is row 7"):
+        read_features(write_folder(tmp_path / "g", representations=bad), memory_limit_gib=0)
+
+
+def test_splits_of_numbers_and_of_any_case_are_read() -> None:
+    for split in (np.arange(40) % 3, ["TRAIN", "Val", "test", "te", "dev"] * 8):
+        found = Features.from_arrays(VALUES, LABELS, predictions=LABELS, split=split)
+        assert len(found.data.train) == sum(str(word).lower() in ("0", "train") for word in split)
+    with pytest.raises(PruscError, match="the prediction 2 is no class of the labels"):
+        Features.from_arrays(VALUES, LABELS, predictions=LABELS + 1)

@@ -21,6 +21,12 @@ def test_ordinary_numbers_keep_every_digit_and_zeros_stay() -> None:
     assert unit_rows(torch.tensor([[float("nan"), 1.0]])).isnan().any()
 
 
+@pytest.mark.parametrize("scale", [1e-11, 1e-3, 1.0, 1e6, 1e14])
+def test_the_fast_way_gives_the_same_digits_as_the_safe_one(scale: float) -> None:
+    values = scale * torch.randn(200, 33, generator=generator())
+    assert torch.equal(unit_rows(values), unit_rows(values.clone().requires_grad_()).detach())
+
+
 def test_the_gradient_is_the_slope() -> None:
     values = torch.randn(3, 4, generator=generator(), dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(unit_rows, values)

@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 import prusc
+import prusc.data.rows
+import prusc.stages.heads
 from prusc.cli.main import run_command_line
 from prusc.config import AuditConfig, ClusteringConfig, RuntimeConfig
 from prusc.errors import PruscError
@@ -139,3 +141,28 @@ def test_features_are_needed() -> None:
         prusc.audit_features()
     with pytest.raises(PruscError, match="does not exist"):
         prusc.audit_features("nowhere.npz")
+
+
+def test_an_audit_is_the_same_in_memory_and_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Ten blocks a split, and nothing is small enough to be fitted as a whole.
+    monkeypatch.setattr(prusc.data.rows, "BLOCK_VALUES", 90)
+    monkeypatch.setattr(prusc.stages.heads, "HELD_VALUES", 0)
+    with np.load(write_features(tmp_path / "f.npz")) as file:
+        for name in file.files:
+            (tmp_path / "f" / name).parent.mkdir(parents=True, exist_ok=True)
+            np.save(
+                tmp_path / "f" / f"{name}.npy",
+                file[name].astype(np.float32) if name == "representations" else file[name],
+            )
+    for name, limit in (("memory", 2.0), ("disk", 0.0)):
+        config = replace(CONFIG, runtime=replace(CONFIG.runtime, representation_gib=limit))
+        prusc.audit_features(tmp_path / "f", config, out=tmp_path / name)
+    for name in ("clusters.csv", "look_at.csv", "heads.csv", "samples/samples.csv", "samples/label_issues.csv"):
+        texts = [(tmp_path / run / name).read_text() for run in ("memory", "disk")]
+        assert texts[0] == texts[1], name
+        assert len(texts[0].splitlines()) > 1 or name.endswith("issues.csv")
+    one, other = (load_file(tmp_path / run / "head.safetensors") for run in ("memory", "disk"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    one, other = (json.loads((tmp_path / run / "audit.json").read_text()) for run in ("memory", "disk"))
+    for name in ("clusters", "verdict", "evidence", "agreements", "silhouettes", "heads"):
+        assert one[name] == other[name]

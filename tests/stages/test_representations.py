@@ -1,5 +1,6 @@
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from prusc.config import RuntimeConfig
+from prusc.data.rows import StoredRows
 from prusc.data.table import Split
 from prusc.engine.runtime import Runtime
 from prusc.errors import DataError, ModelError
@@ -164,3 +166,17 @@ def test_precision_and_layout_change_the_digits_only(settings: dict[str, Any]) -
     tolerance = 0.1 if "precision" in settings else 1e-4
     torch.testing.assert_close(found.values, base.values, rtol=tolerance, atol=tolerance)
     assert found.values.dtype == found.logits.dtype == torch.float32
+
+
+def test_above_the_limit_they_are_on_disk_and_the_same(tmp_path: Path) -> None:
+    model, split = small_cnn(), striped_split(60)
+    in_memory = extract(model, split)
+    assert isinstance(in_memory.values, Tensor)
+    on_disk = extract(model, split, representation_gib=0.0, scratch=tmp_path)
+    assert isinstance(on_disk.values, StoredRows)
+    assert torch.equal(on_disk.values[:], in_memory.values)
+    assert torch.equal(on_disk.held, in_memory.held)
+    assert torch.equal(on_disk.logits, in_memory.logits)
+    halved = extract(model, split, representation_gib=0.0, representation_bits=16)
+    assert torch.equal(halved.held, in_memory.held.half().float())
+    assert repr(on_disk) == repr(in_memory)

@@ -43,7 +43,7 @@ _TEXTS: Mapping[str, tuple[str, str, Mapping[str, Mapping[str, str]], str]] = {
         {
             "data": _DATA,
             "network": _NETWORK,
-            "or neither": {"--features FILE": "representations and predictions (NPZ or Parquet) of any modality"},
+            "or neither": {"--features FILE": "representations and predictions (NPZ, Parquet, NPY) of any modality"},
             "run": _RUN,
             "output": _OUTPUT,
         },

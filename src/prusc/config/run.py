@@ -30,6 +30,12 @@ class RuntimeConfig:
         num_workers: Number of threads in training, and of processes elsewhere, that load inputs which are not kept in
             memory.
         eval_batch_size: Samples per batch where no gradient is needed.
+        representation_gib: Size in GiB, in 32 bits, up to which the representations of a split are kept in memory.
+            Larger ones are written to disk and read block by block.
+        representation_bits: Bits of a number of representations on disk. 16 take half the space, and round each number
+            to three digits; with 32, results do not depend on where representations lie.
+        scratch: Folder of representations on disk. They are gone when the run ends. If not given, it is the system's
+            folder for temporary files (TMPDIR).
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -37,10 +43,15 @@ class RuntimeConfig:
     channels_last: bool = False
     num_workers: int = 2
     eval_batch_size: int = 256
+    representation_gib: float = 2.0
+    representation_bits: Literal[16, 32] = 32
+    scratch: Path | None = None
 
     def __post_init__(self) -> None:
         require(self.num_workers >= 0, "runtime.num_workers", self.num_workers, "at least 0")
         require(self.eval_batch_size >= 1, "runtime.eval_batch_size", self.eval_batch_size, "at least 1")
+        size = self.representation_gib
+        require(size >= 0, "runtime.representation_gib", size, "at least 0")
 
 
 @dataclass(frozen=True)
@@ -63,8 +74,8 @@ class RunConfig:
             the classifier did.
         trained_key: Name of the state dict in that file, such as ``state_dict_ema``. Without ``trained`` it is that in
             the file of `weights`. If not given, prusc takes the usual one.
-        features: File of representations and predictions (NPZ or Parquet), in place of data and network. Only prusc
-            audit takes it; it also fits heads (docs/how-to/features.md).
+        features: File of representations and predictions (NPZ or Parquet, or a folder of NPY files), in place of data
+            and network. Only prusc audit takes it; it also fits heads (docs/how-to/features.md).
         method: Remedy: ``prusc``, or another one to compare it with (docs/reference/remedies.md).
         method_options: Settings of the other remedy, such as ``upweight=50``. They replace those that prusc would try.
         tuning_budget: Largest cost of all settings of the other remedy that prusc tries, in trainings as long as ERM's.

@@ -1,11 +1,13 @@
 """Arrays as users have them (lists, NumPy, PyTorch), checked and turned into what a split holds."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 import torch
 from jaxtyping import Int
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -90,7 +92,42 @@ def as_attributes(attributes: Any) -> Int[Tensor, "samples attributes"] | None:
     return found
 
 
-def as_sample_ids(sample_ids: Iterable[Any] | None, num_samples: int) -> tuple[str, ...]:
+@dataclass(frozen=True, eq=False)
+class NumberedIds(Sequence[str]):
+    """Names of samples that have none: their numbers. Millions of texts would take as much memory as many a data set.
+
+    Attributes:
+        numbers: Number of each sample.
+    """
+
+    numbers: Int[Tensor, " samples"]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return NumberedIds(self.numbers[index])
+        return str(int(self.numbers[index]))
+
+
+def choose_ids(sample_ids: Sequence[str], indices: Int[Tensor, " chosen"]) -> Sequence[str]:
+    """Return the names of some samples."""
+    if isinstance(sample_ids, NumberedIds):
+        return NumberedIds(sample_ids.numbers[indices])
+    return tuple(sample_ids[index] for index in indices.tolist())
+
+
+def tabulate_ids(sample_ids: Sequence[str]) -> Sequence[str] | NDArray[np.int64]:
+    """Return names as a column of a table; names that are numbers stay numbers, which take less memory."""
+    return sample_ids.numbers.numpy() if isinstance(sample_ids, NumberedIds) else sample_ids
+
+
+def as_sample_ids(sample_ids: Iterable[Any] | None, num_samples: int) -> Sequence[str]:
     """Return the name of each sample as text; samples without names are numbered.
 
     Raises:
@@ -98,6 +135,8 @@ def as_sample_ids(sample_ids: Iterable[Any] | None, num_samples: int) -> tuple[s
     """
     if sample_ids is None:
         return tuple(map(str, range(num_samples)))
+    if isinstance(sample_ids, NumberedIds):
+        return sample_ids
     if isinstance(sample_ids, str):
         raise DataError(f"sample_ids are the text {sample_ids!r}; expected one name per sample")
     if isinstance(sample_ids, Tensor | np.ndarray):

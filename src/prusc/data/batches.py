@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from prusc.data.images import ImageFiles, load_images
+from prusc.data.rows import StoredRows
 from prusc.errors import ConfigError, DataError, PruscError
 
 Inputs: TypeAlias = Tensor | Mapping[str, Tensor]
@@ -48,6 +49,8 @@ def iterate_batches(
     # Separate generators do the work, so that the checks above run at the call and not at the first batch.
     if isinstance(inputs, Tensor):
         return _iterate_tensor(inputs, indices, batch_size)
+    if isinstance(inputs, StoredRows):
+        return (inputs[part] for part in indices.split(batch_size) if len(part))
     return _iterate_dataset(inputs, indices, batch_size, num_workers)
 
 
@@ -68,11 +71,20 @@ def take_inputs(inputs: Tensor | Dataset[Any], indices: Int[Tensor, " chosen"], 
     _check_indices(inputs, indices)
     if isinstance(inputs, Tensor):
         return inputs.index_select(0, indices.to(inputs.device))
+    if isinstance(inputs, StoredRows):
+        return inputs[indices]
     if len(indices) == 0:
         raise DataError("no samples were asked for; a batch from a data set needs at least one index")
     if isinstance(inputs, ImageFiles):
         return load_images([inputs.paths[i] for i in indices.tolist()], inputs.size, num_threads=num_threads)
     return _collate([inputs[index] for index in indices.tolist()])
+
+
+def choose_inputs(inputs: Tensor | Dataset[Any], indices: Int[Tensor, " chosen"]) -> Tensor | Dataset[Any]:
+    """Return the inputs of some samples for a split of their own; what is on disk is not read."""
+    if isinstance(inputs, Tensor):
+        return inputs[indices]
+    return inputs.choose(indices) if isinstance(inputs, StoredRows) else Subset(inputs, indices.tolist())
 
 
 def _check_indices(inputs: Tensor | Dataset[Any], indices: Tensor) -> None:

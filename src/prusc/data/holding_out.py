@@ -21,10 +21,14 @@ def hold_out(
     Returns:
         Whether each sample is chosen, [N].
     """
-    names, members = np.unique(bundles, return_inverse=True)
-    counts = np.zeros((len(names), int(labels.max()) + 1), dtype=np.int64)
-    np.add.at(counts, (members, labels), 1)
-    sizes, strata = counts.sum(axis=1), counts.argmax(axis=1)
+    names, members, sizes = np.unique(bundles, return_inverse=True, return_counts=True)
+    if len(names) == len(labels):
+        strata = np.empty_like(labels)
+        strata[members] = labels
+    else:
+        counts = np.zeros((len(names), int(labels.max()) + 1), dtype=np.int64)
+        np.add.at(counts, (members, labels), 1)
+        strata = counts.argmax(axis=1)
     chosen = np.zeros(len(names), dtype=np.bool_)
     for stratum in np.unique(strata):
         order = rng.permutation(np.flatnonzero(strata == stratum))

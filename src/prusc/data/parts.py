@@ -9,8 +9,10 @@ import torch
 from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset
 
+from prusc.data.arrays import choose_ids
+from prusc.data.batches import choose_inputs
 from prusc.data.holding_out import hold_out
 from prusc.data.values import number_values, sort_values
 from prusc.errors import DataError, nearest_names
@@ -32,7 +34,7 @@ class Part:
 
     inputs: Tensor | Dataset[Any]
     labels: NDArray[Any]
-    sample_ids: tuple[str, ...]
+    sample_ids: Sequence[str]
     attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -40,14 +42,12 @@ class Part:
 
     def take(self, indices: NDArray[np.int64]) -> "Part":
         """Return some of the samples."""
-        order = indices.tolist()
+        chosen = torch.from_numpy(indices)
         return replace(
             self,
-            inputs=self.inputs[torch.from_numpy(indices)]
-            if isinstance(self.inputs, Tensor)
-            else Subset(self.inputs, order),
+            inputs=choose_inputs(self.inputs, chosen),
             labels=self.labels[indices],
-            sample_ids=tuple(self.sample_ids[index] for index in order),
+            sample_ids=choose_ids(self.sample_ids, chosen),
             attributes={name: values[indices] for name, values in self.attributes.items()},
         )
 
@@ -114,8 +114,10 @@ def fill_parts(parts: Mapping[str, Part | None], *, seed: int) -> tuple[dict[str
 
 
 def _halve(part: Part, share: float, rng: np.random.Generator) -> tuple[Part, Part]:
-    _, numbers = np.unique(part.labels.astype(str), return_inverse=True)
-    held_out = hold_out(numbers.astype(np.int64), np.arange(len(part)), share, rng)
+    distinct, numbers = np.unique(part.labels, return_inverse=True)
+    # Classes come in the order of their names, whether they are numbers or texts.
+    order = distinct.astype(str).argsort().argsort()
+    held_out = hold_out(order[numbers], np.arange(len(part)), share, rng)
     return part.take(np.flatnonzero(~held_out)), part.take(np.flatnonzero(held_out))
 
 
@@ -187,6 +189,13 @@ def number_attributes(
     values = []
     columns: dict[str, list[Tensor]] = {name: [] for name in parts}
     for attribute in names:
+        given = [part.attributes[attribute] for part in parts.values()]
+        if all(own.dtype != object for own in given):
+            distinct = np.unique(np.concatenate(given))
+            values.append(tuple(map(str, distinct)))
+            for name, numbers in zip(parts, given, strict=True):
+                columns[name].append(torch.from_numpy(np.searchsorted(distinct, numbers)))
+            continue
         texts = {name: list(map(str, part.attributes[attribute])) for name, part in parts.items()}
         _, known = number_values([text for own in texts.values() for text in own])
         values.append(known)

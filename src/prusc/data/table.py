@@ -9,9 +9,10 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset
 
-from prusc.data.arrays import as_attributes, as_inputs, as_labels, as_sample_ids
+from prusc.data.arrays import as_attributes, as_inputs, as_labels, as_sample_ids, choose_ids
+from prusc.data.batches import choose_inputs
 from prusc.data.counts import count_groups
 from prusc.data.given_arrays import Channels, read_arrays
 from prusc.data.images import DEFAULT_IMAGE_SIZE, DEFAULT_MEMORY_LIMIT_BYTES, Progress
@@ -59,7 +60,7 @@ class Split:
     inputs: Tensor | Dataset[Any]
     labels: Int[Tensor, " samples"]
     attributes: Int[Tensor, "samples attributes"] | None
-    sample_ids: tuple[str, ...]
+    sample_ids: Sequence[str]
     regions: Regions | None
     transform: InputTransform | None
     facts: Facts | None
@@ -122,12 +123,11 @@ class Split:
             raise DataError(
                 f"index {int(wrong[0])} is out of range; with {len(self)} samples it must be in 0..{len(self) - 1}"
             )
-        inputs = self.inputs[indices] if isinstance(self.inputs, Tensor) else Subset(self.inputs, indices.tolist())
         return Split(
-            inputs,
+            choose_inputs(self.inputs, indices),
             self.labels[indices],
             None if self.attributes is None else self.attributes[indices],
-            tuple(self.sample_ids[index] for index in indices.tolist()),
+            choose_ids(self.sample_ids, indices),
             None if self.regions is None else _ChosenRegions(self.regions, tuple(indices.tolist())),
             self.transform,
             None if self.facts is None else _ChosenFacts(self.facts, tuple(indices.tolist())),

@@ -109,13 +109,14 @@ class Runtime:
         gathered = padded.new_empty((self.num_processes * longest, *part.shape[1:]))
         all_gather_into_tensor(gathered, padded)
         parts = gathered.split(longest)
-        return torch.cat([parts[rank][: len(self._part_of(rank, total))] for rank in range(self.num_processes)])
+        return torch.cat([parts[rank][: len(self.part_of(rank, total))] for rank in range(self.num_processes)])
 
     def contiguous_part(self, total: int) -> range:
         """Return this process's part of ``range(total)``; the lengths of the parts differ by 1 at most."""
-        return self._part_of(self.rank, total)
+        return self.part_of(self.rank, total)
 
-    def _part_of(self, rank: int, total: int) -> range:
+    def part_of(self, rank: int, total: int) -> range:
+        """Return the part of ``range(total)`` that another process has; see `contiguous_part`."""
         return range(rank * total // self.num_processes, (rank + 1) * total // self.num_processes)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:

@@ -123,7 +123,7 @@ def _train(inputs: MethodInputs, settings: AFRSettings) -> Trained:
     bias = weight.new_zeros(len(weight))
     if head.bias is not None:
         bias = head.bias.detach().cpu()
-    refit_head(seen.values, seen.labels, weights, Head(weight, bias), l2=settings.l2).write(head)
+    refit_head(seen.held, seen.labels, weights, Head(weight, bias), l2=settings.l2).write(head)
     wrong = seen.predictions != seen.labels
     return Trained(network, facts={"num_mistakes": int(wrong.sum()), "weight_of_mistakes": weights[wrong].sum().item()})
 

@@ -124,11 +124,11 @@ def _train(inputs: MethodInputs, settings: DFRSettings) -> Trained:
     """
     groups, labels, generator = inputs.val_groups, inputs.val.labels, inputs.generator("subsets")
     assert groups is not None, "declared"
-    train = inputs.represent(inputs.trained, inputs.train).values
+    train = inputs.represent(inputs.trained, inputs.train).held
     mean, std = train.mean(dim=0), train.std(dim=0)
     # A constant unit would be rounding noise divided by almost 0.
     scale = torch.where(std > 1e-6, 1 / std.clamp(min=1e-6), 0.0)
-    values = (inputs.represent(inputs.trained, inputs.val).values - mean) * scale
+    values = (inputs.represent(inputs.trained, inputs.val).held - mean) * scale
 
     def fits(chosen: Tensor, inverse_strength: float) -> Iterator[Head]:
         for number in range(settings.num_retrains):

@@ -141,7 +141,7 @@ def _train(inputs: MethodInputs, settings: DPESettings) -> Trained:
     for Waterbirds. It does not hold for fashion-stickers, where the prototypes learn the shortcut.
     """
     found = inputs.represent(inputs.trained, inputs.val)
-    directions, generator = standardise(found.values), inputs.generator("prototypes")
+    directions, generator = standardise(found.held), inputs.generator("prototypes")
     done = 0
 
     def fit(chosen: Tensor) -> PrototypeHead:

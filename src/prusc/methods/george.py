@@ -110,7 +110,7 @@ def _find_groups(inputs: MethodInputs, settings: GEORGESettings) -> ClassCluster
         seen = inputs.represent(inputs.trained, inputs.train)
     else:
         seen = inputs.early_view("GEORGE", settings.identification_epochs)
-    values, labels = seen.values, inputs.train.labels
+    values, labels = seen.held, inputs.train.labels
     generator, silhouette_sample = inputs.generator("clusters"), inputs.config.clustering.silhouette_samples
     found = cluster_each_class(
         values,

@@ -80,7 +80,7 @@ def measure_dimensions(
 def _train(inputs: MethodInputs, settings: NeuronTuneSettings) -> Trained:
     """Find the dimensions on the validation split, zero them, and refit the head there with balanced classes."""
     seen = inputs.once("representations", lambda: inputs.represent(inputs.trained, inputs.val))
-    wrong, deviation = seen.predictions != seen.labels, seen.values.std(dim=0)
+    wrong, deviation = seen.predictions != seen.labels, seen.held.std(dim=0)
 
     def fit(chosen: Tensor) -> tuple[Head, Tensor]:
         values, labels = seen.values[chosen], seen.labels[chosen]

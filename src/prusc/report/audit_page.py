@@ -146,7 +146,7 @@ def list_first(run: RunRecord) -> list[ListedImage]:
         return []
     pictures: dict[str, int] = {}
     if run.samples is not None:
-        table = run.samples.table
+        table = run.samples.table[run.samples.table["picture"] >= 0]
         pictures = dict(zip(table["sample_id"], table["picture"].tolist(), strict=True))
     rows = []
     for row in first_images(run.look_at).to_dict("records"):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from itertools import product
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from prusc.config import RunConfig
 from prusc.config.version import find_version
+from prusc.data.arrays import tabulate_ids
 from prusc.data.table import Data
 from prusc.errors import RunFolderError
 from prusc.masks import BinaryMask
@@ -31,6 +32,8 @@ from prusc.stages.selection.verdict import VERDICT_TEXTS
 # The first file that a stage writes.
 ERM_WEIGHTS = "erm.safetensors"
 
+_ROWS_AT_ONCE = 2**18
+
 # Packages that results may depend on.
 _TOLD_VERSIONS = ("torch", "torchvision", "timm", "scikit-learn", "numpy")
 
@@ -45,22 +48,10 @@ def write_attribute(folder: RunFolder, attribute: PseudoAttribute, data: Data) -
         attribute: The pseudo-attribute of the training and the validation split.
         data: Labels and sample names.
     """
-    tables = []
     tensors = {"centres": attribute.clustering.centres}
     for name, values in attribute.splits.items():
-        split = data.splits[name]
-        columns = {
-            "index": range(len(split)),
-            "label": split.labels.numpy(),
-            "cluster_assign": values.ids.numpy(),
-            "split": name,
-            "sample_id": split.sample_ids,
-            "similarity": values.similarities.numpy().round(4),
-            "margin": values.margins.numpy().round(4),
-        }
-        tables.append(pd.DataFrame(columns))
         tensors |= {f"{name}/{key}": value for key, value in vars(values).items()}
-    folder.write_csv("clusters.csv", pd.concat(tables))
+    folder.write_csv("clusters.csv", _tabulate_clusters(attribute, data))
     folder.write_json(
         "stages/clustering.json",
         {
@@ -71,6 +62,24 @@ def write_attribute(folder: RunFolder, attribute: PseudoAttribute, data: Data) -
         },
     )
     folder.write_tensors("stages/clustering.safetensors", tensors)
+
+
+def _tabulate_clusters(attribute: PseudoAttribute, data: Data) -> Iterator[pd.DataFrame]:
+    for name, values in attribute.splits.items():
+        split = data.splits[name]
+        for start in range(0, len(split), _ROWS_AT_ONCE):
+            here = slice(start, min(start + _ROWS_AT_ONCE, len(split)))
+            yield pd.DataFrame(
+                {
+                    "index": range(here.start, here.stop),
+                    "label": split.labels[here].numpy(),
+                    "cluster_assign": values.ids[here].numpy(),
+                    "split": name,
+                    "sample_id": tabulate_ids(split.sample_ids[here]),
+                    "similarity": values.similarities[here].numpy().round(4),
+                    "margin": values.margins[here].numpy().round(4),
+                }
+            )
 
 
 def read_attribute(folder: RunFolder) -> PseudoAttribute | None:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from prusc.config import RunConfig
 from prusc.data import Data
+from prusc.data.arrays import choose_ids
+from prusc.data.rows import StoredRows
 from prusc.engine.display import describe_with_table
 from prusc.engine.progress import ProgressOption
 from prusc.engine.runtime import stage_generator
@@ -145,7 +147,7 @@ def _look(session: Session, start: Start) -> tuple[AuditResult, Tensor]:
 
 
 def summarise_audit(
-    session: Session, attribute: PseudoAttribute, representations: Tensor, predictions: Tensor
+    session: Session, attribute: PseudoAttribute, representations: Tensor | StoredRows, predictions: Tensor
 ) -> AuditResult:
     """Return the audit of the validation split.
 
@@ -187,13 +189,15 @@ def summarise_audit(
 
 def make_exhibit(result: AuditResult, predictions: Tensor, start: Start, session: Session) -> Exhibit:
     """Return what the report of an audit can show."""
-    index = {sample_id: position for position, sample_id in enumerate(session.data.val.sample_ids)}
+    first = first_images(result.images)["sample_id"].tolist()
+    wanted = set(first)
+    index = {name: position for position, name in enumerate(session.data.val.sample_ids) if name in wanted}
     return Exhibit(
         data=session.data,
         networks={"before": start.erm},
         predictions={"erm": {"val": predictions}},
         clusters=result.audit.clusters,
-        look_at=[index[sample_id] for sample_id in first_images(result.images)["sample_id"]],
+        look_at=[index[sample_id] for sample_id in first],
         head_name=start.head_name,
         feed=session.feed.of(session.data.val),
         seed=session.config.seed,
@@ -216,7 +220,7 @@ def _list_images(found: Audit, predictions: Tensor, data: Data) -> pd.DataFrame:
             pd.DataFrame(
                 {
                     "rank": rank,
-                    "sample_id": [data.val.sample_ids[index] for index in chosen.tolist()],
+                    "sample_id": list(choose_ids(data.val.sample_ids, chosen)),
                     "label": [data.class_names[label] for label in data.val.labels[chosen].tolist()],
                     "prediction": [data.class_names[label] for label in predictions[chosen].tolist()],
                     "cluster": cluster.cluster,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from prusc.config import RunConfig
 from prusc.data.features import Features, read_features
+from prusc.data.rows import StoredRows
 from prusc.data.table import Data
 from prusc.engine.progress import ProgressOption, SilentProgress, resolve_progress
 from prusc.engine.runtime import Runtime, stage_generator
@@ -31,6 +32,7 @@ from prusc.stages.evidence import describe_evidence, measure_evidence
 from prusc.stages.heads import Head, fit_head
 from prusc.stages.pseudo_attributes.attribute import PseudoAttribute
 from prusc.stages.pseudo_attributes.infer import Seen, infer_attribute
+from prusc.stages.representations import Representations
 from prusc.stages.selection.judge import make_judge
 
 HEAD_FILE, HEADS_FILE, SNIPPET_FILE = "head.safetensors", "heads.csv", "apply_head.py"
@@ -89,8 +91,8 @@ def audit_features(
     `prusc.debias`. The chosen one is written to ``head.safetensors``, with a snippet that applies it.
 
     Args:
-        features: Features, or their file (NPZ or Parquet; see `prusc.data.features.read_features`). If ``None``, the
-            file of the config.
+        features: Features, or their file (NPZ or Parquet) or folder (NPY files); see
+            `prusc.data.features.read_features`. If ``None``, that of the config.
         config: All settings; the defaults if ``None``. Those of networks do not matter.
         out: Run folder; nothing is written if ``None``.
         force: Delete a previous run in the folder.
@@ -124,8 +126,8 @@ def audit_features(
     if stages.has_folder:
         start = Start(_FeatureNetwork(data), "head", nn.Identity(), attribute)
         exhibit = make_exhibit(result, predictions, start, session)
-        # The network here only carries the representations; its logits are those that were given.
-        write_samples(stages.folder, replace(exhibit, logits={"erm": found.logits["val"]}))
+        val = Representations(_values(data, "val"), found.logits["val"], data.val.labels, data.val.sample_ids)
+        write_samples(stages.folder, replace(exhibit, seen={"before": val}))
     stages.write(result, lambda folder, made: _write(folder, made, session))
     return result
 
@@ -164,9 +166,9 @@ def _infer(session: Session, found: Features) -> PseudoAttribute:
     return replace(attribute, evidence=(evidence,))
 
 
-def _values(data: Data, split: str) -> Tensor:
+def _values(data: Data, split: str) -> Tensor | StoredRows:
     inputs = data.splits[split].inputs
-    assert isinstance(inputs, Tensor), "features are held in memory"
+    assert isinstance(inputs, Tensor | StoredRows), "features are rows of numbers"
     return inputs
 
 
@@ -193,7 +195,7 @@ def _open(
         found = features
     else:
         assert config.features is not None
-        found = read_features(config.features)
+        found = read_features(config.features, memory_limit_gib=config.runtime.representation_gib)
     if folder is not None:
         folder.open(config, force=force)
     report = resolve_progress(progress) if runtime.is_main else SilentProgress()

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -146,9 +146,16 @@ class RunFolder:
         """Write a TOML file."""
         self._write(name, lambda path: path.write_text(tomli_w.dumps(content), "utf-8"))
 
-    def write_csv(self, name: str, table: pd.DataFrame) -> None:
-        """Write a table."""
-        self._write(name, lambda path: table.to_csv(path, index=False))
+    def write_csv(self, name: str, table: pd.DataFrame | Iterable[pd.DataFrame]) -> None:
+        """Write a table, or the parts of one that is too long to be held as a whole."""
+        parts = [table] if isinstance(table, pd.DataFrame) else table
+
+        def write(path: Path) -> None:
+            with path.open("w", encoding="utf-8", newline="") as file:
+                for number, part in enumerate(parts):
+                    part.to_csv(file, index=False, header=number == 0)
+
+        self._write(name, write)
 
     def read_csv(self, name: str) -> pd.DataFrame:
         """Read a table, every cell as text."""

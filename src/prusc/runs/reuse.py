@@ -13,6 +13,9 @@ _TOUCHED_BY: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("may_keep_erm", ()),
     ("runtime.num_workers", ()),
     ("runtime.eval_batch_size", ()),
+    ("runtime.representation_gib", ()),
+    ("runtime.scratch", ()),
+    ("runtime.representation_bits", ("clustering", *_AFTER_CLUSTERS)),
     # An early network of fewer epochs has another schedule, so its epochs are not those of a longer training.
     ("clustering.checkpoint", ("erm",)),
     ("clustering.*", ("clustering", *_AFTER_CLUSTERS)),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from prusc.config import RunConfig
 from prusc.config.stages import FilledMaskConfig
+from prusc.data.rows import StoredRows
 from prusc.data.table import Data
 from prusc.engine.feed import Feed
 from prusc.engine.progress import Progress
@@ -244,7 +245,7 @@ class _HeadFitter:
         context: What all candidates are made from.
     """
 
-    def __init__(self, base: nn.Module, val: Tensor, context: CandidateContext) -> None:
+    def __init__(self, base: nn.Module, val: Tensor | StoredRows, context: CandidateContext) -> None:
         self.val, self.folds = val, context.folds
         self.num_classes = context.data.num_classes
         self.has_bias = get_head(base, context.head_name).bias is not None

@@ -7,10 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from prusc.config import DebiasingSetConfig
+from prusc.data.rows import StoredRows
 from prusc.stages.cells import Cells
 from prusc.stages.debiasing_set import build_debiasing_set
 from prusc.stages.folds import draw_folds
-from prusc.stages.heads import Head, fit_head
+from prusc.stages.heads import Head, fit_heads, predict_held_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,12 @@ class Folds:
         return int((self.weights[-1] > 0).sum())
 
     def fit(
-        self, representations: Float[Tensor, "samples dim"], *, num_classes: int, l2: float, has_bias: bool = True
+        self,
+        representations: Float[Tensor, "samples dim"] | StoredRows,
+        *,
+        num_classes: int,
+        l2: float,
+        has_bias: bool = True,
     ) -> tuple[Head, Float[Tensor, "samples classes"]]:
         """Fit the kept head on all samples, and one head per fold on the other folds.
 
@@ -50,12 +56,8 @@ class Folds:
         Raises:
             DataError: If the drawn samples have fewer than two classes.
         """
-        logits = torch.empty(len(self.labels), num_classes)
-        for fold, draw in enumerate(self.weights):
-            head = fit_head(representations, self.labels, draw, num_classes=num_classes, l2=l2, has_bias=has_bias)
-            inside = self.fold_ids == fold
-            logits[inside] = head.logits(representations[inside])
-        return head, logits
+        heads = fit_heads(representations, self.labels, self.weights, num_classes=num_classes, l2=l2, has_bias=has_bias)
+        return heads[-1], predict_held_out(representations, self.fold_ids, heads)
 
 
 def make_folds(cells: Cells, config: DebiasingSetConfig, *, num_folds: int, generator: torch.Generator) -> Folds:

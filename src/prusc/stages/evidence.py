@@ -66,16 +66,21 @@ def conflict_statistic(
         conflict have more of them.
     """
     difference = variance = 0.0
-    for label in labels.unique():
-        own = labels == label
-        size, num_right, num_conflicting = (int(x) for x in (own.sum(), right[own].sum(), conflicting[own].sum()))
+    flags = (right | True, right, conflicting, right & conflicting)
+    for size, num_right, num_conflicting, num_both in zip(*(_count(labels, flag) for flag in flags), strict=True):
         if size < 2:
             continue
-        difference += num_right * num_conflicting / size - int((right & conflicting & own).sum())
+        difference += num_right * num_conflicting / size - num_both
         # The number of right ones among the conflicting has a hypergeometric distribution.
         outcomes = num_right * (size - num_right) * num_conflicting * (size - num_conflicting)
         variance += outcomes / (size**2 * (size - 1))
     return difference / sqrt(variance) if variance > 0 else 0.0
+
+
+def _count(labels: Tensor, flags: Tensor) -> list[int]:
+    """Return the number of flagged samples of each class."""
+    counts: list[int] = torch.bincount(labels[flags], minlength=int(labels.max()) + 1).tolist()
+    return counts
 
 
 def _measure_gap(right: Tensor, conflicting: Tensor, labels: Tensor) -> tuple[float | None, tuple[float, float] | None]:

@@ -1,6 +1,7 @@
 """Stage 7: refit a head by logistic regression on representations."""
 
 import warnings
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import NamedTuple
@@ -13,8 +14,10 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
+from prusc.data.rows import HELD_VALUES, StoredRows, iterate_blocks, map_blocks
 from prusc.errors import DataError, ModelError
 from prusc.models.head import get_head
+from prusc.stages.block_fits import fit_logistic_by_blocks
 
 # Below so many values, representations times dimensions, a fit has one thread.
 _MANY_VALUES = 2**24
@@ -31,9 +34,9 @@ class Head(NamedTuple):
     weight: Float[Tensor, "classes dim"]
     bias: Float[Tensor, " classes"]
 
-    def logits(self, representations: Float[Tensor, "samples dim"]) -> Float[Tensor, "samples classes"]:
+    def logits(self, representations: Float[Tensor, "samples dim"] | StoredRows) -> Float[Tensor, "samples classes"]:
         """Return the logits of representations."""
-        return representations @ self.weight.T + self.bias
+        return map_blocks(lambda block: block @ self.weight.T + self.bias, representations)
 
     def write(self, layer: nn.Linear) -> None:
         """Copy the head into a linear layer; only the weight if the layer has no bias."""
@@ -78,8 +81,56 @@ def _threads_for(num_values: int) -> AbstractContextManager[object]:
     return _find_thread_pools().limit(limits=1) if num_values < _MANY_VALUES else nullcontext()
 
 
+def fit_heads(
+    representations: Float[Tensor, "samples dim"] | StoredRows,
+    labels: Int[Tensor, " samples"],
+    weights: Float[Tensor, "heads samples"],
+    *,
+    l2: float = 1.0,
+    num_classes: int | None = None,
+    has_bias: bool = True,
+) -> list[Head]:
+    """Fit several heads to the same samples with different weights, as those of folds.
+
+    Each is that of `fit_head`. Too many samples for memory are read once for all heads.
+
+    Args:
+        representations: See `fit_head`.
+        labels: See `fit_head`.
+        weights: One row per head.
+        l2: See `fit_head`.
+        num_classes: See `fit_head`.
+        has_bias: See `fit_head`.
+
+    Raises:
+        DataError: If the samples of positive weight of some head have fewer than two classes.
+    """
+    num_classes = int(labels.max()) + 1 if num_classes is None else num_classes
+    if not any(_is_too_large(representations, int((own > 0).sum())) for own in weights):
+        return [
+            fit_head(representations, labels, own, l2=l2, num_classes=num_classes, has_bias=has_bias) for own in weights
+        ]
+    for own in weights:
+        _refuse_one_class(labels[own > 0].unique())
+    weight, bias = fit_logistic_by_blocks(representations, labels, weights, l2=l2, num_classes=num_classes)
+    return [
+        Head(own, own_bias if has_bias else torch.zeros(num_classes))
+        for own, own_bias in zip(weight, bias, strict=True)
+    ]
+
+
+def _is_too_large(representations: Tensor | StoredRows, num_used: int) -> bool:
+    # scikit-learn would hold several copies of them.
+    return num_used * representations.shape[1] > HELD_VALUES
+
+
+def _refuse_one_class(classes: Tensor) -> None:
+    if len(classes) < 2:
+        raise DataError(f"a head needs samples of at least two classes, found {len(classes)}")
+
+
 def fit_head(
-    representations: Float[Tensor, "samples dim"],
+    representations: Float[Tensor, "samples dim"] | StoredRows,
     labels: Int[Tensor, " samples"],
     weights: Float[Tensor, " samples"] | None = None,
     *,
@@ -91,7 +142,8 @@ def fit_head(
 
     Representations are standardised first. The loss is the weighted mean cross-entropy plus ``l2 / 2`` times the
     squared norm of the weights; the bias is not regularised. With two classes the norm is that of the difference of
-    their weights. The result includes the standardisation, so it applies to raw representations.
+    their weights. The result includes the standardisation, so it applies to raw representations. More than
+    `prusc.data.rows.HELD_VALUES` numbers are read block by block, from memory or disk.
 
     Args:
         representations: Any scale; a dimension that is constant up to rounding gets weight 0.
@@ -118,8 +170,9 @@ def fit_head(
     num_classes = int(labels.max()) + 1 if num_classes is None else num_classes
     used = weights > 0
     classes = labels[used].unique()
-    if len(classes) < 2:
-        raise DataError(f"a head needs samples of at least two classes, found {len(classes)}")
+    _refuse_one_class(classes)
+    if _is_too_large(representations, int(used.sum())):
+        return fit_heads(representations, labels, weights[None], l2=l2, num_classes=num_classes, has_bias=has_bias)[0]
     share = weights[used].double()
     share = share / share.sum()
     values = representations[used].double()
@@ -147,3 +200,21 @@ def fit_head(
     weight[classes] = torch.from_numpy(np.asarray(coefficients, dtype=np.float64)) * scale
     bias[classes] = torch.from_numpy(np.asarray(intercepts, dtype=np.float64)) - weight[classes] @ mean
     return Head(weight.float(), bias.float() if has_bias else torch.zeros(num_classes))
+
+
+def predict_held_out(
+    representations: Float[Tensor, "samples dim"] | StoredRows, fold_ids: Int[Tensor, " samples"], heads: Sequence[Head]
+) -> Float[Tensor, "samples classes"]:
+    """Return for each sample the logits of the head of its fold.
+
+    Args:
+        representations: Of the samples.
+        fold_ids: Fold of each sample.
+        heads: One per fold, which was fitted without the fold; more are ignored.
+    """
+    logits = torch.empty(len(fold_ids), len(heads[0].bias))
+    for here, block in iterate_blocks(representations):
+        own, found = fold_ids[here], logits[here]
+        for fold in own.unique().tolist():
+            found[own == fold] = heads[fold].logits(block[own == fold])
+    return logits

@@ -1,5 +1,6 @@
 """Sources of the pseudo-attribute: one contract for all, and what each of them makes of its part."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import get_args, get_type_hints
 
@@ -8,10 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+import prusc.data.rows
 from prusc.config import ClusteringConfig, PseudoAttributeConfig, TwinsConfig
+from prusc.data.rows import RowWriter, StoredRows
 from prusc.engine.runtime import stage_generator
 from prusc.errors import DataError
-from prusc.stages.pseudo_attributes.attribute import AttributeValues
+from prusc.stages import heads
+from prusc.stages.pseudo_attributes import biased, twins
+from prusc.stages.pseudo_attributes.attribute import AttributeValues, PseudoAttribute
 from prusc.stages.pseudo_attributes.clustering import Clustering, cluster_representations
 from prusc.stages.pseudo_attributes.infer import SOURCES, Seen, infer_attribute, take_given_attribute
 from prusc.stages.pseudo_attributes.linear import predict_linearly
@@ -201,3 +206,29 @@ def test_a_single_class_is_refused(source: str) -> None:
     seen = make_seen()
     with pytest.raises(DataError, match="at least two classes, found 1"):
         infer_attribute(source, replace(seen, labels={name: 0 * own for name, own in seen.labels.items()}))
+
+
+@pytest.mark.parametrize("held", [2**26, 0])
+@pytest.mark.parametrize("source", [*SOURCES, "given"])
+def test_values_are_the_same_in_memory_and_on_disk(source: str, held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prusc.data.rows, "BLOCK_VALUES", 100)
+    for module in (heads, biased, twins):
+        monkeypatch.setattr(module, "HELD_VALUES", held)
+    monkeypatch.setattr(prusc.data.rows, "HELD_VALUES", held)
+    in_memory = make_seen()
+    on_disk = {}
+    for name, rows in in_memory.values.items():
+        writer = RowWriter(*rows.shape)
+        writer.write(0, rows)
+        on_disk[name] = writer.finish()
+
+    def infer(values: Mapping[str, Tensor | StoredRows]) -> PseudoAttribute:
+        if source == "given":
+            return take_given_attribute(values, in_memory.labels["train"])
+        return infer_attribute(source, replace(in_memory, values=values))
+
+    one, other = infer(in_memory.values), infer(on_disk)
+    assert torch.equal(one.clustering.centres, other.clustering.centres)
+    for name in ("train", "val"):
+        for key, value in vars(one.splits[name]).items():
+            assert torch.equal(value, getattr(other.splits[name], key)), key

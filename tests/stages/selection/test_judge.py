@@ -96,6 +96,15 @@ def test_a_network_that_differs_much_does_not_hide_one_that_gains_a_little() -> 
     assert p_values[0] <= 0.01 < 0.2 < p_values[1]
 
 
+def test_the_size_of_the_blocks_of_permutations_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = cells_of([[90, 10], [10, 90]])
+    judge, before = judge_of(cells), answer(cells, [[0.9, 0.5], [0.5, 0.9]])
+    tried = [answer(cells, [[0.9, share], [share, 0.9]]) for share in (0.6, 0.4)]
+    expected = judge.p_values(before, tried)
+    monkeypatch.setattr("prusc.stages.selection.judge._BLOCK_SWAPS", 50)
+    assert torch.equal(judge.p_values(before, tried), expected)
+
+
 def test_one_sample_is_no_evidence() -> None:
     # A side of one sample turns from wrong to right.
     cells = cells_of([[50, 1], [1, 50]])

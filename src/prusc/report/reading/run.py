@@ -98,11 +98,13 @@ def _read_source(files: OptionalFiles, outcome: Mapping[str, Any]) -> str | None
 
 def _read_look_at(path: Path) -> pd.DataFrame:
     # As text, because a sample or a class may be named NA or 007.
-    table = pd.read_csv(path, keep_default_na=False, dtype=str)
+    numbers = {"rank": "int64", "cluster": "int64", "similarity": "float64"}
+    kinds = {name: numbers.get(name, "str") for name in pd.read_csv(path, nrows=0).columns}
+    table = pd.read_csv(path, keep_default_na=False, dtype=kinds)
     table["is_suspect"] = table["is_suspect"] == "True"
-    return table.astype({"rank": "int64", "cluster": "int64", "similarity": "float64"})
+    return table
 
 
 def _read_clusters(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, usecols=["label", "cluster_assign", "split"])
-    return table.astype({"label": "int64", "cluster_assign": "int64"})
+    kinds = {"label": "int64", "cluster_assign": "int64", "split": "category"}
+    return pd.read_csv(path, usecols=list(kinds), dtype=kinds)

@@ -91,13 +91,21 @@ def _read_region(values: Mapping[str, Any]) -> RegionAttention:
 
 def _read_table(path: Path) -> pd.DataFrame:
     # As text, because a sample may be named NA or 007.
-    table = pd.read_csv(path, keep_default_na=False, dtype=str)
+    columns = pd.read_csv(path, nrows=0).columns
     whole = ("index", "label", "cluster", "map", "picture", "attention", "suggested")
-    numbers = [name for name in table if name in whole or str(name).startswith("prediction/")]
-    shares = [name for name in table if str(name).startswith("confidence/")]
+    shares = ("similarity",)
+    kinds = {
+        name: "int64"
+        if name in whole or name.startswith("prediction/")
+        else "float64"
+        if name in shares or name.startswith("confidence/")
+        else "str"
+        for name in columns
+    }
+    table = pd.read_csv(path, keep_default_na=False, dtype=kinds)
     if "similarity" not in table:  # an older prusc gave positions in the order of similarity
-        table["similarity"] = -table["picture"].astype("int64")
-    return table.astype({**dict.fromkeys(numbers, "int64"), **dict.fromkeys((*shares, "similarity"), "float64")})
+        table["similarity"] = -table["picture"].astype("float64")
+    return table
 
 
 def _read_sheet(path: Path) -> tuple[bytes, NDArray[np.uint8]]:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from prusc.data.arrays import tabulate_ids
 from prusc.runs.samples.exhibit import FAMILY_OF, Exhibit
 from prusc.runs.samples.shown import Shown
 from prusc.runs.samples.verdicts import Verdicts
@@ -23,7 +24,7 @@ def make_table(
         columns: dict[str, object] = {
             "split": name,
             "index": range(len(split)),
-            "sample_id": split.sample_ids,
+            "sample_id": tabulate_ids(split.sample_ids),
             "label": split.labels.numpy(),
             "cluster": val_clusters["cluster_assign"] if name == "val" else -1,
             "similarity": val_clusters["similarity"] if name == "val" else 0.0,

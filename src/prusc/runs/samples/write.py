@@ -70,7 +70,7 @@ def _write(folder: RunFolder, exhibit: Exhibit, shown: Shown, seen: Mapping[str,
     """Write pictures, map and attention."""
     # Files of an earlier audit are removed first, because a mix of both would mislabel samples.
     folder.remove_folder(FOLDER)
-    components = {name: find_components(found.values[list(shown.on_map)]) for name, found in seen.items()}
+    components = {name: find_components(found.values[torch.tensor(shown.on_map)]) for name, found in seen.items()}
     folder.write_tensors(MAP, {name: torch.from_numpy(found) for name, (found, _) in components.items()})
     about = {
         "split": "val",
@@ -85,8 +85,10 @@ def _write(folder: RunFolder, exhibit: Exhibit, shown: Shown, seen: Mapping[str,
 
 def _read_val_clusters(folder: RunFolder) -> pd.DataFrame:
     """Return cluster and similarity of each validation sample; similarity is 0 if an older prusc began the run."""
-    table = pd.read_csv(folder.path / "clusters.csv", usecols=lambda name: name != "sample_id")
-    table = table[table["split"] == "val"].sort_values("index").reset_index(drop=True)
+    path, rows_at_once = folder.path / "clusters.csv", 2**20
+    with pd.read_csv(path, usecols=lambda name: name != "sample_id", chunksize=rows_at_once) as parts:
+        table = pd.concat([part[part["split"] == "val"] for part in parts])
+    table = table.sort_values("index").reset_index(drop=True)
     return table if "similarity" in table else table.assign(similarity=0.0)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prusc.config import AuditConfig
+from prusc.data.rows import StoredRows
 from prusc.losses.unit_rows import unit_rows
 from prusc.stages.cells import Cells
 from prusc.stages.evaluation import accuracy_loss, wilson_interval
@@ -130,7 +131,7 @@ class Audit:
 
 
 def audit_clusters(
-    representations: Float[Tensor, "samples dim"],
+    representations: Float[Tensor, "samples dim"] | StoredRows,
     predictions: Int[Tensor, " samples"],
     cells: Cells,
     attribute: PseudoAttribute,
@@ -158,8 +159,7 @@ def audit_clusters(
     """
     judged = judge_clusters(predictions, cells, config, mirrors_network=attribute.mirrors_network, generator=generator)
     structure, cluster_ids = attribute.clustering.structure, cells.attribute_ids
-    unit = unit_rows(representations)
-    silhouettes = _silhouettes(unit, cluster_ids, cells.num_values, config.silhouette_samples, generator)
+    silhouettes = _silhouettes(representations, cluster_ids, cells.num_values, config.silhouette_samples, generator)
     found = tuple(replace(cluster, silhouette=silhouettes[cluster.cluster]) for cluster in judged)
     smallest = smallest_visible_loss(found, predictions == cells.labels, cells.labels, config.significance)
     if any(cluster.is_suspect for cluster in found):
@@ -368,14 +368,19 @@ def measure_agreement(name: str, values: Int[Tensor, " samples"], cluster_ids: I
 
 
 def _silhouettes(
-    unit: Tensor, cluster_ids: Tensor, num_clusters: int, num_samples: int, generator: torch.Generator
+    representations: Tensor | StoredRows,
+    cluster_ids: Tensor,
+    num_clusters: int,
+    num_samples: int,
+    generator: torch.Generator,
 ) -> Sequence[float | None]:
-    chosen = torch.randperm(len(unit), generator=generator)[:num_samples]
+    chosen = torch.randperm(len(representations), generator=generator)[:num_samples]
     ids = cluster_ids[chosen]
     num_distinct = len(ids.unique())
     if not len(chosen) > num_distinct >= 2:
         return [None] * num_clusters
-    values = torch.from_numpy(silhouette_samples(unit[chosen].double().numpy(), ids.numpy(), metric="cosine"))
+    unit = unit_rows(representations[chosen]).double().numpy()
+    values = torch.from_numpy(silhouette_samples(unit, ids.numpy(), metric="cosine"))
     return [values[ids == k].mean().item() if bool((ids == k).any()) else None for k in range(num_clusters)]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prusc.config import DebiasingSetConfig
+from prusc.data.rows import HELD_VALUES, StoredRows, map_blocks
 from prusc.errors import DataError
 from prusc.stages.cells import Cells
 from prusc.stages.cross_fitting import make_folds
@@ -72,7 +73,7 @@ def find_label_issues(
 
 
 def check_labels(
-    representations: Float[Tensor, "samples dim"],
+    representations: Float[Tensor, "samples dim"] | StoredRows,
     probabilities: Float[Tensor, "samples classes"],
     cells: Cells,
     suspects: Collection[tuple[int, int]],
@@ -115,7 +116,7 @@ def check_labels(
 
 
 def fit_balanced(
-    representations: Float[Tensor, "samples dim"], cells: Cells, *, generator: torch.Generator
+    representations: Float[Tensor, "samples dim"] | StoredRows, cells: Cells, *, generator: torch.Generator
 ) -> Float[Tensor, "samples classes"] | None:
     """Return probabilities of cross-fitted heads that see every cell of a class equally often.
 
@@ -127,14 +128,26 @@ def fit_balanced(
     Returns:
         For each sample the prediction of a head that was fitted without it; ``None`` with too few samples.
     """
+    most = min(_MAX_COMPONENTS, len(representations) - 1)
     values = representations
-    most = min(_MAX_COMPONENTS, len(values) - 1)
-    if values.shape[1] > most >= 1:
-        found = PCA(most, random_state=0).fit_transform(values.double().numpy())
-        values = torch.from_numpy(found).float()
+    if representations.shape[1] > most >= 1:
+        values = _project(representations, most)
     try:
         folds = make_folds(cells, DebiasingSetConfig(), num_folds=_NUM_FOLDS, generator=generator)
         _, logits = folds.fit(values, num_classes=cells.num_classes, l2=_L2)
     except DataError:
         return None
     return logits.softmax(dim=1)
+
+
+def _project(representations: Tensor | StoredRows, num_components: int) -> Float[Tensor, "samples components"]:
+    """Return the first principal components, in memory; their axes come from a part of very many samples."""
+    if len(representations) * representations.shape[1] <= HELD_VALUES:
+        found = PCA(num_components, random_state=0).fit_transform(representations[:].double().numpy())
+        return torch.from_numpy(found).float()
+    chosen = torch.randperm(len(representations), generator=torch.Generator().manual_seed(0))
+    fitted = PCA(num_components, random_state=0).fit(
+        representations[chosen[: HELD_VALUES // representations.shape[1]].sort().values].double().numpy()
+    )
+    axes, mean = torch.from_numpy(fitted.components_).float(), torch.from_numpy(fitted.mean_).float()
+    return map_blocks(lambda block: (block - mean) @ axes.T, representations)

@@ -1,5 +1,6 @@
 """Biased models as source of the pseudo-attribute: they favour easy samples, so their predictions follow a shortcut."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from prusc.config import BiasedConfig, ERMConfig
+from prusc.data.rows import HELD_VALUES, StoredRows, iterate_blocks, measure_columns
 from prusc.engine.feed import Feed
 from prusc.engine.progress import ProgressOption, resolve_progress
 from prusc.engine.runtime import stage_generator
@@ -91,9 +93,9 @@ def infer_by_biased_network(
 
 
 def infer_by_biased_head(
-    features_train: Float[Tensor, "train dim"],
+    features_train: Float[Tensor, "train dim"] | StoredRows,
     labels_train: Int[Tensor, " train"],
-    features_val: Float[Tensor, "val dim"],
+    features_val: Float[Tensor, "val dim"] | StoredRows,
     config: BiasedConfig | None = None,
     generator: torch.Generator | None = None,
 ) -> BiasedIds:
@@ -129,14 +131,18 @@ def infer_by_biased_head(
     train = torch.empty_like(labels_train)
     for fold in range(config.folds):
         inside = fold_ids == fold
-        head = fit_biased_head(features_train[~inside], labels_train[~inside], q=config.q, l2=config.l2)
-        train[inside] = head.logits(features_train[inside]).argmax(dim=1)
+        head = fit_biased_head(_choose(features_train, ~inside), labels_train[~inside], q=config.q, l2=config.l2)
+        train[inside] = head.logits(_choose(features_train, inside)).argmax(dim=1)
     head = fit_biased_head(features_train, labels_train, q=config.q, l2=config.l2)
     return BiasedIds(train, head.logits(features_val).argmax(dim=1))
 
 
+def _choose(features: Tensor | StoredRows, flags: Tensor) -> Tensor | StoredRows:
+    return features.choose(flags) if isinstance(features, StoredRows) else features[flags]
+
+
 def fit_biased_head(
-    features: Float[Tensor, "samples dim"], labels: Int[Tensor, " samples"], *, q: float, l2: float
+    features: Float[Tensor, "samples dim"] | StoredRows, labels: Int[Tensor, " samples"], *, q: float, l2: float
 ) -> Head:
     """Fit a linear head with the class-balanced generalised cross-entropy, from zero.
 
@@ -160,11 +166,17 @@ def fit_biased_head(
     if num_present < 2:
         raise DataError(f"a biased head needs samples of at least two classes, found {num_present}")
     weights = (1 / sizes.clamp(min=1) / num_present)[labels]
-    values = features.double()
-    mean, std = values.mean(dim=0), values.std(dim=0, unbiased=False)
+    mean, std = measure_columns(features)
     # A unit that is constant up to rounding would be noise divided by almost 0.
     scale = torch.where(std > 1e-8 + 1e-6 * mean.abs(), 1 / std.clamp(min=1e-8), 0.0)
-    standardised = ((values - mean) * scale).float()
+    is_held = len(features) * features.shape[1] <= HELD_VALUES
+    whole = [(slice(None), _standardise(features[:], mean, scale))] if is_held else None
+
+    def standardised() -> Iterable[tuple[slice, Tensor]]:
+        if whole is not None:
+            return whole
+        return ((here, _standardise(block, mean, scale)) for here, block in iterate_blocks(features))
+
     weight = torch.zeros(num_classes, features.shape[1], requires_grad=True)
     bias = torch.zeros(num_classes, requires_grad=True)
     solver = torch.optim.LBFGS(
@@ -173,11 +185,19 @@ def fit_biased_head(
 
     def objective() -> Tensor:
         solver.zero_grad()
-        losses = generalized_cross_entropy(standardised @ weight.T + bias, labels, q=q)
-        total: Tensor = (weights.float() * losses).sum() + l2 / 2 * weight.square().sum()
+        total = l2 / 2 * weight.square().sum()
         total.backward()
-        return total
+        for here, block in standardised():
+            losses = generalized_cross_entropy(block @ weight.T + bias, labels[here], q=q)
+            part: Tensor = (weights[here].float() * losses).sum()
+            part.backward()
+            total = total.detach() + part.detach()
+        return total.detach()
 
     solver.step(objective)
     raw = weight.detach() * scale.float()
     return Head(raw, bias.detach() - raw @ mean.float())
+
+
+def _standardise(block: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    return ((block.double() - mean) * scale).float()

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prusc.config import ClusteringConfig
+from prusc.data.rows import StoredRows, find_not_finite, iterate_blocks, map_blocks
 from prusc.engine.display import describe_with_table
 from prusc.engine.runtime import stage_generator
 from prusc.errors import DataError
@@ -71,18 +72,21 @@ class Clustering:
         """Number of clusters."""
         return len(self.centres)
 
-    def assign(self, representations: Float[Tensor, "others dim"]) -> Int[Tensor, " others"]:
+    def assign(self, representations: Float[Tensor, "others dim"] | StoredRows) -> Int[Tensor, " others"]:
         """Return the nearest centre of each representation, by cosine similarity."""
         return nearest_centres(representations, self.centres)
 
     def similarities(
-        self, representations: Float[Tensor, "others dim"], cluster_ids: Int[Tensor, " others"]
+        self, representations: Float[Tensor, "others dim"] | StoredRows, cluster_ids: Int[Tensor, " others"]
     ) -> Float[Tensor, " others"]:
         """Return the cosine similarity of each representation to the centre of its cluster: how typical it is."""
-        return (unit_rows(representations) * self.centres[cluster_ids]).sum(dim=1)
+        found = torch.empty(len(cluster_ids))
+        for here, block in iterate_blocks(representations):
+            found[here] = (unit_rows(block) * self.centres[cluster_ids[here]]).sum(dim=1)
+        return found
 
     def measure_margins(
-        self, representations: Float[Tensor, "others dim"], cluster_ids: Int[Tensor, " others"]
+        self, representations: Float[Tensor, "others dim"] | StoredRows, cluster_ids: Int[Tensor, " others"]
     ) -> Float[Tensor, " others"]:
         """Return each sample's similarity to its own centre, minus the similarity to the nearest other centre.
 
@@ -93,7 +97,7 @@ class Clustering:
 
 
 def cluster_representations(
-    representations: Representations | Float[Tensor, "samples dim"],
+    representations: Representations | Float[Tensor, "samples dim"] | StoredRows,
     config: ClusteringConfig | None = None,
     *,
     num_classes: int | None = None,
@@ -101,6 +105,9 @@ def cluster_representations(
     option: str = "clustering.num_clusters",
 ) -> Clustering:
     """Cluster representations by cosine similarity.
+
+    k-means is fitted on `ClusteringConfig.fit_samples` of them. All get the nearest centre, block by block, so their
+    number has no limit.
 
     Args:
         representations: Any scale, because only directions matter.
@@ -132,7 +139,7 @@ def cluster_representations(
         num_classes = representations.logits.shape[1] if num_classes is None else num_classes
         representations = representations.values
     num_classes = num_classes or 1
-    bad = (~representations.isfinite()).any(dim=1)
+    bad = find_not_finite(representations)
     if bool(bad.any()):
         raise DataError(
             f"representations of {int(bad.sum())} of {len(bad)} samples are not finite, the first is number "
@@ -174,8 +181,7 @@ def cluster_representations(
     best = max(enough, key=_silhouette_or_less).num_clusters if structure == "strong" else max(possible)
     chosen = given or best
     centres = F.normalize(torch.from_numpy(found[chosen].cluster_centers_), dim=1).float()
-    cluster_ids = nearest_centres(representations, centres)
-    margins = measure_margins(representations, cluster_ids, centres)
+    cluster_ids, margins = place_rows(representations, centres)
     return Clustering(cluster_ids, centres, tuple(trials), structure, margins)
 
 
@@ -196,21 +202,39 @@ def _name_structure(silhouette: float, config: ClusteringConfig) -> Structure:
 
 
 def nearest_centres(
-    representations: Float[Tensor, "samples dim"], centres: Float[Tensor, "clusters dim"]
+    representations: Float[Tensor, "samples dim"] | StoredRows, centres: Float[Tensor, "clusters dim"]
 ) -> Int[Tensor, " samples"]:
     """Return the nearest centre of each representation, by cosine similarity."""
-    return (unit_rows(representations) @ centres.T).argmax(dim=1)
+    return map_blocks(lambda block: (unit_rows(block) @ centres.T).argmax(dim=1), representations)
+
+
+def place_rows(
+    representations: Float[Tensor, "samples dim"] | StoredRows, centres: Float[Tensor, "clusters dim"]
+) -> tuple[Int[Tensor, " samples"], Float[Tensor, " samples"]]:
+    """Return the nearest centre of each representation, and its margin, in one pass."""
+    cluster_ids, margins = torch.empty(len(representations), dtype=torch.long), torch.empty(len(representations))
+    for here, block in iterate_blocks(representations):
+        similarities = unit_rows(block) @ centres.T
+        cluster_ids[here] = similarities.argmax(dim=1)
+        margins[here] = _margins(similarities, cluster_ids[here])
+    return cluster_ids, margins
 
 
 def measure_margins(
-    representations: Float[Tensor, "samples dim"],
+    representations: Float[Tensor, "samples dim"] | StoredRows,
     cluster_ids: Int[Tensor, " samples"],
     centres: Float[Tensor, "clusters dim"],
 ) -> Float[Tensor, " samples"]:
     """Return the margin of each representation; see `Clustering.measure_margins`."""
-    if len(centres) == 1:
+    margins = torch.empty(len(cluster_ids))
+    for here, block in iterate_blocks(representations):
+        margins[here] = _margins(unit_rows(block) @ centres.T, cluster_ids[here])
+    return margins
+
+
+def _margins(similarities: Tensor, cluster_ids: Tensor) -> Tensor:
+    if similarities.shape[1] == 1:
         return torch.zeros(len(cluster_ids))
-    similarities = unit_rows(representations) @ centres.T
     own = cluster_ids.unsqueeze(1)
     others = similarities.scatter(1, own, -torch.inf)
     return similarities.gather(1, own).squeeze(1) - others.max(dim=1).values

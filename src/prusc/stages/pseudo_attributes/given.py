@@ -8,12 +8,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from prusc.data.rows import StoredRows, iterate_blocks
 from prusc.errors import DataError
 from prusc.losses.unit_rows import unit_rows
 from prusc.stages.pseudo_attributes.clustering import Clustering, measure_margins
 
 
-def given_clustering(representations: Float[Tensor, "samples dim"], cluster_ids: Int[Tensor, " samples"]) -> Clustering:
+def given_clustering(
+    representations: Float[Tensor, "samples dim"] | StoredRows, cluster_ids: Int[Tensor, " samples"]
+) -> Clustering:
     """Make a clustering from given cluster ids; the centre of a cluster is its mean direction.
 
     Args:
@@ -24,8 +27,9 @@ def given_clustering(representations: Float[Tensor, "samples dim"], cluster_ids:
         The clustering, with the renumbered ids and the structure ``strong``.
     """
     distinct, closed = cluster_ids.unique(return_inverse=True)
-    unit = unit_rows(representations)
-    centres = torch.zeros(len(distinct), unit.shape[1]).index_add_(0, closed, unit)
+    centres = torch.zeros(len(distinct), representations.shape[1])
+    for here, block in iterate_blocks(representations):
+        centres.index_add_(0, closed[here], unit_rows(block))
     centres = F.normalize(centres, dim=1)
     return Clustering(closed, centres, (), "strong", measure_margins(representations, closed, centres))
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prusc.config import ClusteringConfig, PseudoAttributeConfig
+from prusc.data.rows import StoredRows, iterate_blocks
 from prusc.engine.runtime import stage_generator
 from prusc.stages.pseudo_attributes.attribute import AttributeValues, PseudoAttribute
 from prusc.stages.pseudo_attributes.biased import infer_by_biased_head
@@ -23,7 +24,7 @@ class Seen:
     """What a source sees: representations of a network before or early in its training, and the classes.
 
     Attributes:
-        values: Representations of the splits ``train`` and ``val``, on any scale.
+        values: Representations of the splits ``train`` and ``val``, on any scale, in memory or on disk.
         labels: Class of each sample of these splits.
         num_classes: Number of classes.
         is_untrained: Whether the network has not learned the classes yet. Then its clusters cut across the classes at
@@ -33,7 +34,7 @@ class Seen:
         seed: Seed of the run.
     """
 
-    values: Mapping[str, Float[Tensor, "samples dim"]]
+    values: Mapping[str, Float[Tensor, "samples dim"] | StoredRows]
     labels: Mapping[str, Int[Tensor, " samples"]]
     num_classes: int
     is_untrained: bool
@@ -60,7 +61,7 @@ def infer_attribute(source: str, seen: Seen) -> PseudoAttribute:
 
 
 def take_given_attribute(
-    values: Mapping[str, Float[Tensor, "samples dim"]], train_ids: Int[Tensor, " train"]
+    values: Mapping[str, Float[Tensor, "samples dim"] | StoredRows], train_ids: Int[Tensor, " train"]
 ) -> PseudoAttribute:
     """Use given ids as pseudo-attribute; validation samples get the cluster with the nearest mean direction.
 
@@ -127,7 +128,7 @@ SOURCES: Mapping[str, Callable[[Seen], PseudoAttribute]] = {
 """Sources of a pseudo-attribute, by name."""
 
 
-def _from_clusters(clustering: Clustering, values: Mapping[str, Tensor]) -> PseudoAttribute:
+def _from_clusters(clustering: Clustering, values: Mapping[str, Tensor | StoredRows]) -> PseudoAttribute:
     ids = {"train": clustering.cluster_ids, "val": clustering.assign(values["val"])}
     splits = {
         name: AttributeValues(
@@ -143,8 +144,10 @@ def _from_clusters(clustering: Clustering, values: Mapping[str, Tensor]) -> Pseu
 def _from_predictions(seen: Seen, splits: Mapping[str, AttributeValues]) -> PseudoAttribute:
     """Use predicted classes as values; the centre of a value is the mean direction of its training samples."""
     train = splits["train"]
-    directions = F.normalize(seen.values["train"], dim=1)
-    centres = torch.zeros(seen.num_classes, directions.shape[1]).index_add_(0, train.ids, directions)
+    values = seen.values["train"]
+    centres = torch.zeros(seen.num_classes, values.shape[1])
+    for here, block in iterate_blocks(values):
+        centres.index_add_(0, train.ids[here], F.normalize(block, dim=1))
     return PseudoAttribute(Clustering(train.ids, F.normalize(centres, dim=1), (), "predicted", train.margins), splits)
 
 

@@ -6,12 +6,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from prusc.data.rows import StoredRows
 from prusc.stages.folds import draw_folds
-from prusc.stages.heads import fit_head
+from prusc.stages.heads import fit_heads, predict_held_out
 
 
 def predict_linearly(
-    seen: Mapping[str, Float[Tensor, "samples dim"]],
+    seen: Mapping[str, Float[Tensor, "samples dim"] | StoredRows],
     train_labels: Int[Tensor, " train"],
     *,
     num_classes: int,
@@ -52,17 +53,13 @@ def predict_linearly(
     values = seen["train"]
     weights = 1 / torch.bincount(train_labels, minlength=num_classes).clamp(min=1)[train_labels].double()
     folds = draw_folds(train_labels, num_folds, generator)
-    whole = fit_head(values, train_labels, weights, l2=l2, num_classes=num_classes)
-    logits = torch.empty(len(train_labels), num_classes)
-    for fold in range(num_folds):
-        inside = folds == fold
-        rest = ~inside
-        # With a sample or two per class, a fold can hold all of a class; then nothing can be left out.
-        can_fit = len(train_labels[rest].unique()) >= 2
-        head = (
-            fit_head(values[rest], train_labels[rest], weights[rest], l2=l2, num_classes=num_classes)
-            if can_fit
-            else whole
-        )
-        logits[inside] = head.logits(values[inside])
-    return {"train": logits, "val": whole.logits(seen["val"])}
+    # The last head sees all folds. With a sample or two per class, a fold can hold all of a class; then nothing can be
+    # left out.
+    counts = torch.zeros(num_folds, num_classes, dtype=torch.long)
+    counts.index_put_((folds, train_labels), torch.ones_like(folds), accumulate=True)
+    can_fit = ((counts.sum(dim=0) - counts > 0).sum(dim=1) >= 2).tolist()
+    draws = torch.stack([weights * (folds != fold) for fold in range(num_folds) if can_fit[fold]] + [weights])
+    heads = fit_heads(values, train_labels, draws, l2=l2, num_classes=num_classes)
+    fitted = iter(heads)
+    of_fold = [next(fitted) if can_fit[fold] else heads[-1] for fold in range(num_folds)]
+    return {"train": predict_held_out(values, folds, of_fold), "val": heads[-1].logits(seen["val"])}

@@ -1,5 +1,6 @@
 """Twin heads as source of the pseudo-attribute: two linear heads that learn each other's mistakes (XRM)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prusc.config import TwinsConfig
+from prusc.data.rows import HELD_VALUES, StoredRows, iterate_blocks, measure_columns
 from prusc.engine.runtime import stage_generator
 from prusc.errors import DataError
 
@@ -75,8 +77,43 @@ def flip_probabilities(probabilities: Float[Tensor, "*batch classes"]) -> Float[
     return ((confidence - 1 / num_classes) * num_classes / (num_classes - 1)).clamp(0, 1)
 
 
+@dataclass(frozen=True, eq=False)
+class ScaledFeatures:
+    """Features as twins see them: standardised, of a mean length, with a constant. They are scaled when they are read.
+
+    Attributes:
+        rows: The raw features, in memory or on disk.
+        mean: What is subtracted from each unit.
+        scale: What it is multiplied with.
+    """
+
+    rows: Tensor | StoredRows
+    mean: Float[Tensor, " dim"]
+    scale: Float[Tensor, " dim"]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of samples, and of units with the constant."""
+        return len(self.rows), self.rows.shape[1] + 1
+
+    def __getitem__(self, samples: Int[Tensor, " chosen"]) -> Float[Tensor, "chosen dim_and_1"]:
+        return self._apply(self.rows[samples])
+
+    def iterate(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the features block by block, with their positions."""
+        for here, block in iterate_blocks(self.rows):
+            yield here, self._apply(block)
+
+    def _apply(self, block: Tensor) -> Tensor:
+        scaled = ((block.double() - self.mean) * self.scale).float()
+        return torch.cat([scaled, torch.ones(len(block), 1)], dim=1)
+
+
 def train_twins(
-    features: Float[Tensor, "samples dim"],
+    features: Float[Tensor, "samples dim"] | ScaledFeatures,
     labels: Int[Tensor, " samples"],
     own: Int[Tensor, "draws samples"],
     settings: TwinSettings,
@@ -136,9 +173,9 @@ def train_twins(
 
 
 def infer_by_twins(
-    features_train: Float[Tensor, "train dim"],
+    features_train: Float[Tensor, "train dim"] | StoredRows,
     labels_train: Int[Tensor, " train"],
-    features_val: Float[Tensor, "val dim"],
+    features_val: Float[Tensor, "val dim"] | StoredRows,
     labels_val: Int[Tensor, " val"],
     config: TwinsConfig | None = None,
     generator: torch.Generator | None = None,
@@ -169,6 +206,7 @@ def infer_by_twins(
     Example:
         >>> import torch
         >>> from prusc.config import TwinsConfig
+    from prusc.data.rows import HELD_VALUES, StoredRows, iterate_blocks, measure_columns
         >>> source = torch.Generator().manual_seed(0)
         >>> labels = torch.arange(200) % 2
         >>> shortcut = torch.where(torch.arange(200) < 180, labels, 1 - labels)
@@ -187,8 +225,8 @@ def infer_by_twins(
     heads, dynamic = train_twins(
         train, labels_train, own, settings, num_classes=num_classes, steps=config.steps, generator=generator
     )
-    flip_rates = (dynamic != labels_train).double().mean(dim=1)
-    found = [(_read_ids(train, labels_train, head), _read_ids(val, labels_val, head)) for head in heads]
+    flip_rates = torch.stack([(own_labels != labels_train).double().mean() for own_labels in dynamic])
+    found = list(zip(_read_ids(train, labels_train, heads), _read_ids(val, labels_val, heads), strict=True))
     num_environments = [
         _count_environments(labels_train, of_train) + _count_environments(labels_val, of_val)
         for of_train, of_val in found
@@ -199,26 +237,34 @@ def infer_by_twins(
 
 
 def _scale(
-    train: Float[Tensor, "train dim"], val: Float[Tensor, "val dim"], length: float
-) -> tuple[Float[Tensor, "train dim_and_1"], Float[Tensor, "val dim_and_1"]]:
+    train: Float[Tensor, "train dim"] | StoredRows, val: Float[Tensor, "val dim"] | StoredRows, length: float
+) -> tuple[Tensor | ScaledFeatures, Tensor | ScaledFeatures]:
     """Standardise both by the training split, give the vectors the mean length, and append a constant."""
-    mean, std = train.double().mean(dim=0), train.double().std(dim=0, unbiased=False)
+    mean, std = measure_columns(train)
     # A unit that is constant up to rounding would be noise divided by almost 0.
     alive = std > 1e-8 + 1e-6 * mean.abs()
     scale = torch.where(alive, length / std.clamp(min=1e-8) / max(int(alive.sum()), 1) ** 0.5, 0.0)
-    scaled = (((values.double() - mean) * scale).float() for values in (train, val))
-    of_train, of_val = (torch.cat([values, torch.ones(len(values), 1)], dim=1) for values in scaled)
-    return of_train, of_val
+    of_train, of_val = ScaledFeatures(train, mean, scale), ScaledFeatures(val, mean, scale)
+    if len(train) * train.shape[1] > HELD_VALUES:
+        return of_train, of_val
+    return of_train[torch.arange(len(train))], of_val[torch.arange(len(val))]
 
 
 def _read_ids(
-    features: Float[Tensor, "samples dim"], labels: Int[Tensor, " samples"], heads: Float[Tensor, "2 classes dim"]
-) -> Int[Tensor, " samples"]:
-    """Return the class of each sample if both twins are right, else the most probable other class."""
-    probabilities = torch.einsum("nd,tcd->tnc", features, heads).softmax(dim=2)
-    wrong: Bool[Tensor, " samples"] = (probabilities.argmax(dim=2) != labels).any(dim=0)
-    rivals = probabilities.mean(dim=0).scatter(1, labels[:, None], -1.0).argmax(dim=1)
-    return torch.where(wrong, rivals, labels)
+    features: Float[Tensor, "samples dim"] | ScaledFeatures,
+    labels: Int[Tensor, " samples"],
+    heads: Float[Tensor, "draws 2 classes dim"],
+) -> Int[Tensor, "draws samples"]:
+    """Return for each draw the class of each sample if both twins are right, else the most probable other class."""
+    found = torch.empty(len(heads), len(labels), dtype=labels.dtype)
+    blocks = features.iterate() if isinstance(features, ScaledFeatures) else iterate_blocks(features)
+    for here, block in blocks:
+        for draw, own in enumerate(heads):
+            probabilities = torch.einsum("nd,tcd->tnc", block, own).softmax(dim=2)
+            wrong: Bool[Tensor, " block"] = (probabilities.argmax(dim=2) != labels[here]).any(dim=0)
+            rivals = probabilities.mean(dim=0).scatter(1, labels[here, None], -1.0).argmax(dim=1)
+            found[draw, here] = torch.where(wrong, rivals, labels[here])
+    return found
 
 
 def _count_environments(labels: Int[Tensor, " samples"], ids: Int[Tensor, " samples"]) -> int:

@@ -28,7 +28,7 @@ from prusc.stages.selection.scores import (
 JudgeKind = Literal["cells", "classes", "groups"]
 
 # Permutations are drawn in blocks, which bounds the memory.
-_BLOCK = 64
+_BLOCK, _BLOCK_SWAPS = 64, 2**23
 
 
 @runtime_checkable
@@ -196,7 +196,7 @@ def gain_p_values(
     # The test must not depend on any other randomness of the run.
     generator = torch.Generator().manual_seed(0)
     found = torch.empty(num_permutations, len(tried), dtype=torch.float64)
-    for block in found.split(_BLOCK):
+    for block in found.split(min(_BLOCK, max(1, _BLOCK_SWAPS // max(len(ids), 1)))):
         swapped = torch.randint(2, (len(block), len(ids)), generator=generator).double()
         for network, (difference, gain) in enumerate(zip(differences, gains, strict=True)):
             moves = swapped @ (difference[:, None] * in_group)
