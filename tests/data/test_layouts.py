@@ -70,8 +70,9 @@ def test_what_has_no_layout_is_refused(
     (tmp_path / "empty").mkdir()
     (tmp_path / "note.txt").write_text("hello")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("prusc.data.layouts.PACKAGED_NAMES", ("stickers",))
     with pytest.raises(ConfigError, match=re.escape(message)):
-        find_layout(name, layout, packaged=("stickers",))
+        find_layout(name, layout)
 
 
 def test_the_options_that_do_not_apply_are_all_named() -> None:

@@ -171,14 +171,14 @@ def test_augmentation_is_for_training_only() -> None:
 @pytest.mark.parametrize(
     ("train", "options", "message"),
     [
-        (Endless(), {}, "train is a Endless, which has no length"),
+        (Endless(), {}, "train is of type Endless, which has no length"),
         (Items([]), {}, "has no samples"),
         (
             Items([torch.ones(3)] * 4),
             {},
-            r"item of your data set is a Tensor; expected \(input, class\) or a mapping",
+            r"item of your data set is of type Tensor; expected \(input, class\) or a mapping",
         ),
-        (Items([("text", 0)] * 4), {}, "the input of an item of your data set is a str; expected a tensor"),
+        (Items([("text", 0)] * 4), {}, "the input of an item of your data set is of type str; expected a tensor"),
         (Items([{"image": torch.ones(3), "name": 1}] * 4), {}, "has no usual class; it has image, name"),
         (Items([{"text": "a", "label": 1}] * 4), {}, "no tensor, array or image besides the class"),
         (Items([{"x": torch.ones(3), "y": 1}] * 4), {"attributes": ("place",)}, "has no 'place'; it has x, y"),
