@@ -273,9 +273,8 @@ def _to_dict(
 ) -> dict[str, Any]:
     config, clustering = session.config, start.attribute.clustering
     uses = {"none": [], "validation": ["validation"], "training": ["training"]}[method.group_labels]
-    circumstances = {**session.stages.circumstances, "given_in_python": session.given}
     return {
-        **run_to_dict(config, session.data, circumstances),
+        **run_to_dict(config, session.data, session.circumstances),
         "method": method.name,
         "method_title": method.title,
         "paper": method.paper,

@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -82,6 +82,27 @@ def write_build_code(name: str, num_classes: int, variable: str) -> str:
     return (
         "import torch\nfrom prusc.models.build import build_model\n\n"
         f"{variable} = build_model({json.dumps(name)}, {num_classes}, generator=torch.Generator())"
+    )
+
+
+def write_load_code(variable: str, file: str, network_changes: Sequence[str]) -> str:
+    """Return Python code that loads the weights of a run into the network that `write_build_code` builds.
+
+    Args:
+        variable: Name of the network in the code, which imports ``torch`` and ``load_file`` before.
+        file: Name of the weight file.
+        network_changes: What the run changed in the network, see `prusc.models.prepare.prepare_network`.
+    """
+    if not any("one logit" in change for change in network_changes):
+        return f'{variable}.load_state_dict(load_file("{file}"))'
+    return (
+        f'weights = load_file("{file}")\n'
+        "# prusc gave the head with one output a second one, so that each class has a logit.\n"
+        f"for name, layer in list({variable}.named_modules()):\n"
+        '    if isinstance(layer, torch.nn.Linear) and len(weights[f"{name}.weight"]) > layer.out_features:\n'
+        f"        two = torch.nn.Linear(layer.in_features, 2, bias=layer.bias is not None)\n"
+        f"        {variable}.set_submodule(name, two)\n"
+        f"{variable}.load_state_dict(weights)"
     )
 
 

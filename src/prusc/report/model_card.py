@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 
-from prusc.models.user_models import write_build_code
+from prusc.models.user_models import write_build_code, write_load_code
 from prusc.report.record import RunRecord
 from prusc.report.text import TRAINED_ON_VALIDATION, group_name, interval, percent
 from prusc.runs.folder import CONFIG
@@ -143,8 +143,15 @@ def _usage(run: RunRecord) -> list[str]:
         build = "model = ...  # build your own network here"
     else:
         build = write_build_code(run.metrics["model"], len(run.class_names), "model")
-    load = 'model.load_state_dict(load_file("model.safetensors"))\nmodel.eval()'
-    return ["```python", "from safetensors.torch import load_file", *f"{build}\n{load}".splitlines(), "```"]
+    load = write_load_code("model", "model.safetensors", run.metrics.get("network_changes", ()))
+    first = ["import torch"] if "torch." in load and "import torch\n" not in build else []
+    return [
+        "```python",
+        *first,
+        "from safetensors.torch import load_file",
+        *f"{build}\n{load}\nmodel.eval()".splitlines(),
+        "```",
+    ]
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

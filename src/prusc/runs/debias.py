@@ -273,8 +273,7 @@ def _finish(session: Session, start: Start, context: CandidateContext, judge: Ju
         config=session.config,
         flops=None if flops is None else flops.share(chosen.mask),
     )
-    circumstances = {**session.stages.circumstances, "given_in_python": session.given}
-    session.stages.write(result, partial(write_result, data=data, circumstances=circumstances))
+    session.stages.write(result, partial(write_result, data=data, circumstances=session.circumstances))
     return result
 
 

@@ -33,6 +33,7 @@ class Session:
         is_trained: Whether it is trained already.
         given: Arguments that were passed in Python, so the settings do not describe them: ``model``, ``data``.
         stages: The run folder, the clock and the log.
+        network_changes: What was changed in the network that was given, in words.
     """
 
     config: RunConfig
@@ -41,6 +42,13 @@ class Session:
     is_trained: bool
     given: tuple[str, ...]
     stages: Stages
+    network_changes: tuple[str, ...] = ()
+
+    @property
+    def circumstances(self) -> dict[str, Any]:
+        """How the run was made, beside its settings."""
+        own = {"given_in_python": self.given, "network_changes": self.network_changes}
+        return {**self.stages.circumstances, **own}
 
     @property
     def runtime(self) -> Runtime:
@@ -127,6 +135,7 @@ def open_session(
         network = build_run_model(config, data, weights, log=notes.append)
     else:
         network = prepare_model(model, data, config, log=notes.append)
+    network_changes = tuple(note.removeprefix("network: ") for note in notes if note.startswith("network: "))
     if config.trained is not None and config.weights is not None:
         build_untrained(config, data)
     # Only now, because an error in the data or the weights must leave no folder behind.
@@ -136,7 +145,7 @@ def open_session(
         write_skipped(folder, data)
         notes += check_made_from(folder, data, config)
     is_trained = model is not None or config.trained is not None
-    session = Session(config, data, network, is_trained, given, Stages(folder, runtime, report))
+    session = Session(config, data, network, is_trained, given, Stages(folder, runtime, report), network_changes)
     if changed:
         session.log(f"settings that changed: {'; '.join(changed)}; stages that they do not touch are used again")
     session.log(

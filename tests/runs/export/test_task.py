@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from prusc.models.build import SmallCNN
 from prusc.models.checkpoints import read_weights
 from prusc.runs.export import formats, task
 from tests.networks import NUM_CLASSES, striped_data
-from tests.run_folders import change_metrics
+from tests.run_folders import TINY, change_metrics
 
 LIGHT = ["torch-export", "torchscript", "safetensors"]
 EVERY = pytest.mark.parametrize("name", [*LIGHT, pytest.param("onnx", marks=pytest.mark.slow)])
@@ -112,6 +113,38 @@ def test_a_run_on_given_data_and_a_given_network_needs_them_again(shared_striped
     found = prusc.export(run, format="safetensors", data=striped_data(90), model=SmallCNN(NUM_CLASSES))
     assert found.folder == run / "export" / "safetensors"
     assert "network = ..." in (found.folder / "README.md").read_text()
+
+
+ONE_LOGIT = """
+from torch import nn
+
+
+def build(num_classes):
+    return nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 9, 1))
+"""
+
+
+def test_the_code_for_a_network_with_one_logit_gives_it_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one_logit.py").write_text(ONE_LOGIT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(60) % 2
+    images = torch.randint(0, 128, (60, 3, 12, 12), generator=generator) + 100 * labels[:, None, None, None]
+    data = prusc.Data.from_arrays(*[(images.to(torch.uint8), labels)] * 3)
+    run = tmp_path / "run"
+    prusc.debias(data=data, config=replace(TINY, model="one_logit:build"), out=run)
+    prusc.export(run, format="safetensors", out=tmp_path / "out", data=data)
+    Image.fromarray(images[1].permute(1, 2, 0).numpy().astype(np.uint8)).save(tmp_path / "out" / "image.png")
+    weights = read_weights(run / "model.safetensors").tensors
+    assert len(weights["3.weight"]) == 2
+    names = run_readme(tmp_path / "out", monkeypatch)
+    assert torch.equal(names["network"].state_dict()["3.weight"], weights["3.weight"])
+    # The card of the run folder has the same code.
+    monkeypatch.chdir(run)
+    [code] = re.findall(r"```python\n(.*?)```", (run / "model-card.md").read_text(), re.DOTALL)
+    card: dict[str, Any] = {}
+    exec(compile(code, "model-card.md", "exec"), card)
+    assert torch.equal(card["model"].state_dict()["3.weight"], weights["3.weight"])
 
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:

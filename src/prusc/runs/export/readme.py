@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prusc.models.user_models import write_build_code
+from prusc.models.user_models import write_build_code, write_load_code
 from prusc.runs.export.formats import FORMATS, INPUT
 from prusc.stages.selection.verdict import describe_doubt
 
@@ -164,5 +164,5 @@ def _load_code(
         build = f"import prusc\n{build}"
     load = f'prusc.load_compact(network, load_file("{file_name}"))'
     if not is_compact:
-        load = f'network.load_state_dict(load_file("{file_name}"))'
+        load = write_load_code("network", file_name, metrics.get("network_changes", ()))
     return _LOAD_WEIGHTS.format(build=build, load=load)
