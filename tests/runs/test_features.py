@@ -63,6 +63,7 @@ def test_the_shortcut_is_found_and_a_head_does_without_it(audited: tuple[Feature
     assert after.worst_group_accuracy > 0.9
     assert after.average_accuracy > before.average_accuracy
     assert result.heads["is_chosen"].sum() == 1
+    assert result.is_better
 
 
 def test_the_written_head_is_applied_by_its_snippet(audited: tuple[FeaturesResult, Path]) -> None:

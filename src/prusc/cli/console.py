@@ -274,7 +274,8 @@ def print_features(result: FeaturesResult, out: Path) -> None:
     text = "No head is better than the given predictions."
     if chosen:
         files = f"{out / HEAD_FILE}, applied by {out / SNIPPET_FILE}"
-        text = f"The {result.judged_by} of the validation split chose the head: {files}"
+        doubt = "" if result.is_better else "; it is not proven to be better"
+        text = f"The {result.judged_by} of the validation split chose the head: {files}{doubt}"
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -237,7 +237,7 @@ def _finish(
 
 
 def _choose(method: TrainedMethod, judge: Judge, before: _Tried, tried: Sequence[_Tried], session: Session) -> _Tried:
-    """Choose among the settings as PruSC chooses among its candidates; the ERM network if none is better than it."""
+    """Choose among the settings as PruSC chooses among its candidates; the ERM network if none replaces it."""
     # Whoever asks for one setting, or for ERM, gets it.
     if not session.config.may_keep_erm or session.config.method_options or method.name == "erm":
         return judge.choose(tried)

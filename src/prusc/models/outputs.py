@@ -48,6 +48,10 @@ class _Call:
     output: Tensor
 
 
+SECOND_LOGIT = "is now the second of two"
+"""Words of `give_logits` for a head with one output that got another one."""
+
+
 def give_logits(network: nn.Module, inputs: Any, num_classes: int) -> list[str]:
     """Change a network in place, so that it returns one logit per class.
 
@@ -96,9 +100,7 @@ def give_logits(network: nn.Module, inputs: Any, num_classes: int) -> list[str]:
             f"{type(network).__name__} returns one number per image and changes the shape of its head's output; let it "
             "return that output itself, or two logits"
         )
-    changes.append(
-        f"its one logit, of {head.name}, is now the second of two; the first is 0, so their softmax is its sigmoid"
-    )
+    changes.append(f"its one logit, of {head.name}, {SECOND_LOGIT}; the first is 0, so their softmax is its sigmoid")
     return changes
 
 

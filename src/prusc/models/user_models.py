@@ -12,6 +12,7 @@ from typing import Any, cast
 from torch import nn
 
 from prusc.errors import ConfigError, ModelError, PruscError, nearest_names
+from prusc.models.outputs import SECOND_LOGIT
 
 
 def import_function(name: str) -> Callable[[int], Any]:
@@ -93,14 +94,14 @@ def write_load_code(variable: str, file: str, network_changes: Sequence[str]) ->
         file: Name of the weight file.
         network_changes: What the run changed in the network, see `prusc.models.prepare.prepare_network`.
     """
-    if not any("one logit" in change for change in network_changes):
+    if not any(SECOND_LOGIT in change for change in network_changes):
         return f'{variable}.load_state_dict(load_file("{file}"))'
     return (
         f'weights = load_file("{file}")\n'
         "# prusc gave the head with one output a second one, so that each class has a logit.\n"
         f"for name, layer in list({variable}.named_modules()):\n"
         '    if isinstance(layer, torch.nn.Linear) and len(weights[f"{name}.weight"]) > layer.out_features:\n'
-        f"        two = torch.nn.Linear(layer.in_features, 2, bias=layer.bias is not None)\n"
+        "        two = torch.nn.Linear(layer.in_features, 2, bias=layer.bias is not None)\n"
         f"        {variable}.set_submodule(name, two)\n"
         f"{variable}.load_state_dict(weights)"
     )

@@ -245,8 +245,7 @@ def audit_to_dict(result: AuditResult, session: Session) -> dict[str, Any]:
     return {
         "format": FORMAT,
         **told_versions(),
-        **session.stages.circumstances,
-        "given_in_python": session.given,
+        **session.circumstances,
         "data": data_to_dict(data),
         "model": config.model,
         "seed": config.seed,

@@ -65,13 +65,16 @@ class FeaturesResult(AuditResult):
     """Result of an audit of features: that of an audit, and the best new head.
 
     Attributes:
-        head: The chosen head on the representations; ``None`` if no head is better than the given predictions.
+        head: The chosen head on the representations; ``None`` if the given predictions stay.
+        is_better: Whether it is significantly better than the given predictions. If not, these follow the
+            pseudo-attribute, and the head has a higher score (`prusc.stages.selection.judge.Decision`).
         judged_by: Kind of the judge that chose: ``cells``, ``classes`` or ``groups``.
         heads: One row per head: ``name``, ``l2``, ``score``, ``score_error``, ``val_average_accuracy``, ``is_chosen``.
         evaluations: Accuracies on the test split: of the ``given`` predictions and, if there is one, of the ``head``.
     """
 
     head: Head | None
+    is_better: bool
     judged_by: str
     heads: pd.DataFrame
     evaluations: dict[str, GroupEvaluation]
@@ -215,7 +218,7 @@ def _open(
 
 
 def _try_heads(session: Session, found: Features, attribute: PseudoAttribute, audited: AuditResult) -> FeaturesResult:
-    """Fit heads, and choose the best one if it is better than the given predictions."""
+    """Fit heads, and choose the best one if it replaces the given predictions."""
     config, data = session.config, session.data
     val_cells = make_cells(attribute, data, "val")
     given = Candidate(DENSE, "as-is", BinaryMask({}), found.logits["val"])
@@ -240,12 +243,16 @@ def _try_heads(session: Session, found: Features, attribute: PseudoAttribute, au
                 "is_chosen": candidate is chosen,
             }
         )
+    is_better = decision is not None and decision.is_better
     how = "no head is better than the given predictions" if chosen is None else f"{chosen.name} is chosen"
+    if chosen is not None and not is_better:
+        how += ", which is not proven to be better"
     session.log(f"heads: {len(heads)} fitted, judged by {judge.kind}: {how}")
     fields = {name: getattr(audited, name) for name in AuditResult.__dataclass_fields__}
     return FeaturesResult(
         **fields,
         head=None if chosen is None else chosen.head,
+        is_better=is_better,
         judged_by=judge.kind,
         heads=pd.DataFrame(rows),
         evaluations=evaluations,
@@ -278,7 +285,11 @@ def _write(folder: RunFolder, result: FeaturesResult, session: Session) -> None:
     folder.write_csv(HEADS_FILE, result.heads)
     folder.remove_file(HEAD_FILE)
     folder.remove_file(SNIPPET_FILE)
-    heads: dict[str, Any] = {"judged_by": result.judged_by, "table": result.heads.to_dict("records")}
+    heads: dict[str, Any] = {
+        "judged_by": result.judged_by,
+        "is_better": result.is_better,
+        "table": result.heads.to_dict("records"),
+    }
     heads["evaluations"] = {name: evaluation_to_dict(evaluation) for name, evaluation in result.evaluations.items()}
     if result.head is not None:
         folder.write_tensors(HEAD_FILE, result.head._asdict())

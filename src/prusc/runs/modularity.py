@@ -303,8 +303,7 @@ def _to_dict(result: ModularityResult, session: Session) -> dict[str, Any]:
     return {
         "format": FORMAT,
         **told_versions(),
-        **session.stages.circumstances,
-        "given_in_python": session.given,
+        **session.circumstances,
         "data": data_to_dict(session.data),
         "model": config.model,
         "seed": config.seed,

@@ -19,4 +19,9 @@ def describe_selection(rule: str, *, held_out_heads: bool = False) -> str:
         "accuracies on the validation split: that over the pseudo-groups, and that of the worst one; the pseudo-groups "
         f"are {_GROUPS[rule]}"
     )
+    if rule == "pseudo-groups":
+        text += (
+            "; if none is better, and the ERM network follows the pseudo-attribute where that conflicts with the "
+            "class, that of all with the highest such mean, which is then unproven"
+        )
     return text + ("; heads are fitted on validation samples and scored by k-fold cross-validation" * held_out_heads)
